@@ -1,0 +1,173 @@
+// Package engine runs a bound topology: tasks on workers, records merged by
+// event time, state restored before use, and everything a task did committed
+// at once. It talks to Kafka, the group and the clock only through the ports
+// of this file, so that the same code runs on a real broker, on the embedded
+// one, and on the deterministic log of the tests.
+package engine
+
+import (
+	"context"
+	"time"
+
+	"streamctl/internal/record"
+)
+
+// Isolation of a read.
+type Isolation uint8
+
+const (
+	ReadCommitted Isolation = iota
+	ReadUncommitted
+)
+
+// Fetched is what one fetch brought for one partition. Aborted transactions
+// and control records are already taken out; Next says how far the log was
+// covered by them.
+type Fetched struct {
+	TP       record.TopicPartition
+	Records  []record.Record
+	Next     int64 // the offset to read next: past every record, gap and marker seen
+	End      int64 // the end of the log for this isolation (last stable offset or high watermark) when the fetch was answered
+	LogStart int64 // first offset still there
+	Bytes    int   // what it holds in memory, for backpressure
+	Err      error // ErrOffsetOutOfRange or a fatal error of this partition; the partition is then stopped
+}
+
+// Source fetches partitions for one worker. Start, Stop, Poll and Release are
+// called by that worker's goroutine only.
+type Source interface {
+	// Start begins to fetch tp from offset.
+	Start(tp record.TopicPartition, offset int64, iso Isolation)
+	// Stop ends it; nothing fetched for tp before is returned by Poll after.
+	Stop(tp record.TopicPartition)
+	// Poll returns what has arrived, at once when there is something, else after
+	// at most wait, or when Wake is called. The empty fetches matter too: a Fetched without
+	// records is sent when the end of a partition has been reached or moved, so that
+	// the engine knows that it is fully read.
+	Poll(wait time.Duration) []*Fetched
+	// Wake makes a running or the next Poll return at once. Callable from any goroutine.
+	Wake()
+	// Release tells that f's records have been processed: its bytes may be fetched anew.
+	// A partition with more than the configured bytes unreleased is not fetched.
+	Release(f *Fetched)
+	Close()
+}
+
+// GroupMeta identifies a member of the group at one generation.
+type GroupMeta struct {
+	Group      string
+	Generation int32
+	Member     string
+	Instance   string // "" = dynamic member
+}
+
+// Commit is one unit of work of a worker.
+type Commit struct {
+	Offsets map[record.TopicPartition]int64 // input positions: the next offset to read
+	Group   GroupMeta
+}
+
+// CommitResult is the outcome of a Commit.
+type CommitResult struct {
+	// Next gives, per partition sent to since the last commit, the offset after
+	// the last record sent (transaction markers not counted).
+	Next map[record.TopicPartition]int64
+	// Err: nil = committed. ErrFenced = another producer or generation took
+	// over: give up the tasks and rejoin. ErrAborted = it is certain that
+	// nothing was committed, or it is unknown: the producer has been
+	// re-initialised; go back to the committed offsets.
+	Err error
+}
+
+// Producer sends for one worker. Under exactly-once everything sent between
+// two Commits, and the offsets, is one transaction; under at-least-once Commit
+// waits for all acknowledgements and then commits the offsets.
+type Producer interface {
+	// Send appends rec to the current unit of work. It does not block on the
+	// network; Buffered tells how much waits. rec's slices are kept until acknowledged.
+	Send(tp record.TopicPartition, rec record.Record)
+	// Buffered is the number of bytes not yet acknowledged.
+	Buffered() int
+	// Commit seals the current unit of work and completes it in the background;
+	// done is called exactly once, from another goroutine. Sends after Commit
+	// belong to the next unit: they are buffered and leave only when this one
+	// has ended. At most one Commit is in flight.
+	Commit(c Commit, done func(CommitResult))
+	// Err returns a failure that cannot be mended by itself (a record too large, no permission, fenced), nil otherwise.
+	Err() error
+	// Close aborts an open transaction and lets go.
+	Close(ctx context.Context) error
+}
+
+// TaskID names a task: a sub-topology and a partition.
+type TaskID struct {
+	Sub       string
+	Partition int32
+}
+
+// GroupEvent is a change of what this process owns.
+type GroupEvent struct {
+	Meta  GroupMeta
+	Tasks []TaskID // all tasks this process owns from now on
+	Lost  bool     // the membership is gone: close tasks without committing
+	Err   error    // fatal
+	// Ack must be called when the tasks that were taken away are committed and
+	// closed; the group goes on only then.
+	Ack func()
+}
+
+// Coordinator is the process's membership in the pipeline's group.
+type Coordinator interface {
+	// Events delivers changes of ownership; closed after Leave.
+	Events() <-chan GroupEvent
+	// Leave leaves the group (a static member stays known to the broker).
+	Leave(ctx context.Context) error
+}
+
+// TopicInfo describes an existing topic.
+type TopicInfo struct {
+	Name       string
+	Partitions int32
+	Configs    map[string]string // cleanup.policy, retention.ms, max.message.bytes, message.timestamp.type where known
+}
+
+// Admin is the control plane.
+type Admin interface {
+	// Topics describes those of names that exist.
+	Topics(ctx context.Context, names []string) (map[string]TopicInfo, error)
+	CreateTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error
+	// Ends gives the end offsets (high watermark or last stable offset by iso), Starts the first ones still there.
+	Ends(ctx context.Context, tps []record.TopicPartition, iso Isolation) (map[record.TopicPartition]int64, error)
+	Starts(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error)
+	// Committed gives the group's committed offsets, stable ones only (it waits
+	// out open transactions); a partition without one is not in the map.
+	Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error)
+	// Purge deletes the records below the given offsets.
+	Purge(ctx context.Context, below map[record.TopicPartition]int64) error
+}
+
+// Clock is wall-clock time.
+type Clock interface {
+	Now() time.Time
+	// After calls f once in its own goroutine after d, unless stopped.
+	AfterFunc(d time.Duration, f func()) (stop func())
+}
+
+// Transport makes the ports; one per process.
+type Transport interface {
+	NewSource() (Source, error)
+	// NewProducer opens a producer; under exactly-once id is its transactional
+	// id, and leftovers of an earlier one with this id have been aborted when it returns.
+	NewProducer(ctx context.Context, id string, exactlyOnce bool) (Producer, error)
+	Admin() Admin
+	// Join becomes a member of the group; tasks are the pipeline's tasks with their inputs.
+	Join(ctx context.Context, tasks []TaskInfo) (Coordinator, error)
+	Close() error
+}
+
+// TaskInfo is what the assignor needs to know of a task.
+type TaskInfo struct {
+	ID     TaskID
+	Inputs []record.TopicPartition
+	State  bool // has tables
+}

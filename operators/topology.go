@@ -1,0 +1,135 @@
+// Package operators holds what a running pipeline is made of: the operators,
+// and the Topology that the compiler binds them into. It knows records, rows,
+// expressions and state; it knows nothing of Kafka clients, goroutines or the
+// order in which records are chosen: that is the engine's.
+package operators
+
+import (
+	"streamctl/internal/diag"
+	"streamctl/internal/record"
+	"streamctl/state"
+)
+
+// Topology is a bound pipeline: sub-topologies that exchange records only
+// through topics. It is immutable; every task builds its own operators from it.
+type Topology struct {
+	Pipeline string
+	Subs     []*SubTopology
+	Internal []InternalTopic // created and checked before the first task starts
+}
+
+// SubTopology is a part of the graph that one task runs without leaving the
+// process. Its tasks are its partitions: input partition p of every input
+// belongs to task p.
+type SubTopology struct {
+	Name    string // stable: derived from the names the user wrote, never from positions
+	Inputs  []InputSpec
+	Outputs []OutputSpec
+	Tables  []state.TableSpec
+	// Build makes the operators of one task and returns one Input per InputSpec.
+	Build func(tc *TaskContext) ([]Input, error)
+}
+
+// InputSpec is one topic a sub-topology reads.
+type InputSpec struct {
+	Topic string
+	// Table names the state table that this topic fills, "" for a stream. The
+	// topic is then the table's changelog: it is read from the table's own
+	// position, and to its end before any stream of the task at first start.
+	Table string
+	// Upstream lists the outer topics whose records reach this internal topic
+	// through other sub-topologies of the pipeline. At first start a table input
+	// is complete only when the group's committed offsets have passed the ends
+	// of these topics as taken at start, and then its own end is taken.
+	Upstream []string
+	// Internal is true for repartition topics and internal changelogs.
+	Internal bool
+	// Purge is true for repartition topics: records below the committed offset are deleted.
+	Purge bool
+	// Copartition: inputs of a sub-topology with Copartition must have equal
+	// partition counts (all do, except replicated ones).
+	Span diag.Span // where the user wrote it
+}
+
+// OutputSpec is one topic a sub-topology writes.
+type OutputSpec struct {
+	Topic    string
+	Internal bool
+	Span     diag.Span
+}
+
+// InternalTopic is a topic of the pipeline's own.
+type InternalTopic struct {
+	Name string
+	// PartitionsLike names topics (outer or internal); the partition count is
+	// the greatest of theirs. For a co-partitioned topic it is the partner's.
+	PartitionsLike []string
+	Configs        map[string]string // e.g. cleanup.policy: compact
+}
+
+// TaskContext is what one task lends to its operators. All of it belongs to
+// the goroutine that owns the task.
+type TaskContext struct {
+	Partition  int32
+	Tables     map[string]*state.Table
+	Emitter    Emitter
+	Counters   *Counters
+	StreamTime func() int64 // ms; math.MinInt64 before the first record
+	Now        func() int64 // wall clock, ms
+	// Partitions gives the partition count of any topic the sub-topology reads or writes.
+	Partitions func(topic string) int32
+}
+
+// Emitter takes what a task sends.
+type Emitter interface {
+	// Emit sends rec to partition of output out (index in SubTopology.Outputs).
+	// rec's slices are kept until they are acknowledged and must not be written again.
+	Emit(out int, partition int32, rec record.Record)
+}
+
+// Input is the head of one input of one task.
+type Input interface {
+	// Decode reads from rec what the operators need, remembers it as the head of
+	// this input, and returns its event time in milliseconds. An error is a
+	// *RecordError when the policy is to fail. skip = true: the record has been
+	// dropped and counted (or sent to the dead letters); do not call Process.
+	Decode(rec *record.Record, tp record.TopicPartition) (time int64, skip bool, err error)
+	// Process pushes the head through the operators.
+	Process() error
+}
+
+// Loader is an Input with Table set: it turns records into rows without any
+// operator seeing them, for bootstrap and restore.
+type Loader interface {
+	// Load gives the state key and row of rec; a nil row deletes. skip as in Decode.
+	Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error)
+}
+
+// RecordError is the failure of one record under on_error: fail.
+type RecordError struct {
+	Position record.Position
+	Operator string    // name in the pipeline
+	Span     diag.Span // where in the pipeline file
+	Input    []byte    // the record's value, possibly shortened
+	Err      error
+}
+
+// Counters counts what a task did, by name and reason. Owned by the task's
+// worker; the engine reads it only there.
+type Counters struct {
+	Drops map[DropKey]int64
+}
+
+// DropKey says which operator dropped a record and why.
+type DropKey struct {
+	Operator string
+	Reason   string // e.g. "null-key", "null-value", "late", "invalid-json"
+}
+
+// Drop counts one dropped record.
+func (c *Counters) Drop(operator, reason string) {
+	if c.Drops == nil {
+		c.Drops = make(map[DropKey]int64)
+	}
+	c.Drops[DropKey{operator, reason}]++
+}

@@ -1,0 +1,146 @@
+// Package pipeline is the compiler: parse -> resolve -> typecheck -> plan ->
+// bind, each stage a function from one type to the next and a list of
+// diagnostics. compile.go shows all of it on one screen. Checking touches no
+// environment; binding makes operators; nothing here starts a goroutine or
+// talks to a broker.
+package pipeline
+
+import (
+	"streamctl/internal/diag"
+	"streamctl/internal/syntax"
+)
+
+// File is a parsed pipeline file: the shape of the YAML is right, nothing is resolved yet.
+type File struct {
+	Name      Text // pipeline:
+	Kafka     *Kafka
+	Settings  Settings
+	Sources   []*Source
+	Tables    []*Table  // from a topic, or derived (Derived != nil)
+	Streams   []*Stream // derived
+	Sinks     []*Sink
+	Generated bool
+}
+
+// Text is a scalar with its place; Set is false when it was left out.
+type Text struct {
+	Value string
+	Set   bool
+	Span  diag.Span
+	// Node gives the place of any byte range inside the scalar.
+	Node *syntax.Node
+}
+
+// Settings are the pipeline-wide knobs.
+type Settings struct {
+	Guarantee      Text // exactly_once (default) | at_least_once
+	CommitInterval Text // duration, default 100ms exactly_once, 1s at_least_once (as text, parsed in resolve)
+	OnError        Text
+}
+
+// Kafka is the deployment section.
+type Kafka struct {
+	Span  diag.Span
+	Node  *syntax.Node // kept whole; package cmd reads it into kafka settings after interpolation
+	Group Text
+}
+
+// Declared is what every definition has.
+type Declared struct {
+	Name Text
+	Span diag.Span
+}
+
+// FieldDecl is one entry of fields:.
+type FieldDecl struct {
+	Name Text
+	Type Text
+	Sub  []FieldDecl // nested object
+}
+
+// Source is an entry of sources:.
+type Source struct {
+	Declared
+	Topic         Text
+	Format        Text // json | string | bytes | int | long | double
+	KeyFormat     Text
+	Timestamp     Text // expression
+	PartitionedBy Text // expression
+	Fields        []FieldDecl
+	OnError       Text
+}
+
+// Table is an entry of tables:, from a topic or derived by from/group_by.
+type Table struct {
+	Declared
+	Topic         Text
+	Format        Text
+	KeyFormat     Text
+	Key           Text // expression
+	Value         Text // expression
+	Timestamp     Text // expression
+	Envelope      Text // old_new | debezium
+	PartitionedBy Text
+	Fields        []FieldDecl
+	OnError       Text
+	Derived       *Query
+}
+
+// Stream is an entry of streams:.
+type Stream struct {
+	Declared
+	Query
+}
+
+// Query is what a derived stream or table does, in the order it is done.
+type Query struct {
+	From    []Input
+	Where   Text
+	Joins   []Join
+	Select  []Column
+	GroupBy []Group
+	OnError Text
+}
+
+// Input is "name alias".
+type Input struct {
+	Text                Text
+	Name                string
+	Alias               string // "" when none was given
+	NameSpan, AliasSpan diag.Span
+}
+
+// Join is one entry of join:.
+type Join struct {
+	Kind  Text // inner | left
+	Input Input
+	On    Text
+	Span  diag.Span
+}
+
+// Column is one entry of select:.
+type Column struct {
+	Span   diag.Span
+	Spread string // alias of "alias.*", "*" for all
+	Except []Text
+	Name   Text // named column
+	Expr   Text
+}
+
+// Group is one grouping expression, named or not.
+type Group struct {
+	Name Text
+	Expr Text
+}
+
+// Sink is an entry of sinks:.
+type Sink struct {
+	Declared
+	From       Text
+	Topic      Text
+	Key        Text // expression; default the stream's key
+	KeyFormat  Text
+	Format     Text
+	OnError    Text
+	Partitions Text // for a topic that does not exist yet
+}
