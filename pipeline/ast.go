@@ -12,14 +12,15 @@ import (
 
 // File is a parsed pipeline file: the shape of the YAML is right, nothing is resolved yet.
 type File struct {
-	Name      Text // pipeline:
-	Kafka     *Kafka
-	Settings  Settings
-	Sources   []*Source
-	Tables    []*Table  // from a topic, or derived (Derived != nil)
-	Streams   []*Stream // derived
-	Sinks     []*Sink
-	Generated bool
+	Name     Text   // pipeline:
+	Kafka    *Kafka // nil = the embedded broker
+	Settings Settings
+	Sources  []*Source
+	Tables   []*Table  // from a topic, or derived (Derived != nil)
+	Streams  []*Stream // derived
+	Sinks    []*Sink
+
+	Syntax *syntax.File // the source text and tree, for the printer and for further reading
 }
 
 // Text is a scalar with its place; Set is false when it was left out.
@@ -31,18 +32,14 @@ type Text struct {
 	Node *syntax.Node
 }
 
-// Settings are the pipeline-wide knobs.
+// Settings are the pipeline-wide knobs, written as top-level keys of the file.
+// Durations are kept as text here; Resolve parses them.
 type Settings struct {
 	Guarantee      Text // exactly_once (default) | at_least_once
-	CommitInterval Text // duration, default 100ms exactly_once, 1s at_least_once (as text, parsed in resolve)
-	OnError        Text
-}
-
-// Kafka is the deployment section.
-type Kafka struct {
-	Span  diag.Span
-	Node  *syntax.Node // kept whole; package cmd reads it into kafka settings after interpolation
-	Group Text
+	CommitInterval Text // duration, default 100ms exactly_once, 1s at_least_once
+	MaxAhead       Text // duration, default 24h: how far event time may lie past the wall clock
+	IdleTimeout    Text // duration, default 30s
+	OnError        Text // fail (default) | skip | dead_letter
 }
 
 // Declared is what every definition has.
@@ -68,6 +65,7 @@ type Source struct {
 	PartitionedBy Text // expression
 	Fields        []FieldDecl
 	OnError       Text
+	MaxAhead      Text // duration
 }
 
 // Table is an entry of tables:, from a topic or derived by from/group_by.
@@ -93,6 +91,8 @@ type Stream struct {
 }
 
 // Query is what a derived stream or table does, in the order it is done.
+//
+// OnError of a stream and of a derived table is here.
 type Query struct {
 	From    []Input
 	Where   Text
