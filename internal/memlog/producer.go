@@ -1,0 +1,299 @@
+package memlog
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+
+	"streamctl/internal/engine"
+	"streamctl/internal/record"
+)
+
+// producer sends for one worker. Records reach the log as soon as they are
+// sent, except while a commit is in flight or a fault holds them back.
+// It is guarded by log.mu.
+type producer struct {
+	t        *Transport
+	id       string
+	identity *identity // nil = at least once
+	epoch    int32
+
+	err        error
+	committing bool
+	held       []sent                          // not in the log yet
+	placed     []placed                        // in the log since the last commit
+	next       map[record.TopicPartition]int64 // CommitResult.Next of the current unit
+	abandoned  bool
+}
+
+// sent is a record on its way.
+type sent struct {
+	tp  record.TopicPartition
+	rec record.Record
+}
+
+// placed remembers what the caller's bytes were when they were copied, to
+// catch a caller that writes them again before they are acknowledged.
+type placed struct {
+	lent record.Record
+	copy record.Record
+}
+
+func (p *producer) Send(tp record.TopicPartition, rec record.Record) {
+	f := p.t.log.fault(p.t, Op{Kind: OpSend, ID: p.id, TP: tp, Record: &rec})
+	p.t.log.mu.Lock()
+	defer p.t.log.mu.Unlock()
+	if p.err == nil {
+		p.err = f.Err
+	}
+	if p.err == nil {
+		p.err = p.check(tp, &rec)
+	}
+	if p.err != nil {
+		return
+	}
+	if p.committing || f.Hold || len(p.held) > 0 {
+		p.held = append(p.held, sent{tp, rec})
+		return
+	}
+	p.place(tp, rec)
+	p.t.log.broadcast()
+}
+
+// check refuses what a broker would refuse for ever.
+func (p *producer) check(tp record.TopicPartition, rec *record.Record) error {
+	if p.t.log.lookup(tp) == nil {
+		return fmt.Errorf("send to %s/%d: %w", tp.Topic, tp.Partition, ErrUnknownTopic)
+	}
+	if s := p.t.log.topics[tp.Topic].configs["max.message.bytes"]; s != "" {
+		limit, err := strconv.Atoi(s)
+		if err == nil && size(rec) > limit {
+			return fmt.Errorf("send %d bytes to %s/%d (max.message.bytes %d): %w", size(rec), tp.Topic, tp.Partition, limit, ErrTooLarge)
+		}
+	}
+	return nil
+}
+
+// place appends to the log, within the open transaction under exactly-once. A
+// producer that was fenced or whose transaction timed out appends nothing, as
+// the broker refuses its epoch; Commit will report it.
+func (p *producer) place(tp record.TopicPartition, rec record.Record) {
+	var tx *txn
+	if p.identity != nil {
+		if p.epoch != p.identity.epoch {
+			return
+		}
+		if tx = p.identity.open; tx == nil {
+			tx = p.t.log.begin(p.identity)
+		}
+	}
+	c := copyRecord(rec)
+	off := p.t.log.append(tp, tx, c)
+	p.placed = append(p.placed, placed{lent: rec, copy: c})
+	if p.next == nil {
+		p.next = make(map[record.TopicPartition]int64)
+	}
+	p.next[tp] = off + 1
+}
+
+func (p *producer) flush() {
+	held := p.held
+	p.held = nil
+	for _, s := range held {
+		p.place(s.tp, s.rec)
+	}
+	if len(held) > 0 {
+		p.t.log.broadcast()
+	}
+}
+
+func (p *producer) Buffered() int {
+	p.t.log.mu.Lock()
+	defer p.t.log.mu.Unlock()
+	n := 0
+	for i := range p.held {
+		n += size(&p.held[i].rec)
+	}
+	return n
+}
+
+func (p *producer) Err() error {
+	p.t.log.mu.Lock()
+	defer p.t.log.mu.Unlock()
+	return p.err
+}
+
+// Commit panics when another one is in flight: the engine must not do that.
+func (p *producer) Commit(c engine.Commit, done func(engine.CommitResult)) {
+	p.t.log.mu.Lock()
+	if p.committing {
+		p.t.log.mu.Unlock()
+		panic("memlog: Commit of producer " + p.id + " while another is in flight")
+	}
+	p.flush()
+	p.committing = true
+	p.t.log.mu.Unlock()
+	go func() { done(p.commit(c)) }()
+}
+
+func (p *producer) commit(c engine.Commit) engine.CommitResult {
+	l := p.t.log
+	l.mu.Lock()
+	tx, err := p.stage(c)
+	l.mu.Unlock()
+	var f Fault
+	if err == nil {
+		f = l.fault(p.t, Op{Kind: OpCommit, ID: p.id, Offsets: c.Offsets})
+		l.hold(f, p.t.dead)
+		err = f.Err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		err = p.finish(c, tx, f.Outcome)
+	}
+	res := engine.CommitResult{Next: p.next, Err: err}
+	p.next, p.placed, p.committing = nil, nil, false
+	if err != nil {
+		p.fail(err)
+		return res
+	}
+	p.flush()
+	return res
+}
+
+// stage checks that the unit of work may be committed and, under
+// exactly-once, makes the offsets part of the transaction. It returns the
+// transaction to end, nil when there is none.
+func (p *producer) stage(c engine.Commit) (*txn, error) {
+	if err := p.standing(); err != nil {
+		return nil, err
+	}
+	for i := range p.placed {
+		if !same(&p.placed[i].lent, &p.placed[i].copy) {
+			return nil, fmt.Errorf("commit %s: key %q: %w", p.id, p.placed[i].copy.Key, ErrWritten)
+		}
+	}
+	g := p.t.log.group(c.Group.Group)
+	if len(c.Offsets) > 0 {
+		if err := g.admits(c.Group); err != nil {
+			return nil, err
+		}
+	}
+	if p.identity == nil {
+		return nil, nil
+	}
+	if p.identity.open == nil && len(c.Offsets) > 0 {
+		p.t.log.begin(p.identity)
+	}
+	for tp, off := range c.Offsets {
+		p.identity.open.stage(g, tp, off)
+	}
+	return p.identity.open, nil
+}
+
+// standing says whether the broker would still listen to this producer.
+func (p *producer) standing() error {
+	switch {
+	case p.err != nil:
+		return p.err
+	case p.t.gone() != nil:
+		return p.t.gone()
+	case p.identity == nil || p.epoch == p.identity.epoch:
+		return nil
+	case p.identity.owner == p:
+		return fmt.Errorf("commit %s: transaction timed out: %w", p.id, engine.ErrAborted)
+	default:
+		return fmt.Errorf("commit %s: %w", p.id, engine.ErrFenced)
+	}
+}
+
+// finish ends the unit of work as outcome says.
+func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
+	if outcome == CrashBefore {
+		p.t.crash()
+	}
+	if outcome == Fenced && p.identity != nil {
+		p.identity.owner = nil
+		p.t.log.bump(p.identity)
+	}
+	if err := p.standing(); err != nil {
+		return err
+	}
+	switch outcome {
+	case Fenced: // at least once: the group says so
+		return fmt.Errorf("commit %s: %w", p.id, engine.ErrFenced)
+	case Aborted, UnknownAborted:
+		return fmt.Errorf("commit %s: %w", p.id, engine.ErrAborted)
+	}
+	if tx != nil {
+		p.identity.open = nil
+		tx.end(txnCommitted)
+	}
+	if p.identity == nil {
+		g := p.t.log.group(c.Group.Group)
+		for tp, off := range c.Offsets {
+			g.offsets[tp] = off
+		}
+		p.t.log.broadcast()
+	}
+	switch outcome {
+	case UnknownCommitted:
+		return fmt.Errorf("commit %s: outcome unknown: %w", p.id, engine.ErrAborted)
+	case CrashAfter:
+		p.t.crash()
+		return ErrCrashed
+	}
+	return nil
+}
+
+// fail puts the producer where a failed commit leaves it: what was buffered
+// for the next unit is gone with this one; unless it was fenced, it goes on
+// with a new epoch, and what was open is aborted.
+func (p *producer) fail(err error) {
+	p.held = nil
+	if p.identity == nil || p.t.crashed {
+		return
+	}
+	if p.identity.owner != p {
+		p.err = fmt.Errorf("producer %s: %w", p.id, engine.ErrFenced)
+		return
+	}
+	p.t.log.bump(p.identity)
+	p.epoch = p.identity.epoch
+}
+
+func (p *producer) Close(context.Context) error {
+	p.t.log.mu.Lock()
+	defer p.t.log.mu.Unlock()
+	p.abandon()
+	return nil
+}
+
+// abandon aborts what is open and refuses what comes after.
+func (p *producer) abandon() {
+	if p.abandoned || p.t.crashed {
+		return
+	}
+	p.abandoned = true
+	p.held = nil
+	if p.identity != nil && p.identity.owner == p && p.epoch == p.identity.epoch {
+		p.t.log.bump(p.identity)
+	}
+	if p.err == nil {
+		p.err = fmt.Errorf("use producer %s: it is closed", p.id)
+	}
+}
+
+func same(a, b *record.Record) bool {
+	if !bytes.Equal(a.Key, b.Key) || !bytes.Equal(a.Value, b.Value) || len(a.Headers) != len(b.Headers) {
+		return false
+	}
+	for i := range a.Headers {
+		if a.Headers[i].Key != b.Headers[i].Key || !bytes.Equal(a.Headers[i].Value, b.Headers[i].Value) {
+			return false
+		}
+	}
+	return true
+}
