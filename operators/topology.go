@@ -37,6 +37,10 @@ type InputSpec struct {
 	// topic is then the table's changelog: it is read from the table's own
 	// position, and to its end before any stream of the task at first start.
 	Table string
+	// Feeds is true when updates of the table also go on to other operators
+	// (a sink of the table, an aggregate over it): at first start its records
+	// then go through Process like any other. False: they may be bulk-loaded.
+	Feeds bool
 	// Upstream lists the outer topics whose records reach this internal topic
 	// through other sub-topologies of the pipeline. At first start a table input
 	// is complete only when the group's committed offsets have passed the ends

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+)
+
+// boundsInterval is how often committed offsets are asked for while ends are
+// still unknown; a commit of this process asks at once.
+const boundsInterval = 50 * time.Millisecond
+
+// bounds knows, for every topic the topology reads, the end as taken at start:
+// how far a first load of a table goes, and how far a bounded run. For outer
+// topics these are the ends when the engine started. For a topic that the
+// pipeline itself writes, the ends are taken as soon as the group has
+// committed everything below the bounds of the topics that feed it: so the end
+// of an outer topic is carried through every re-keying step, whichever process
+// does it.
+type bounds struct {
+	engine *Engine
+	poked  chan struct{}
+
+	mu   sync.RWMutex
+	ends map[string]map[int32]int64
+	all  atomic.Bool // every topic's bound is known
+}
+
+func newBounds(e *Engine) *bounds {
+	return &bounds{engine: e, poked: make(chan struct{}, 1), ends: make(map[string]map[int32]int64)}
+}
+
+// at gives the bound of tp, once known.
+func (b *bounds) at(tp record.TopicPartition) (int64, bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	ends, ok := b.ends[tp.Topic]
+	return ends[tp.Partition], ok
+}
+
+// pending says that some bound is still to be found out.
+func (b *bounds) pending() bool { return !b.all.Load() }
+
+// poke asks to look again soon.
+func (b *bounds) poke() {
+	select {
+	case b.poked <- struct{}{}:
+	default:
+	}
+}
+
+// partitions lists the partitions of topic.
+func (b *bounds) partitions(topic string) []record.TopicPartition {
+	tps := make([]record.TopicPartition, b.engine.counts[topic])
+	for p := range tps {
+		tps[p] = record.TopicPartition{Topic: topic, Partition: int32(p)}
+	}
+	return tps
+}
+
+// takeOuterEnds takes the ends of the topics that the pipeline does not write.
+func (b *bounds) takeOuterEnds(ctx context.Context) error {
+	var tps []record.TopicPartition
+	seen := make(map[string]bool)
+	for _, sub := range b.engine.opts.Topology.Subs {
+		for _, in := range sub.Inputs {
+			if !seen[in.Topic] && len(b.feeders(in.Topic)) == 0 {
+				seen[in.Topic] = true
+				tps = append(tps, b.partitions(in.Topic)...)
+			}
+		}
+	}
+	ends, err := b.engine.opts.Transport.Admin().Ends(ctx, tps, ReadCommitted)
+	if err != nil {
+		return fmt.Errorf("read ends of topics: %w", err)
+	}
+	b.set(tps, ends)
+	return nil
+}
+
+// set records the ends of all partitions of the topics in tps.
+func (b *bounds) set(tps []record.TopicPartition, ends map[record.TopicPartition]int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, tp := range tps {
+		if b.ends[tp.Topic] == nil {
+			b.ends[tp.Topic] = make(map[int32]int64)
+		}
+		b.ends[tp.Topic][tp.Partition] = ends[tp]
+	}
+}
+
+// feeders lists the sub-topologies that write topic.
+func (b *bounds) feeders(topic string) []*operators.SubTopology {
+	if !b.engine.internal(topic) {
+		return nil
+	}
+	var subs []*operators.SubTopology
+	for _, sub := range b.engine.opts.Topology.Subs {
+		for _, out := range sub.Outputs {
+			if out.Topic == topic {
+				subs = append(subs, sub)
+			}
+		}
+	}
+	return subs
+}
+
+// unknown lists the read topics whose bounds are not known yet.
+func (b *bounds) unknown() []string {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	var out []string
+	seen := make(map[string]bool)
+	for _, sub := range b.engine.opts.Topology.Subs {
+		for _, in := range sub.Inputs {
+			if _, known := b.ends[in.Topic]; !known && !seen[in.Topic] {
+				seen[in.Topic] = true
+				out = append(out, in.Topic)
+			}
+		}
+	}
+	return out
+}
+
+// follow finds out the missing bounds until all are known or ctx ends.
+func (b *bounds) follow(ctx context.Context) {
+	for {
+		unknown := b.unknown()
+		if len(unknown) == 0 {
+			b.all.Store(true)
+			return
+		}
+		for _, topic := range unknown {
+			known, err := b.resolve(ctx, topic)
+			if err != nil && ctx.Err() == nil {
+				b.engine.log.Warn("ends of topic not known yet", "topic", topic, "cause", err)
+			}
+			if known {
+				b.engine.log.Debug("bounds known", "topic", topic)
+				for _, w := range b.engine.workers {
+					w.source.Wake()
+				}
+			}
+		}
+		tick := make(chan struct{})
+		stop := b.engine.opts.Clock.AfterFunc(boundsInterval, func() { close(tick) })
+		select {
+		case <-ctx.Done():
+			stop()
+			return
+		case <-b.poked:
+			stop()
+		case <-tick:
+		}
+	}
+}
+
+// resolve takes the ends of an internal topic if all that feeds it has passed.
+func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
+	var inputs []record.TopicPartition
+	for _, sub := range b.feeders(topic) {
+		for _, in := range sub.Inputs {
+			inputs = append(inputs, b.partitions(in.Topic)...)
+		}
+	}
+	for _, tp := range inputs {
+		if _, known := b.at(tp); !known {
+			return false, nil
+		}
+	}
+	admin := b.engine.opts.Transport.Admin()
+	committed, err := admin.Committed(ctx, inputs)
+	if err != nil {
+		return false, err
+	}
+	var missing []record.TopicPartition
+	for _, tp := range inputs {
+		end, _ := b.at(tp)
+		if at, ok := committed[tp]; ok && at < end {
+			return false, nil
+		} else if !ok && end > 0 {
+			missing = append(missing, tp)
+		}
+	}
+	if len(missing) > 0 { // never committed: fine where nothing was left to read
+		starts, err := admin.Starts(ctx, missing)
+		if err != nil {
+			return false, err
+		}
+		for _, tp := range missing {
+			if end, _ := b.at(tp); starts[tp] < end {
+				return false, nil
+			}
+		}
+	}
+	tps := b.partitions(topic)
+	// The high watermark: the markers of the transactions just seen committed may
+	// still be on their way, their records are there.
+	ends, err := admin.Ends(ctx, tps, ReadUncommitted)
+	if err != nil {
+		return false, err
+	}
+	b.set(tps, ends)
+	return true, nil
+}

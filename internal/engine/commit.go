@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"streamctl/internal/record"
+	"streamctl/state"
+)
+
+// A commit has three phases over all tasks of a worker:
+//
+//	prepare  positions are taken; the last value of every changed row goes to its
+//	         changelog; the state batch is built in memory            (seal)
+//	commit   everything sent is acknowledged, then offsets and the end of the
+//	         transaction go to Kafka, in the background               (Producer.Commit)
+//	post     the state batch, with the positions, is applied at once  (DB.Apply)
+//
+// Meanwhile the worker goes on reading and computing: what it sends belongs to
+// the next transaction. A crash before the end of commit leaves store and Kafka
+// where they were; one after it leaves the store one step behind Kafka, and
+// the changelog's tail brings it forward. The store is never ahead.
+
+// commitRun is one commit on its way.
+type commitRun struct {
+	sealed []sealedTask
+	result CommitResult
+	forget bool // its tasks are gone: do nothing when it ends
+}
+
+// sealedTask is a task's share of a commit.
+type sealedTask struct {
+	task      *task
+	sealed    *state.Sealed
+	positions []int64 // per input
+}
+
+// Names of the steps of a commit at which a test may end the process.
+const (
+	CrashBeforeSeal   = "before-seal"
+	CrashAfterSeal    = "after-seal"
+	CrashAfterCommit  = "after-commit"
+	CrashBeforeApply  = "before-state-apply"
+	CrashAfterApply   = "after-state-apply"
+	CrashAfterRestore = "after-restore"
+)
+
+// CrashPoints lists all of them, with those that the Kafka producer adds.
+var CrashPoints = []string{
+	CrashBeforeSeal, CrashAfterSeal,
+	"before-offsets", "after-offsets", "before-end-txn", "after-end-txn",
+	CrashAfterCommit, CrashBeforeApply, CrashAfterApply, CrashAfterRestore,
+}
+
+// maybeCommit begins a commit when its time has come and none is under way.
+// While others wait for what is committed here (a first load, the end of a
+// bounded run), an idle worker does not wait for the interval.
+func (w *worker) maybeCommit(progressed bool) error {
+	if w.inflight != nil || !w.dirty() {
+		return w.producer.Err()
+	}
+	due := !w.now.Before(w.lastCommit.Add(w.engine.opts.CommitInterval))
+	awaited := !progressed && (w.engine.opts.UntilEnd || w.engine.bounds.pending())
+	if !due && !awaited {
+		return w.producer.Err()
+	}
+	return w.beginCommit()
+}
+
+// beginCommit is the first phase; the second runs in the producer.
+func (w *worker) beginCommit() error {
+	if err := w.producer.Err(); err != nil {
+		return err
+	}
+	w.engine.crash(CrashBeforeSeal)
+	run := &commitRun{}
+	offsets := make(map[record.TopicPartition]int64)
+	for _, t := range w.order {
+		if !t.dirty() {
+			continue
+		}
+		sealed, err := w.seal(t, offsets)
+		if err != nil {
+			return err
+		}
+		run.sealed = append(run.sealed, sealed)
+	}
+	w.engine.crash(CrashAfterSeal)
+	w.inflight = run
+	w.lastCommit = w.now
+	w.producer.Commit(Commit{Offsets: offsets, Group: w.group}, func(result CommitResult) {
+		run.result = result
+		w.mailbox.put(run)
+	})
+	return nil
+}
+
+// seal takes a task's positions and changed rows.
+func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedTask, error) {
+	out := sealedTask{task: t, positions: make([]int64, len(t.inputs))}
+	for i, in := range t.inputs {
+		out.positions[i] = in.pos
+		if in.started && in.pos != in.committed {
+			offsets[in.tp] = in.pos
+			t.store.SetPosition(in.tp, in.pos)
+		}
+	}
+	if t.streamTime != noStreamTime {
+		t.store.SetStreamTime(t.streamTime)
+	}
+	sealed, err := t.store.Seal(func(table *state.Table, key, row []byte) {
+		w.producer.Send(record.TopicPartition{Topic: table.Changelog(), Partition: t.id.Partition},
+			record.Record{Key: key, Value: row, Time: max(t.streamTime, 0)})
+	})
+	if err != nil {
+		return out, fmt.Errorf("seal state of task %s: %w", t.id, err)
+	}
+	out.sealed = sealed
+	return out, nil
+}
+
+// commitDone is the third phase.
+func (w *worker) commitDone(run *commitRun) error {
+	if w.inflight == run {
+		w.inflight = nil
+	}
+	if run.forget {
+		return nil
+	}
+	if err := run.result.Err; err != nil {
+		return w.commitFailed(err)
+	}
+	w.engine.crash(CrashBeforeApply)
+	batch := make([]*state.Sealed, 0, len(run.sealed))
+	for _, s := range run.sealed {
+		for _, spec := range s.task.sub.Tables {
+			tp := record.TopicPartition{Topic: spec.Changelog, Partition: s.task.id.Partition}
+			if next, ok := run.result.Next[tp]; ok && spec.Changelog != "" {
+				s.sealed.SetPosition(tp, next)
+			}
+		}
+		batch = append(batch, s.sealed)
+	}
+	if err := w.engine.opts.State.Apply(batch...); err != nil {
+		return fmt.Errorf("apply committed state: %w", err)
+	}
+	w.engine.crash(CrashAfterApply)
+	for _, s := range run.sealed {
+		for i, in := range s.task.inputs {
+			in.committed = s.positions[i]
+			if in.spec.Purge {
+				w.engine.purge.below(in.tp, in.committed)
+			}
+		}
+	}
+	w.stats.Commits++
+	w.engine.committed(w)
+	return nil
+}
+
+// commitFailed gives up everything since the last commit. When the producer
+// has been renewed, the tasks start again from what Kafka has; when another
+// process has taken over, they are gone.
+func (w *worker) commitFailed(cause error) error {
+	if !errors.Is(cause, ErrAborted) && !errors.Is(cause, ErrFenced) {
+		return fmt.Errorf("commit: %w", cause)
+	}
+	w.log.Warn("commit failed: going back to what is committed", "cause", cause)
+	w.stats.Aborts++
+	ids := make([]TaskID, 0, len(w.order))
+	for _, t := range w.order {
+		ids = append(ids, t.id)
+	}
+	w.suspend(&closeRequest{})
+	for len(w.order) > 0 {
+		if err := w.closeTask(w.order[0], false); err != nil {
+			return err
+		}
+	}
+	if m := w.closing; m != nil {
+		return nil // they were to be closed anyway
+	}
+	w.engine.reassign(w, ids, errors.Is(cause, ErrFenced))
+	return nil
+}

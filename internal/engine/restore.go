@@ -1,0 +1,370 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+	"streamctl/state"
+)
+
+// Where a task's state comes from, at every start:
+//
+//   - a table fed by a topic is loaded from its own position to the group's
+//     committed offset (what the lost process had seen), and at first start on to
+//     the end of the topic as taken at start, before any stream record;
+//   - a table with a changelog of its own is loaded from its changelog position
+//     to the end of the changelog, which holds committed changes only.
+//
+// A position that the store has means that only the tail is read.
+
+// bootMark is the name under which a finished first load is recorded with the state.
+func bootMark(topic string) string { return "loaded:" + topic }
+
+// restoring is one table on its way to where it has to be.
+type restoring struct {
+	tp     record.TopicPartition
+	in     *input // nil for a changelog of the table's own
+	table  *state.Table
+	loader *state.Loader
+	from   int64
+	pos    int64
+	target int64 // load up to here; -1 = not known yet
+	boot   bool  // target comes from the bounds: the end as taken at first start
+	full   bool  // nothing of it was in the store
+	rows   int64
+	// ahead holds what has been fetched past the target: it is processed later.
+	ahead []*Fetched
+}
+
+// startInfo is what the engine found out at the broker before a task starts.
+type startInfo struct {
+	id        TaskID
+	committed map[record.TopicPartition]int64
+	starts    map[record.TopicPartition]int64
+	ends      map[record.TopicPartition]int64 // high watermarks, of changelogs only
+}
+
+// offsetStart says where an input goes on: the committed offset, else the
+// first one there. Under at-least-once the store may know more than the group.
+func (w *worker) offsetStart(t *task, in *input, info *startInfo) int64 {
+	pos, ok := info.committed[in.tp]
+	if !ok {
+		pos = info.starts[in.tp]
+	}
+	if stored, found := t.store.Position(in.tp); found && !w.engine.opts.ExactlyOnce && stored > pos {
+		pos = stored
+	}
+	return pos
+}
+
+// ownStateIsNewest says that no other process has gone further than this
+// task's own store: then, without transactions, the store itself is the truth
+// and the changelog's tail would count records twice that are read again.
+func (w *worker) ownStateIsNewest(t *task, info *startInfo) bool {
+	if w.engine.opts.ExactlyOnce {
+		return false
+	}
+	known := false
+	for _, in := range t.inputs {
+		stored, found := t.store.Position(in.tp)
+		committed, ok := info.committed[in.tp]
+		if ok && (!found || stored < committed) {
+			return false
+		}
+		known = known || found
+	}
+	return known
+}
+
+// startTask opens a task and begins to restore it.
+func (w *worker) startTask(info *startInfo) error {
+	t, err := w.openTask(info.id)
+	if err != nil {
+		return err
+	}
+	w.tasks[info.id] = t
+	w.order = append(w.order, t)
+	if err := t.transition(taskRestoring); err != nil {
+		return err
+	}
+	if err := w.beginRestore(t, info); err != nil {
+		return err
+	}
+	return w.finishRestore(t)
+}
+
+// beginRestore decides for every input and changelog from where to where it is
+// read, and starts the fetches of those that have something to load.
+func (w *worker) beginRestore(t *task, info *startInfo) error {
+	for _, in := range t.inputs {
+		in.pos = w.offsetStart(t, in, info)
+		in.committed = -1
+		if c, ok := info.committed[in.tp]; ok {
+			in.committed = c
+		}
+		if !in.isTable() {
+			continue
+		}
+		boot := w.firstLoad(t, in, info)
+		t.gated = t.gated || boot
+		r := &restoring{tp: in.tp, in: in, table: t.store.Table(in.spec.Table), target: in.pos, boot: boot && !in.spec.Feeds}
+		r.from, r.full = info.starts[in.tp], true
+		if stored, ok := t.store.Position(in.tp); ok {
+			if stored < r.from {
+				w.log.Warn("state is older than its topic: it is rebuilt", "task", t.id.String(), "topic", in.tp.Topic, "position", stored, "first", r.from)
+				if err := t.store.Drop(); err != nil {
+					return fmt.Errorf("drop state of task %s: %w", t.id, err)
+				}
+			} else {
+				r.from, r.full = stored, false
+			}
+		}
+		if r.boot {
+			r.target = -1
+		}
+		w.beginTable(t, r)
+	}
+	if w.ownStateIsNewest(t, info) {
+		return nil
+	}
+	for _, spec := range t.sub.Tables {
+		if spec.Changelog == "" {
+			continue
+		}
+		tp := record.TopicPartition{Topic: spec.Changelog, Partition: t.id.Partition}
+		r := &restoring{tp: tp, table: t.store.Table(spec.Name), target: info.ends[tp], from: info.starts[tp], full: true}
+		if stored, ok := t.store.Position(tp); ok && stored >= r.from {
+			r.from, r.full = stored, false
+		}
+		w.beginTable(t, r)
+	}
+	return nil
+}
+
+// firstLoad says whether the table input has never been read to its end
+// before streams. The store remembers it; where the store was lost, streams
+// that have been committed say the same, since they waited for it.
+func (w *worker) firstLoad(t *task, in *input, info *startInfo) bool {
+	if t.store.Marked(bootMark(in.tp.Topic)) {
+		return false
+	}
+	if _, ok := info.committed[in.tp]; !ok {
+		return true
+	}
+	for _, other := range t.inputs {
+		if _, ok := info.committed[other.tp]; ok && !other.isTable() {
+			t.store.Mark(bootMark(in.tp.Topic))
+			return false
+		}
+	}
+	return true
+}
+
+// beginTable starts to load one table, unless it is there already.
+func (w *worker) beginTable(t *task, r *restoring) {
+	r.pos = r.from
+	if r.target >= 0 && r.pos >= r.target {
+		if r.in != nil {
+			r.in.pos = r.pos
+		}
+		return
+	}
+	r.loader = r.table.Loader()
+	t.restore = append(t.restore, r)
+	w.fetch(r.tp, r.pos, t)
+	w.log.Debug("restore begins", "task", t.id.String(), "topic", r.tp.Topic, "from", r.from, "to", r.target)
+}
+
+// restoreOf finds the load that reads tp.
+func (t *task) restoreOf(tp record.TopicPartition) *restoring {
+	for _, r := range t.restore {
+		if r.tp == tp {
+			return r
+		}
+	}
+	return nil
+}
+
+// load takes a fetch for a table that is being loaded.
+func (w *worker) load(t *task, r *restoring, f *Fetched) error {
+	if r.in != nil {
+		r.in.answered = true
+		r.in.fetchedTo, r.in.end = max(r.in.fetchedTo, f.Next), max(r.in.end, f.End)
+	}
+	if r.target >= 0 && r.pos >= r.target {
+		r.ahead = append(r.ahead, f)
+		return nil
+	}
+	for i := range f.Records {
+		rec := &f.Records[i]
+		if rec.Offset < r.pos {
+			continue
+		}
+		if r.target >= 0 && rec.Offset >= r.target {
+			r.pos = r.target
+			r.ahead = append(r.ahead, f)
+			return nil
+		}
+		if err := w.loadRecord(r, rec); err != nil {
+			return fmt.Errorf("restore table from %s/%d at offset %d: %w", r.tp.Topic, r.tp.Partition, rec.Offset, err)
+		}
+		r.pos = rec.Offset + 1
+	}
+	if f.Next > r.pos {
+		r.pos = f.Next
+	}
+	w.source.Release(f)
+	return nil
+}
+
+// loadRecord adds one record to the table.
+func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
+	r.rows++
+	if r.in != nil {
+		key, row, skip, err := r.in.loader.Load(rec, r.tp)
+		if err != nil || skip {
+			return err
+		}
+		return r.loader.Add(key, row)
+	}
+	if rec.Value == nil {
+		return r.loader.Add(rec.Key, nil)
+	}
+	row, err := state.DecodeChangelog(rec.Value)
+	if err != nil {
+		return err
+	}
+	return r.loader.Add(rec.Key, row)
+}
+
+// finishRestore completes those loads that have reached their target, and lets
+// the task run when none is left.
+func (w *worker) finishRestore(t *task) error {
+	left := t.restore[:0]
+	for _, r := range t.restore {
+		if r.target < 0 {
+			if target, ok := w.engine.bounds.at(r.tp); ok {
+				r.target = target
+			}
+		}
+		if r.target < 0 || r.pos < r.target {
+			left = append(left, r)
+			continue
+		}
+		if err := w.finishTable(t, r); err != nil {
+			return err
+		}
+	}
+	t.restore = left
+	if len(left) > 0 || t.state != taskRestoring {
+		return nil
+	}
+	return w.startInputs(t)
+}
+
+// finishTable makes what was loaded durable, with its position.
+func (w *worker) finishTable(t *task, r *restoring) error {
+	positions := map[record.TopicPartition]int64{r.tp: r.pos}
+	var marks []string
+	if r.boot {
+		marks = append(marks, bootMark(r.tp.Topic))
+	}
+	if err := r.loader.Finish(positions, marks...); err != nil {
+		return fmt.Errorf("restore table from %s/%d: %w", r.tp.Topic, r.tp.Partition, err)
+	}
+	mode := "tail"
+	if r.full {
+		mode = "full"
+	}
+	w.log.Info("table restored", slog.String("task", t.id.String()), slog.String("topic", r.tp.Topic), slog.String("mode", mode),
+		slog.Int64("records", r.rows), slog.Int64("from", r.from), slog.Int64("to", r.pos))
+	w.stats.Restored += r.rows
+	if mode == "full" {
+		w.stats.FullRestores++
+	}
+	if r.in == nil {
+		w.source.Stop(r.tp)
+		delete(w.routes, r.tp)
+		return nil
+	}
+	r.in.pos = max(r.in.pos, r.pos)
+	r.in.started = true
+	r.in.queue = append(r.in.queue, r.ahead...)
+	return nil
+}
+
+// startInputs begins to fetch what is not being fetched yet; the task runs.
+func (w *worker) startInputs(t *task) error {
+	for _, in := range t.inputs {
+		if !in.started {
+			in.started = true
+			in.fetchedTo = in.pos
+			w.fetch(in.tp, in.pos, t)
+		}
+	}
+	if err := t.transition(taskRunning); err != nil {
+		return err
+	}
+	w.applyBounds(t)
+	w.log.Debug("task runs", "task", t.id.String())
+	return nil
+}
+
+// applyBounds tells a task's inputs what the engine has learnt of ends: how far
+// a bounded run goes, and whether the first load of its tables is complete.
+func (w *worker) applyBounds(t *task) {
+	gated := false
+	for _, in := range t.inputs {
+		target, known := w.engine.bounds.at(in.tp)
+		if known && w.engine.opts.UntilEnd && in.stopAt < 0 {
+			in.stopAt = target
+		}
+		if !t.gated || !in.isTable() || t.store.Marked(bootMark(in.tp.Topic)) {
+			continue
+		}
+		if known && in.pos >= target {
+			t.store.Mark(bootMark(in.tp.Topic))
+			continue
+		}
+		gated = true
+	}
+	t.gated = gated
+}
+
+// openTask builds the task's operators over its tables.
+func (w *worker) openTask(id TaskID) (*task, error) {
+	sub := w.engine.sub(id.Sub)
+	store, err := w.engine.opts.State.OpenTask(sub.Name, id.Partition, sub.Tables)
+	if err != nil {
+		return nil, fmt.Errorf("open state of task %s: %w", id, err)
+	}
+	t := &task{id: id, sub: sub, store: store, streamTime: store.StreamTime()}
+	tables := make(map[string]*state.Table, len(sub.Tables))
+	for _, spec := range sub.Tables {
+		tables[spec.Name] = store.Table(spec.Name)
+	}
+	t.context = &operators.TaskContext{
+		Partition:  id.Partition,
+		Tables:     tables,
+		Emitter:    newEmitter(w, sub),
+		Counters:   &w.stats.Counters,
+		StreamTime: func() int64 { return t.streamTime },
+		Now:        func() int64 { return w.nowMillis },
+		Partitions: w.engine.partitionsOf,
+	}
+	ops, err := sub.Build(t.context)
+	if err != nil {
+		return nil, fmt.Errorf("build task %s: %w", id, err)
+	}
+	for i, spec := range sub.Inputs {
+		in := &input{spec: spec, op: ops[i], tp: record.TopicPartition{Topic: spec.Topic, Partition: id.Partition}, stopAt: -1, committed: -1}
+		if spec.Table != "" {
+			in.loader, _ = ops[i].(operators.Loader)
+		}
+		t.inputs = append(t.inputs, in)
+	}
+	sortTablesFirst(t.inputs)
+	return t, nil
+}

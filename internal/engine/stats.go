@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"maps"
+
+	"streamctl/operators"
+)
+
+// WorkerStats is what one worker has done since it started.
+type WorkerStats struct {
+	Processed    int64 // records processed
+	Emitted      int64 // records sent by operators (changelogs not counted)
+	Commits      int64
+	Aborts       int64 // commits that failed and were done again
+	Restored     int64 // records read to rebuild tables
+	FullRestores int64 // tables rebuilt from the beginning
+	Tasks        int
+	Running      int
+	Drained      bool // a bounded run has nothing left to do here
+	Counters     operators.Counters
+}
+
+// Stats is the sum over the workers.
+type Stats struct {
+	WorkerStats
+}
+
+// publish makes the worker's figures visible to others.
+func (w *worker) publish() {
+	s := w.stats
+	s.Counters.Drops = maps.Clone(w.stats.Counters.Drops)
+	s.Tasks, s.Drained = len(w.order), w.drained()
+	for _, t := range w.order {
+		if t.state == taskRunning {
+			s.Running++
+		}
+	}
+	w.engine.statsLock.Lock()
+	w.engine.stats[w.index] = s
+	w.engine.statsLock.Unlock()
+}
+
+// status is what the engine waits for a worker to become.
+type status struct {
+	tasks, running int
+	drained        bool
+}
+
+// announce publishes the worker's figures when its status has changed.
+func (w *worker) announce() {
+	now := status{tasks: len(w.order)}
+	for _, t := range w.order {
+		if t.state == taskRunning {
+			now.running++
+		}
+	}
+	now.drained = w.engine.opts.UntilEnd && w.drained()
+	if now != w.announced {
+		w.announced = now
+		w.publish()
+		w.engine.notify(statusEvent{})
+	}
+}
+
+// Stats sums what the workers have published.
+func (e *Engine) Stats() Stats {
+	e.statsLock.Lock()
+	defer e.statsLock.Unlock()
+	var sum Stats
+	sum.Drained = true
+	sum.Counters.Drops = make(map[operators.DropKey]int64)
+	for _, s := range e.stats {
+		sum.Processed += s.Processed
+		sum.Emitted += s.Emitted
+		sum.Commits += s.Commits
+		sum.Aborts += s.Aborts
+		sum.Restored += s.Restored
+		sum.FullRestores += s.FullRestores
+		sum.Tasks += s.Tasks
+		sum.Running += s.Running
+		sum.Drained = sum.Drained && s.Drained
+		for key, n := range s.Counters.Drops {
+			sum.Counters.Drops[key] += n
+		}
+	}
+	return sum
+}
+
+// allRunning says that every task this process owns runs.
+func (e *Engine) allRunning() bool {
+	s := e.Stats()
+	return len(e.owner) > 0 && s.Tasks == len(e.owner) && s.Running == s.Tasks
+}
+
+// allDrained says that every task this process owns has come to its end.
+func (e *Engine) allDrained() bool {
+	s := e.Stats()
+	return len(e.owner) > 0 && s.Tasks == len(e.owner) && s.Drained
+}

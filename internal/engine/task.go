@@ -1,0 +1,272 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+	"streamctl/state"
+)
+
+// taskState is where a task is in its life:
+//
+//	            +-----------------------------+
+//	            |                             v
+//	Created --> Restoring --> Running --> Suspended --> Closed
+//	   |            |                                     ^
+//	   +------------+-------------------------------------+
+//
+// Created: its operators and tables exist. Restoring: tables are brought to
+// what was committed, and at first start to the end of their topics; no
+// stream record is processed. Running: records flow. Suspended: no record is
+// processed any more, what was done is being committed. Closed: nothing is
+// held any more.
+type taskState uint8
+
+const (
+	taskCreated taskState = iota
+	taskRestoring
+	taskRunning
+	taskSuspended
+	taskClosed
+)
+
+func (s taskState) String() string {
+	return [...]string{"created", "restoring", "running", "suspended", "closed"}[s]
+}
+
+// taskTransitions is the picture above as a table.
+var taskTransitions = map[taskState][]taskState{
+	taskCreated:   {taskRestoring, taskClosed},
+	taskRestoring: {taskRunning, taskSuspended, taskClosed},
+	taskRunning:   {taskSuspended},
+	taskSuspended: {taskClosed},
+}
+
+// task is one sub-topology on one partition. Its worker's goroutine owns it.
+type task struct {
+	id      TaskID
+	sub     *operators.SubTopology
+	state   taskState
+	store   *state.Task
+	inputs  []*input     // tables first: at equal times a table's record goes before a stream's
+	restore []*restoring // tables that are still being loaded
+	// gated is true while a table input has not reached its end as taken at first
+	// start: stream inputs wait.
+	gated      bool
+	streamTime int64
+	context    *operators.TaskContext
+	processed  int64
+}
+
+// transition moves the task to state to; a step that the picture does not have is a bug.
+func (t *task) transition(to taskState) error {
+	for _, allowed := range taskTransitions[t.state] {
+		if allowed == to {
+			t.state = to
+			return nil
+		}
+	}
+	return fmt.Errorf("move task %s from %s to %s: no such transition", t.id, t.state, to)
+}
+
+func (id TaskID) String() string { return fmt.Sprintf("%s/%d", id.Sub, id.Partition) }
+
+// input is one topic partition of a task: what has been fetched of it and how
+// far it has been processed.
+type input struct {
+	spec   operators.InputSpec
+	op     operators.Input
+	loader operators.Loader // set for tables
+	tp     record.TopicPartition
+
+	queue   []*Fetched // fetched, not begun
+	current *Fetched
+	index   int // next record of current
+
+	head     bool // op holds a decoded record that waits to be processed
+	headTime int64
+	headNext int64 // offset after the head
+
+	pos       int64 // next offset to process: what is committed
+	committed int64 // last committed pos, -1 = never
+	started   bool  // being fetched
+	answered  bool  // at least one fetch has been answered since start
+	fetchedTo int64 // how far the fetches have come
+	end       int64 // end of the log at the last fetch
+	stopAt    int64 // process nothing at or above this offset, -1 = no bound
+}
+
+// isTable says whether the input fills a table.
+func (in *input) isTable() bool { return in.spec.Table != "" }
+
+// accept takes a fetch for this input.
+func (in *input) accept(f *Fetched) {
+	in.answered = true
+	if f.Next > in.fetchedTo {
+		in.fetchedTo = f.Next
+	}
+	if f.End > in.end {
+		in.end = f.End
+	}
+	in.queue = append(in.queue, f)
+}
+
+// fullyRead says that the broker had no more of this input than what has been
+// processed, so that nobody needs to wait for it.
+func (in *input) fullyRead() bool {
+	if in.head || in.current != nil || len(in.queue) > 0 {
+		return false
+	}
+	if in.stopAt >= 0 && in.pos >= in.stopAt {
+		return true
+	}
+	return in.answered && in.fetchedTo >= in.end
+}
+
+// advance decodes the next record into op, unless one waits already or none
+// has been fetched. Records that op skips are passed over here.
+func (in *input) advance(release func(*Fetched)) error {
+	for !in.head {
+		if in.current == nil {
+			if len(in.queue) == 0 {
+				return nil
+			}
+			in.current, in.index = in.queue[0], 0
+			in.queue[0] = nil
+			in.queue = in.queue[1:]
+		}
+		f := in.current
+		if in.index == len(f.Records) {
+			in.passed(f.Next)
+			in.current = nil
+			release(f)
+			continue
+		}
+		rec := &f.Records[in.index]
+		if rec.Offset < in.pos { // a fetch answers whole batches
+			in.index++
+			continue
+		}
+		if in.stopAt >= 0 && rec.Offset >= in.stopAt {
+			in.passed(in.stopAt)
+			return nil
+		}
+		time, skip, err := in.op.Decode(rec, in.tp)
+		if err != nil {
+			return err
+		}
+		in.index++
+		if skip {
+			in.pos = rec.Offset + 1
+			continue
+		}
+		in.head, in.headTime, in.headNext = true, time, rec.Offset+1
+	}
+	return nil
+}
+
+// passed moves the position to offset, never back and never over the bound.
+func (in *input) passed(offset int64) {
+	if in.stopAt >= 0 && offset > in.stopAt {
+		offset = in.stopAt
+	}
+	if offset > in.pos {
+		in.pos = offset
+	}
+}
+
+// drained says that everything below the bound has been processed and committed.
+func (in *input) drained() bool {
+	return in.stopAt >= 0 && in.pos >= in.stopAt && in.committed == in.pos
+}
+
+// next picks the input whose head is processed next: the smallest event time.
+// nil means that there is nothing to do now: either nothing is there, or an
+// input that holds more at the broker has to be waited for.
+func (t *task) next(release func(*Fetched)) (*input, error) {
+	var best *input
+	for _, in := range t.inputs {
+		if t.gated && !in.isTable() {
+			break // tables come first in the list
+		}
+		if !in.head {
+			if err := in.advance(release); err != nil {
+				return nil, err
+			}
+			if !in.head {
+				if !in.fullyRead() && !in.bounded() {
+					return nil, nil
+				}
+				continue
+			}
+		}
+		if best == nil || in.headTime < best.headTime {
+			best = in
+		}
+	}
+	return best, nil
+}
+
+// bounded says that the input has come to its bound although more is there.
+func (in *input) bounded() bool { return in.stopAt >= 0 && in.pos >= in.stopAt && !in.head }
+
+// step processes up to max records and says how many it did.
+func (t *task) step(max int, release func(*Fetched)) (int, error) {
+	if t.state != taskRunning {
+		return 0, nil
+	}
+	for n := 0; n < max; n++ {
+		in, err := t.next(release)
+		if err != nil || in == nil {
+			t.processed += int64(n)
+			return n, err
+		}
+		if in.headTime > t.streamTime {
+			t.streamTime = in.headTime
+		}
+		in.head = false
+		if err := in.op.Process(); err != nil {
+			return n, err
+		}
+		in.pos = in.headNext
+	}
+	t.processed += int64(max)
+	return max, nil
+}
+
+// input finds the input that reads tp.
+func (t *task) input(tp record.TopicPartition) *input {
+	for _, in := range t.inputs {
+		if in.tp == tp {
+			return in
+		}
+	}
+	return nil
+}
+
+// dirty says whether there is something to commit.
+func (t *task) dirty() bool {
+	for _, in := range t.inputs {
+		if in.started && in.pos != in.committed {
+			return true
+		}
+	}
+	return false
+}
+
+// drained says that every input has come to its bound and is committed there.
+func (t *task) drained() bool {
+	if t.state != taskRunning {
+		return false
+	}
+	for _, in := range t.inputs {
+		if !in.drained() {
+			return false
+		}
+	}
+	return true
+}
+
+const noStreamTime = math.MinInt64

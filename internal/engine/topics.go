@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+)
+
+// prepareTopics checks the topics of the topology, creates the internal ones
+// that are missing, and derives the tasks.
+func (e *Engine) prepareTopics(ctx context.Context) error {
+	e.counts = make(map[string]int32)
+	found, err := e.opts.Transport.Admin().Topics(ctx, e.topicNames())
+	if err != nil {
+		return fmt.Errorf("describe topics: %w", err)
+	}
+	for name, info := range found {
+		e.counts[name] = info.Partitions
+	}
+	if err := e.createInternal(ctx, found); err != nil {
+		return err
+	}
+	var faults []error
+	for _, sub := range e.opts.Topology.Subs {
+		faults = append(faults, e.checkSub(sub, found))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	for _, sub := range e.opts.Topology.Subs {
+		for p := range e.counts[sub.Inputs[0].Topic] {
+			info := TaskInfo{ID: TaskID{Sub: sub.Name, Partition: p}, State: len(sub.Tables) > 0}
+			for _, in := range sub.Inputs {
+				info.Inputs = append(info.Inputs, record.TopicPartition{Topic: in.Topic, Partition: p})
+			}
+			e.tasks = append(e.tasks, info)
+		}
+	}
+	return nil
+}
+
+// topicNames lists every topic of the topology once, sorted.
+func (e *Engine) topicNames() []string {
+	names := make(map[string]bool)
+	for _, sub := range e.opts.Topology.Subs {
+		for _, in := range sub.Inputs {
+			names[in.Topic] = true
+		}
+		for _, out := range sub.Outputs {
+			names[out.Topic] = true
+		}
+		for _, t := range sub.Tables {
+			if t.Changelog != "" {
+				names[t.Changelog] = true
+			}
+		}
+	}
+	for _, in := range e.opts.Topology.Internal {
+		names[in.Name] = true
+	}
+	out := make([]string, 0, len(names))
+	for name := range names {
+		out = append(out, name)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// createInternal creates missing internal topics, and refuses existing ones
+// that have other settings. Their partition counts may depend on each other,
+// so they are taken in the order in which they become known.
+func (e *Engine) createInternal(ctx context.Context, found map[string]TopicInfo) error {
+	left := e.opts.Topology.Internal
+	for len(left) > 0 {
+		var later []operators.InternalTopic
+		for _, topic := range left {
+			want, known := e.partitionsLike(topic)
+			if !known {
+				later = append(later, topic)
+				continue
+			}
+			if err := e.ensureTopic(ctx, topic, want, found); err != nil {
+				return err
+			}
+		}
+		if len(later) == len(left) {
+			return e.missingPartners(later)
+		}
+		left = later
+	}
+	return nil
+}
+
+// partitionsLike gives the partition count that an internal topic must have.
+func (e *Engine) partitionsLike(topic operators.InternalTopic) (int32, bool) {
+	var count int32
+	for _, name := range topic.PartitionsLike {
+		n, ok := e.counts[name]
+		if !ok {
+			return 0, false
+		}
+		count = max(count, n)
+	}
+	return count, count > 0
+}
+
+// missingPartners says which topics are missing for those internal ones.
+func (e *Engine) missingPartners(topics []operators.InternalTopic) error {
+	missing := make(map[string]bool)
+	for _, t := range topics {
+		for _, name := range t.PartitionsLike {
+			if _, ok := e.counts[name]; !ok && !e.internal(name) {
+				missing[name] = true
+			}
+		}
+	}
+	names := make([]string, 0, len(missing))
+	for name := range missing {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return fmt.Errorf("check topics: these do not exist: %s; create them before the pipeline runs", strings.Join(names, ", "))
+}
+
+// internal says whether the pipeline owns the topic.
+func (e *Engine) internal(name string) bool {
+	for _, t := range e.opts.Topology.Internal {
+		if t.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// ensureTopic creates an internal topic or checks the one that exists.
+func (e *Engine) ensureTopic(ctx context.Context, topic operators.InternalTopic, partitions int32, found map[string]TopicInfo) error {
+	info, exists := found[topic.Name]
+	if !exists {
+		if err := e.opts.Transport.Admin().CreateTopic(ctx, topic.Name, partitions, topic.Configs); err != nil {
+			return fmt.Errorf("create internal topic %s: %w", topic.Name, err)
+		}
+		e.log.Info("internal topic created", "topic", topic.Name, "partitions", partitions)
+		e.counts[topic.Name] = partitions
+		return nil
+	}
+	if info.Partitions != partitions {
+		return fmt.Errorf("check internal topic %s: it has %d partitions, but %s now has %d; "+
+			"run reset-offsets, which clears the pipeline's own topics, delete the topic, and start again",
+			topic.Name, info.Partitions, strings.Join(topic.PartitionsLike, ", "), partitions)
+	}
+	if want, ok := topic.Configs["cleanup.policy"]; ok && info.Configs["cleanup.policy"] != "" && info.Configs["cleanup.policy"] != want {
+		return fmt.Errorf("check internal topic %s: cleanup.policy is %q, it must be %q; mend it with: kafka-configs.sh --alter --topic %s --add-config cleanup.policy=%s",
+			topic.Name, info.Configs["cleanup.policy"], want, topic.Name, want)
+	}
+	return nil
+}
+
+// checkSub checks that a sub-topology's inputs exist, line up, and that tables
+// come from topics that keep the last record of every key.
+func (e *Engine) checkSub(sub *operators.SubTopology, found map[string]TopicInfo) error {
+	var faults []error
+	for _, in := range sub.Inputs {
+		if _, ok := e.counts[in.Topic]; !ok {
+			faults = append(faults, fmt.Errorf("%scheck topic %s: it does not exist; create it before the pipeline runs", at(in), in.Topic))
+			continue
+		}
+		policy := found[in.Topic].Configs["cleanup.policy"]
+		if in.Table != "" && !in.Internal && policy != "" && !strings.Contains(policy, "compact") {
+			faults = append(faults, fmt.Errorf("%scheck topic %s: table %q is restored from it, so it must keep the last record of every key, but its cleanup.policy is %q; "+
+				"mend it with: kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact", at(in), in.Topic, in.Table, policy, in.Topic))
+		}
+	}
+	for _, out := range sub.Outputs {
+		if _, ok := e.counts[out.Topic]; !ok {
+			faults = append(faults, fmt.Errorf("check topic %s: it does not exist; create it before the pipeline runs", out.Topic))
+		}
+	}
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	first := sub.Inputs[0]
+	for _, in := range sub.Inputs[1:] {
+		if e.counts[in.Topic] != e.counts[first.Topic] {
+			faults = append(faults, fmt.Errorf("%scheck partitions: %s has %d partitions and %s has %d, but they are read together by key; "+
+				"give them the same number of partitions", at(in), first.Topic, e.counts[first.Topic], in.Topic, e.counts[in.Topic]))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// at names the place in the pipeline file that an input comes from.
+func at(in operators.InputSpec) string {
+	if in.Span.File == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d:%d: ", in.Span.File, in.Span.Start.Line, in.Span.Start.Col)
+}

@@ -1,0 +1,344 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+)
+
+// stepRecords is how many records a task may process before its worker looks
+// at its other tasks, its mailbox and the clock.
+const stepRecords = 2048
+
+// worker is one goroutine that owns its tasks, their state and one producer.
+// Others speak to it through its mailbox only.
+type worker struct {
+	engine   *Engine
+	index    int
+	log      *slog.Logger
+	source   Source
+	producer Producer
+	mailbox  mailbox
+
+	tasks  map[TaskID]*task
+	order  []*task // tasks in the order they came, for fairness
+	routes map[record.TopicPartition]*task
+
+	group      GroupMeta
+	now        time.Time
+	nowMillis  int64
+	lastCommit time.Time
+	inflight   *commitRun
+	closing    *closeRequest
+	stats      WorkerStats
+	announced  status
+}
+
+// mailbox carries messages to a worker; put wakes its Poll.
+type mailbox struct {
+	mu       sync.Mutex
+	messages []any
+	wake     func()
+}
+
+func (m *mailbox) put(message any) {
+	m.mu.Lock()
+	m.messages = append(m.messages, message)
+	m.mu.Unlock()
+	m.wake()
+}
+
+func (m *mailbox) take() []any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := m.messages
+	m.messages = nil
+	return out
+}
+
+// startRequest hands tasks to the worker.
+type startRequest struct {
+	meta  GroupMeta
+	infos []*startInfo
+}
+
+// metaRequest tells the worker its generation.
+type metaRequest struct{ meta GroupMeta }
+
+// closeRequest takes tasks away. With commit, what they did is committed
+// first; without, it is forgotten. done is called when they are closed.
+type closeRequest struct {
+	ids    []TaskID // nil = all
+	commit bool
+	quit   bool // the worker ends
+	done   func(error)
+}
+
+// run is the worker's life; it returns when it was told to quit, or with the
+// failure that must stop the pipeline.
+func (w *worker) run() error {
+	for {
+		w.now = w.engine.opts.Clock.Now()
+		w.nowMillis = w.now.UnixMilli()
+		quit, err := w.readMail()
+		if err != nil || quit {
+			return err
+		}
+		progressed, err := w.process()
+		if err != nil {
+			return err
+		}
+		if err := w.maybeCommit(progressed); err != nil {
+			return err
+		}
+		w.announce()
+		for _, f := range w.source.Poll(w.pollWait(progressed)) {
+			if err := w.route(f); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readMail handles what others have sent.
+func (w *worker) readMail() (quit bool, err error) {
+	for _, message := range w.mailbox.take() {
+		switch m := message.(type) {
+		case *startRequest:
+			w.group = m.meta
+			for _, info := range m.infos {
+				if err := w.startTask(info); err != nil {
+					return false, err
+				}
+			}
+		case *metaRequest:
+			w.group = m.meta
+		case *closeRequest:
+			w.closing = m
+			w.suspend(m)
+		case *commitRun:
+			if err := w.commitDone(m); err != nil {
+				return false, err
+			}
+		}
+	}
+	return w.serveClose()
+}
+
+// process lets every task do some work, as long as what was sent is taken.
+func (w *worker) process() (bool, error) {
+	progressed := false
+	for _, t := range w.order {
+		if w.producer.Buffered() > w.engine.opts.MaxBuffered {
+			return progressed, nil
+		}
+		if t.state == taskRestoring && len(t.restore) > 0 {
+			if err := w.finishRestore(t); err != nil {
+				return progressed, err
+			}
+		}
+		if t.gated || w.engine.opts.UntilEnd {
+			w.applyBounds(t)
+		}
+		n, err := t.step(stepRecords, w.source.Release)
+		if err != nil {
+			return progressed, err
+		}
+		w.stats.Processed += int64(n)
+		progressed = progressed || n > 0
+	}
+	return progressed, nil
+}
+
+// pollWait is how long Poll may wait for something to happen.
+func (w *worker) pollWait(progressed bool) time.Duration {
+	switch {
+	case progressed:
+		return 0
+	case w.producer.Buffered() > w.engine.opts.MaxBuffered:
+		return 2 * time.Millisecond // acknowledgements do not wake us
+	case w.inflight == nil && w.dirty():
+		if left := w.lastCommit.Add(w.engine.opts.CommitInterval).Sub(w.now); left > 0 {
+			return left
+		}
+		return 0
+	}
+	return time.Second
+}
+
+// fetch starts to read tp for t.
+func (w *worker) fetch(tp record.TopicPartition, offset int64, t *task) {
+	w.routes[tp] = t
+	w.source.Start(tp, offset, ReadCommitted)
+}
+
+// route gives a fetch to the task that reads its partition.
+func (w *worker) route(f *Fetched) error {
+	t, ok := w.routes[f.TP]
+	if !ok {
+		w.source.Release(f)
+		return nil
+	}
+	if f.Err != nil {
+		return w.fetchFailed(t, f)
+	}
+	if r := t.restoreOf(f.TP); r != nil {
+		return w.load(t, r, f)
+	}
+	in := t.input(f.TP)
+	if in == nil {
+		w.source.Release(f)
+		return nil
+	}
+	in.accept(f)
+	return nil
+}
+
+// fetchFailed says what a partition's failure means.
+func (w *worker) fetchFailed(t *task, f *Fetched) error {
+	if errors.Is(f.Err, ErrOffsetOutOfRange) {
+		at := int64(-1)
+		if in := t.input(f.TP); in != nil {
+			at = in.pos
+		}
+		return fmt.Errorf("read %s/%d: offset %d is no longer there (the log begins at %d): records %d to %d were deleted before they were processed; "+
+			"keep them longer, or go on behind the gap with reset-offsets --to earliest", f.TP.Topic, f.TP.Partition, at, f.LogStart, at, f.LogStart-1)
+	}
+	return fmt.Errorf("read %s/%d: %w", f.TP.Topic, f.TP.Partition, f.Err)
+}
+
+// suspend stops the tasks of a close request from processing.
+func (w *worker) suspend(m *closeRequest) {
+	for _, t := range w.order {
+		if m.ids != nil && !slices.Contains(m.ids, t.id) {
+			continue
+		}
+		// A task that still restores has done nothing that needs a commit.
+		if t.state == taskRunning || t.state == taskRestoring {
+			_ = t.transition(taskSuspended)
+		}
+		for _, r := range t.restore {
+			w.source.Stop(r.tp)
+			delete(w.routes, r.tp)
+		}
+		t.restore = nil
+		for _, in := range t.inputs {
+			if in.started {
+				w.source.Stop(in.tp)
+			}
+			delete(w.routes, in.tp)
+		}
+	}
+}
+
+// serveClose goes on with a close request: first the commit that is under way,
+// then one with what the tasks have done since, then the closing itself.
+func (w *worker) serveClose() (quit bool, err error) {
+	m := w.closing
+	if m == nil {
+		return false, nil
+	}
+	if w.inflight != nil {
+		if m.commit {
+			return false, nil
+		}
+		w.inflight.forget = true
+	}
+	if m.commit && w.dirty() {
+		return false, w.beginCommit()
+	}
+	w.closing = nil
+	for _, t := range slices.Clone(w.order) {
+		if t.state != taskSuspended {
+			continue
+		}
+		if err := w.closeTask(t, m.commit); err != nil {
+			m.done(err)
+			return m.quit, err
+		}
+	}
+	m.done(nil)
+	return m.quit, nil
+}
+
+// closeTask lets go of a task. keep = its state is committed and stays as it is.
+func (w *worker) closeTask(t *task, keep bool) error {
+	delete(w.tasks, t.id)
+	w.order = slices.DeleteFunc(w.order, func(o *task) bool { return o == t })
+	if err := t.transition(taskClosed); err != nil {
+		return err
+	}
+	if !keep {
+		t.store.Abandon()
+		return nil
+	}
+	if err := t.store.Close(); err != nil {
+		return fmt.Errorf("close state of task %s: %w", t.id, err)
+	}
+	return nil
+}
+
+// dirty says whether any task has something to commit.
+func (w *worker) dirty() bool {
+	for _, t := range w.order {
+		if t.dirty() {
+			return true
+		}
+	}
+	return false
+}
+
+// drained says that a bounded run has nothing left to do here.
+func (w *worker) drained() bool {
+	for _, t := range w.order {
+		if !t.drained() {
+			return false
+		}
+	}
+	return true
+}
+
+// close ends the worker's ports.
+func (w *worker) close(ctx context.Context) error {
+	for _, t := range w.order {
+		t.store.Abandon()
+	}
+	w.source.Close()
+	return w.producer.Close(ctx)
+}
+
+// sortTablesFirst orders the inputs of a task; the order of equals is kept.
+func sortTablesFirst(inputs []*input) {
+	slices.SortStableFunc(inputs, func(a, b *input) int {
+		switch {
+		case a.isTable() == b.isTable():
+			return 0
+		case a.isTable():
+			return -1
+		}
+		return 1
+	})
+}
+
+// emitter sends what one task emits through its worker's producer.
+type emitter struct {
+	worker  *worker
+	outputs []operators.OutputSpec
+}
+
+func newEmitter(w *worker, sub *operators.SubTopology) *emitter {
+	return &emitter{worker: w, outputs: sub.Outputs}
+}
+
+// Emit implements operators.Emitter.
+func (e *emitter) Emit(out int, partition int32, rec record.Record) {
+	e.worker.stats.Emitted++
+	e.worker.producer.Send(record.TopicPartition{Topic: e.outputs[out].Topic, Partition: partition}, rec)
+}

@@ -1,0 +1,84 @@
+package operators
+
+import (
+	"streamctl/expr"
+	"streamctl/internal/record"
+)
+
+// Event is one record, or one change of a table, on its way through the
+// operators of a task. An input owns one Event and uses it again for its next
+// record: no operator keeps it.
+type Event struct {
+	// Frame holds the decoded row of every binding by its number; the compiler
+	// gives out the numbers.
+	Frame expr.Frame
+	// In is the record as the input read it: dead letters and headers come from it.
+	In *record.Record
+	// Origin is where the record lay in the outer topic that it came from, also
+	// behind a repartition.
+	Origin record.Position
+	// Time is the event time in milliseconds.
+	Time int64
+	// Key is the stream's key as encoded in the stream's key format, nil = null.
+	// Behind a repartition it is still the key that the source had.
+	Key []byte
+	// Delete says that the event takes a row of a table away; the rows of the
+	// frame are then null. Only Key and the row of the key mean something.
+	Delete bool
+
+	joined []*tableRow // by memo table number: the row that each join found
+}
+
+// Operator handles the events of one stream in one task. What it makes of
+// them it hands to the operators behind it before it returns.
+type Operator interface {
+	// Process handles e. An error stops the pipeline; errors of the record that
+	// on_error lets pass are dealt with inside.
+	Process(e *Event) error
+}
+
+// Spec is the immutable form of an operator, shared by the tasks.
+type Spec interface {
+	// Make makes the operator of one task that hands on to next.
+	Make(t *Task, next Operator) (Operator, error)
+}
+
+// Node is an operator with those that take what it hands on.
+type Node struct {
+	Spec Spec
+	Next []*Node
+}
+
+// fan hands an event to several operators. A branch that drops the event does
+// not take it from the others.
+type fan []Operator
+
+// Process hands e to all.
+func (f fan) Process(e *Event) error {
+	for _, op := range f {
+		if err := op.Process(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeAll makes the operators of nodes for one task.
+func makeAll(t *Task, nodes []*Node) (Operator, error) {
+	made := make(fan, 0, len(nodes))
+	for _, n := range nodes {
+		next, err := makeAll(t, n.Next)
+		if err != nil {
+			return nil, err
+		}
+		op, err := n.Spec.Make(t, next)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, op)
+	}
+	if len(made) == 1 {
+		return made[0], nil
+	}
+	return made, nil
+}
