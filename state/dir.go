@@ -1,0 +1,87 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// checkDir refuses a directory that holds something else: Open would mix state
+// into it, Remove would delete it. A directory that is missing or empty is fine.
+func checkDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case lockName, storeName, loadName, infoName:
+		default:
+			return fmt.Errorf("%s contains %s: %w", dir, e.Name(), ErrNotState)
+		}
+	}
+	return nil
+}
+
+// takeDir checks that dir is a state directory that nobody uses, and locks it.
+func takeDir(dir string) (release func(), err error) {
+	if _, err := os.Stat(filepath.Join(dir, infoName)); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotState)
+		}
+		return nil, err
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return func() { lock.Close() }, nil
+}
+
+// Quarantine puts a state directory aside, for later inspection, and returns
+// where it is now: beside the old place, with a number. Open then begins anew.
+// Errors: ErrLocked, ErrNotState.
+func Quarantine(dir string) (newDir string, err error) {
+	release, err := takeDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("quarantine state: %w", err)
+	}
+	defer release()
+	for n := 1; ; n++ {
+		newDir = fmt.Sprintf("%s.corrupt-%d", filepath.Clean(dir), n)
+		if _, err := os.Lstat(newDir); errors.Is(err, os.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", fmt.Errorf("quarantine state: %w", err)
+		}
+	}
+	if err := os.Rename(dir, newDir); err != nil {
+		return "", fmt.Errorf("quarantine state: %w", err)
+	}
+	return newDir, nil
+}
+
+// Remove deletes a pipeline's state directory. A directory that does not exist
+// is no error. Errors: ErrLocked while a process uses it, ErrNotState when it
+// does not look like one; nothing is deleted then.
+func Remove(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	release, err := takeDir(dir)
+	if err != nil {
+		return fmt.Errorf("remove state: %w", err)
+	}
+	defer release()
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove state: %w", err)
+	}
+	return nil
+}
