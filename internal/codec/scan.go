@@ -1,0 +1,265 @@
+package codec
+
+import (
+	"streamctl/internal/value"
+)
+
+// Scan reads doc in one pass: it checks the whole of it (strict RFC 8259,
+// valid UTF-8, nothing after the value, at most value.MaxDepth levels) and
+// fills row.Slots and row.Cuts, whose memory is used again. Strings without
+// escapes and raw values share doc, which must not be written afterwards.
+//
+// A field that is not there is Absent, a field of a null is Null, a field of
+// anything else is Invalid. Of members with one name the last counts. A nil
+// doc is Kafka's null: all slots are Null.
+//
+// Errors: *value.SyntaxError, after which row holds nothing of use; or
+// *FieldError for the first slot whose value is not of the wanted kind, after
+// which all other slots are right.
+func (s *Shape) Scan(doc []byte, row *value.Row) error {
+	s.reset(doc, row)
+	if doc == nil {
+		fill(row.Slots, value.NullV())
+		return nil
+	}
+	sc := scanner{doc: doc, row: row, shape: s}
+	start := value.LexSpace(doc, 0)
+	end := sc.value(s.root, start, 0)
+	if end >= 0 {
+		end = value.LexEnd(doc, end)
+	}
+	if end < 0 {
+		return value.LexError(doc, end)
+	}
+	if sc.mismatch {
+		return s.firstMismatch(row)
+	}
+	return nil
+}
+
+// reset empties row for doc and gives it the right sizes.
+func (s *Shape) reset(doc []byte, row *value.Row) {
+	if !s.frozen {
+		panic("codec: Scan of a Shape that is not frozen")
+	}
+	row.Doc = doc
+	if cap(row.Slots) < len(s.slots) {
+		row.Slots = make([]value.Value, len(s.slots))
+	}
+	row.Slots = row.Slots[:len(s.slots)]
+	clear(row.Slots)
+	if cap(row.Cuts) < len(s.cuts) {
+		row.Cuts = make([]value.Span, len(s.cuts))
+	}
+	row.Cuts = row.Cuts[:len(s.cuts)]
+	clear(row.Cuts)
+	row.Dups = row.Dups[:0]
+}
+
+func fill(slots []value.Value, v value.Value) {
+	for i := range slots {
+		slots[i] = v
+	}
+}
+
+// firstMismatch finds the slot that a mismatch was seen in, unless a later
+// member of the same name has mended it.
+func (s *Shape) firstMismatch(row *value.Row) error {
+	for i, v := range row.Slots {
+		if _, ok := s.slots[i].want.accept(v); !ok {
+			text := v.Text
+			if v.Kind != value.Invalid {
+				text = v.Short()
+			}
+			return &FieldError{Path: s.slots[i].node.path, Want: s.slots[i].want, Got: v.Kind, Text: text}
+		}
+	}
+	return nil
+}
+
+// scanner is one Scan on its way. Its methods return offsets as the Lex
+// functions do, negative for a fault.
+type scanner struct {
+	doc      []byte
+	row      *value.Row
+	shape    *Shape
+	mismatch bool // some slot got a value that its want does not accept
+}
+
+// value reads the value at i, which node n wants something of. depth is the
+// number of arrays and objects around it.
+func (sc *scanner) value(n *node, i, depth int) int {
+	if i >= len(sc.doc) {
+		return value.LexValue(sc.doc, i, depth)
+	}
+	end := 0
+	switch c := sc.doc[i]; {
+	case c == '{' && len(n.names) > 0 && depth < value.MaxDepth:
+		end = sc.object(n, i, depth+1)
+	case c == '[' && len(n.items)+len(n.ends) > 0 && depth < value.MaxDepth:
+		end = sc.list(n, i, depth+1)
+	default:
+		end = value.LexValue(sc.doc, i, depth)
+	}
+	if end < 0 {
+		return end
+	}
+	if len(n.below) > 0 {
+		sc.mark(n, sc.doc[i])
+	}
+	if len(n.slots) > 0 {
+		sc.store(n, value.OfLexed(sc.doc, i, end))
+	}
+	return end
+}
+
+func (sc *scanner) store(n *node, v value.Value) {
+	for _, number := range n.slots {
+		converted, ok := sc.shape.slots[number].want.accept(v)
+		if !ok {
+			sc.mismatch = true
+		}
+		sc.row.Slots[number] = converted
+	}
+}
+
+// mark gives the slots below n what they get when n's value, which begins with c, is not of
+// the type that their paths lead through.
+func (sc *scanner) mark(n *node, c byte) {
+	if c != '{' && len(n.names) > 0 {
+		sc.markGroup(n.names, c, n.notObject)
+	}
+	if c != '[' && len(n.items) > 0 {
+		sc.markGroup(n.items, c, n.notList)
+	}
+	if c != '[' && len(n.ends) > 0 {
+		sc.markGroup(n.ends, c, n.notList)
+	}
+}
+
+func (sc *scanner) markGroup(group []*node, c byte, problem string) {
+	v := value.NullV()
+	if c != 'n' {
+		v = value.OfInvalid(problem)
+	}
+	for _, child := range group {
+		sc.store(child, v)
+		for _, number := range child.below {
+			sc.row.Slots[number] = v
+			if c != 'n' && sc.shape.slots[number].want != WantAny {
+				sc.mismatch = true
+			}
+		}
+	}
+}
+
+// forget empties the slots below n, which an earlier member of the same name may have filled.
+func (sc *scanner) forget(n *node) {
+	for _, number := range n.below {
+		sc.row.Slots[number] = value.Value{}
+	}
+}
+
+// object reads the object at i.
+func (sc *scanner) object(n *node, i, depth int) int {
+	doc := sc.doc
+	i = value.LexSpace(doc, i+1)
+	if i < len(doc) && doc[i] == '}' {
+		return i + 1
+	}
+	for {
+		i = value.LexSpace(doc, i)
+		start := i
+		if i = value.LexName(doc, i); i < 0 {
+			return i
+		}
+		nameEnd, plain := value.LexString(doc, start)
+		child := n.lookup(doc[start+1:nameEnd-1], plain)
+		i = value.LexSpace(doc, i)
+		if child == nil {
+			i = value.LexValue(doc, i, depth)
+		} else {
+			sc.forget(child)
+			i = sc.value(child, i, depth)
+		}
+		if i < 0 {
+			return i
+		}
+		if child != nil && child.cut >= 0 {
+			sc.cut(child.cut, start, i)
+		}
+		i = value.LexSpace(doc, i)
+		if i >= len(doc) || doc[i] != ',' {
+			break
+		}
+		i++
+	}
+	if i < len(doc) && doc[i] == '}' {
+		return i + 1
+	}
+	return value.LexUnexpected(i)
+}
+
+// lookup finds the child for the inside of a member's name.
+func (n *node) lookup(inside []byte, plain bool) *node {
+	if !plain {
+		inside = value.Unescape(nil, inside)
+	}
+	return n.table.find(inside, 0, len(inside))
+}
+
+// cut notes that the member of cut number lies at doc[start:end].
+func (sc *scanner) cut(number, start, end int) {
+	old := sc.row.Cuts[number]
+	if old.End > 0 {
+		sc.row.Dups = append(sc.row.Dups, value.Dup{Cut: number, Span: old})
+	}
+	sc.row.Cuts[number] = value.Span{Start: int32(start), End: int32(end)}
+}
+
+// list reads the array at i. Items that are counted from the end need a second
+// walk, because only then is the number of items known.
+func (sc *scanner) list(n *node, i, depth int) int {
+	end, count := sc.items(n, i, depth, n.items, 0)
+	if end >= 0 && len(n.ends) > 0 {
+		sc.items(n, i, depth, n.ends, count)
+	}
+	return end
+}
+
+// items walks the array at i and reads those items that are in wanted, whose
+// indexes count from base.
+func (sc *scanner) items(n *node, i, depth int, wanted []*node, base int) (end, count int) {
+	doc := sc.doc
+	i = value.LexSpace(doc, i+1)
+	if i < len(doc) && doc[i] == ']' {
+		return i + 1, 0
+	}
+	for {
+		i = value.LexSpace(doc, i)
+		var child *node
+		for _, c := range wanted {
+			if base+c.path[len(c.path)-1].Index == count {
+				child = c
+			}
+		}
+		if child == nil {
+			i = value.LexValue(doc, i, depth)
+		} else {
+			i = sc.value(child, i, depth)
+		}
+		if i < 0 {
+			return i, 0
+		}
+		count++
+		i = value.LexSpace(doc, i)
+		if i >= len(doc) || doc[i] != ',' {
+			break
+		}
+		i++
+	}
+	if i < len(doc) && doc[i] == ']' {
+		return i + 1, count
+	}
+	return value.LexUnexpected(i), 0
+}
