@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// usage is what one child cost.
+type usage struct {
+	started  time.Time
+	wall     time.Duration
+	cpu      time.Duration // user and system
+	peakRSS  int64         // bytes, VmHWM
+	stats    *childStats   // nil when the child told nothing
+	output   string        // what it printed on stdout and stderr
+	exitCode int
+}
+
+// childStats is the line that the child prints at its end when STREAMCTL_STATS
+// is set: runtime.MemStats of the whole run.
+type childStats struct {
+	Mallocs    uint64 `json:"mallocs"`
+	TotalAlloc uint64 `json:"total_alloc"` // bytes
+	GCs        uint32 `json:"gcs"`
+}
+
+const statsPrefix = "STREAMCTL_STATS "
+
+// sampleEvery is how often the peak is read; it never falls, so only what
+// happens in the last instant can be missed.
+const sampleEvery = 20 * time.Millisecond
+
+// runChild runs a command to its end. extra are environment variables.
+func runChild(ctx context.Context, verbose bool, extra []string, name string, args ...string) (usage, error) {
+	var u usage
+	var out bytes.Buffer
+	var mu sync.Mutex
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(append(os.Environ(), "STREAMCTL_STATS=1"), extra...)
+	sink := io.Writer(&lockedWriter{mu: &mu, w: &out})
+	if verbose {
+		sink = io.MultiWriter(sink, os.Stderr)
+	}
+	cmd.Stdout, cmd.Stderr = sink, sink
+	u.started = time.Now()
+	if err := cmd.Start(); err != nil {
+		return u, fmt.Errorf("start %s: %w", name, err)
+	}
+	peak := make(chan int64, 1)
+	done := make(chan struct{})
+	go func() { peak <- watchPeak(cmd.Process.Pid, done) }()
+	err := cmd.Wait()
+	u.wall = time.Since(u.started)
+	close(done)
+	u.peakRSS = <-peak
+	u.output = out.String()
+	u.stats = findStats(u.output)
+	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.cpu = time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+	}
+	u.exitCode = cmd.ProcessState.ExitCode()
+	if err != nil {
+		return u, fmt.Errorf("run %s %s: %w\n%s", name, strings.Join(args, " "), err, lastLines(u.output, 20))
+	}
+	return u, nil
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// watchPeak reads the high-water mark of the resident set until done. The
+// kernel's ru_maxrss will not do: a child inherits its parent's there.
+func watchPeak(pid int, done <-chan struct{}) int64 {
+	var peak int64
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return peak
+		case <-tick.C:
+			peak = max(peak, highWater(pid))
+		}
+	}
+}
+
+// highWater is VmHWM of a process in bytes, 0 when it cannot be read.
+func highWater(pid int) int64 {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), "VmHWM:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			if err != nil {
+				return 0
+			}
+			return kb * 1024
+		}
+	}
+	return 0
+}
+
+func findStats(output string) *childStats {
+	for line := range strings.Lines(output) {
+		if rest, ok := strings.CutPrefix(line, statsPrefix); ok {
+			var s childStats
+			if json.Unmarshal([]byte(rest), &s) == nil {
+				return &s
+			}
+		}
+	}
+	return nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// cpuModel is the kind of CPU, as the kernel names it.
+func cpuModel() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown CPU"
+	}
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown CPU"
+}

@@ -1,0 +1,111 @@
+// Command bench measures streamctl as its users run it: the built binary as a
+// child process on a real Kafka and on the embedded broker, on the join that
+// the project started with, a count per key, the restore of a table and the
+// start itself. Beside it, in the same run and on the same topics, a bare
+// consume-produce copy with the fastest Go client shows what the wire alone
+// costs. It prints one table in Markdown.
+//
+// It owns the method (docs/performance.md tells it) and the pipelines it
+// measures; it knows the product only by its command line.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// options are the flags.
+type options struct {
+	parts      string
+	views      int
+	profiles   int
+	partitions int
+	runs       int
+	binary     string
+	keep       bool
+	verbose    bool
+	profileDir string
+}
+
+// parts that can be measured, in the order they run.
+var allParts = []string{"copy", "join", "count", "restore", "start", "embedded"}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == copyCommand {
+		if err := copyMain(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "copy:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var o options
+	flag.StringVar(&o.parts, "parts", strings.Join(allParts, ","), "what to measure")
+	flag.IntVar(&o.views, "views", 2_000_000, "page views")
+	flag.IntVar(&o.profiles, "profiles", 100_000, "profiles, and keys of the count")
+	flag.IntVar(&o.partitions, "partitions", 4, "partitions of every topic")
+	flag.IntVar(&o.runs, "runs", 1, "runs of each measurement; the best by CPU is shown")
+	flag.StringVar(&o.binary, "binary", "", "streamctl to measure; built from this tree when empty")
+	flag.BoolVar(&o.keep, "keep", false, "keep the working directory and say where it is")
+	flag.BoolVar(&o.verbose, "v", false, "show what the children print")
+	flag.StringVar(&o.profileDir, "cpuprofile", "", "directory for CPU profiles of the children")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// validate lists every fault of the flags.
+func (o options) validate() error {
+	var faults []string
+	for _, p := range strings.Split(o.parts, ",") {
+		if !slices.Contains(allParts, p) {
+			faults = append(faults, fmt.Sprintf("no part %q (there are %s)", p, strings.Join(allParts, ", ")))
+		}
+	}
+	if o.views < 1 || o.profiles < 1 || o.partitions < 1 || o.runs < 1 {
+		faults = append(faults, "views, profiles, partitions and runs must be at least 1")
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("check flags: %s", strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+func (o options) wants(part string) bool {
+	return slices.Contains(strings.Split(o.parts, ","), part)
+}
+
+func run(ctx context.Context, o options) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if o.wants("copy") || o.wants("join") || o.wants("count") || o.wants("restore") || o.wants("start") {
+		if err := b.onKafka(ctx); err != nil {
+			return err
+		}
+	}
+	if o.wants("embedded") {
+		if err := b.onEmbedded(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\n%d CPUs (%s), %s, %d views of %d B, %d profiles, %d partitions\n\n",
+		runtime.NumCPU(), cpuModel(), runtime.Version(), o.views, b.viewBytes, o.profiles, o.partitions)
+	b.results.print(os.Stdout)
+	return nil
+}
