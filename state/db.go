@@ -91,7 +91,9 @@ type DB struct {
 	opts  Options
 	fs    *fuseFS
 	store *pebble.DB
-	lock  io.Closer
+	// storeOpts are what store was opened with, for the files of bulk loads.
+	storeOpts *pebble.Options
+	lock      io.Closer
 
 	failure atomic.Pointer[error] // why it has failed, nil = it has not
 	failed  chan struct{}         // closed with it
@@ -164,7 +166,8 @@ func (db *DB) openStore() (err error) {
 	if err := db.fs.RemoveAll(db.path(loadName)); err != nil && !os.IsNotExist(err) {
 		return classify(err)
 	}
-	if db.store, err = pebble.Open(db.path(storeName), db.storeOptions()); err != nil {
+	db.storeOpts = db.storeOptions()
+	if db.store, err = pebble.Open(db.path(storeName), db.storeOpts); err != nil {
 		return classifyOpen(err)
 	}
 	if err := db.checkVersion(); err != nil {

@@ -1,78 +1,306 @@
 package state
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"streamctl/internal/record"
 )
 
+const (
+	// smallLoad is up to how many bytes a load goes through a batch: cheaper
+	// than files, and it keeps level 0 from filling with crumbs.
+	smallLoad = 1 << 20
+	// loadFileBytes is how large the files of a load become, about.
+	loadFileBytes = 32 << 20
+)
+
 // Loader fills a table in bulk, past the cache: for restore and first loads.
 // It belongs to the task's goroutine and is used once. What it adds becomes
-// visible, and durable, at Finish as a whole together with the positions given
-// there: a crash before leaves the table as it was.
+// visible, and durable, at Finish, as a whole and together with the positions
+// given there: a crash before leaves the table as it was. A long restore is made
+// of several loads, so that a crash loses only the last.
+//
+// Rows are gathered in memory, sorted, and put on disk as sorted runs; Finish
+// merges the runs into sorted tables that the store takes in as they are.
 type Loader struct {
 	table *Table
-	batch *pebble.Batch
-	key   []byte
-	val   []byte
+	run   run
+	dir   string   // of its files, "" before the first
+	runs  []string // files of the runs on disk, oldest first
+	done  bool
 }
 
-// Loader begins a bulk load. Until Finish the table must not be changed
-// otherwise.
-func (t *Table) Loader() *Loader {
-	return &Loader{table: t, batch: t.db.store.NewBatch()}
-}
+// Loader begins a bulk load. Until Finish the table must not be changed otherwise.
+func (t *Table) Loader() *Loader { return &Loader{table: t} }
 
 // Add sets a row, as it would be put into the table (not its changelog form),
 // or deletes it when row is nil. The last one for a key counts. key and row are copied.
 func (l *Loader) Add(key, row []byte) (err error) {
-	t := l.table
-	defer t.db.recoverInto(&err)
-	l.key = append(append(l.key[:0], t.prefix[:]...), key...)
-	if row == nil {
-		return l.batch.Delete(l.key, nil)
+	db := l.table.db
+	defer db.recoverInto(&err)
+	if l.done || l.table.task.closed {
+		return ErrClosed
 	}
-	l.val = append(appendHead(l.val[:0], nil), row...)
-	return l.batch.Set(l.key, l.val, nil)
+	if l.run.bytes()+len(key)+len(row) > db.opts.LoadBytes && len(l.run.entries) > 0 {
+		if err := l.spill(); err != nil {
+			return fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
+		}
+	}
+	l.run.add(key, row)
+	return nil
 }
 
-// Finish makes everything added the table's, with the positions and marks.
+// Finish makes everything added the table's, with positions and marks, and
+// empties the table's cache. The table must have no changes that are not applied
+// (ErrUncommitted).
 func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...string) (err error) {
-	t, task := l.table, l.table.task
-	defer t.db.recoverInto(&err)
-	if t.pinned > 0 || len(t.dirty) > 0 {
+	t, db := l.table, l.table.db
+	defer db.recoverInto(&err)
+	switch {
+	case l.done || t.task.closed:
+		return ErrClosed
+	case db.Err() != nil:
+		return db.Err()
+	case t.pinned > 0:
 		return fmt.Errorf("load table %s: %w", t.name, ErrUncommitted)
 	}
-	for tp, off := range positions {
-		if err := task.putNumber(l.batch, positionKey(task.prefix[:taskPrefixLen:taskPrefixLen], tp), off); err != nil {
-			return err
-		}
+	meta := t.task.metaEntries(positions, marks)
+	if len(l.runs) == 0 && l.run.bytes() <= smallLoad {
+		err = l.finishSmall(meta)
+	} else {
+		err = l.finishFiles(meta)
 	}
-	for _, m := range marks {
-		if err := l.batch.Set(append(append(task.prefix[:taskPrefixLen:taskPrefixLen], kindMark), m...), nil, nil); err != nil {
-			return err
-		}
-	}
-	if err := l.batch.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("load table %s: %w", t.name, t.db.check(err))
+	l.Abandon()
+	if err != nil {
+		return fmt.Errorf("load table %s: %w", t.name, db.check(err))
 	}
 	for tp, off := range positions {
-		task.positions[tp] = off
+		t.task.positions[tp] = off
 	}
 	for _, m := range marks {
-		task.marks[m] = true
+		t.task.marks[m] = true
 	}
 	t.forget()
 	t.reset(false)
 	return nil
 }
 
-// Abandon gives the load up.
+// Abandon gives the load up; after Finish it does nothing.
 func (l *Loader) Abandon() {
-	if l.batch != nil {
-		l.batch.Close()
-		l.batch = nil
+	if l.done {
+		return
+	}
+	l.done, l.run = true, run{}
+	if l.dir != "" {
+		// What remains after a failure is deleted at the next Open.
+		_ = l.table.db.fs.RemoveAll(l.dir)
 	}
 }
+
+// metaEntry is a stored key that is not a row.
+type metaEntry struct{ key, val []byte }
+
+// metaEntries returns positions and marks as they are stored, in order of keys.
+func (t *Task) metaEntries(positions map[record.TopicPartition]int64, marks []string) []metaEntry {
+	var all []metaEntry
+	for tp, off := range positions {
+		all = append(all, metaEntry{t.positionKey(tp), number(off)})
+	}
+	for _, m := range marks {
+		all = append(all, metaEntry{t.markKey(m), nil})
+	}
+	slices.SortFunc(all, func(a, b metaEntry) int { return slices.Compare(a.key, b.key) })
+	return slices.CompactFunc(all, func(a, b metaEntry) bool { return slices.Equal(a.key, b.key) })
+}
+
+// finishSmall writes the load as one batch.
+func (l *Loader) finishSmall(meta []metaEntry) error {
+	b := l.table.db.store.NewBatch()
+	defer b.Close()
+	for _, m := range meta {
+		if err := b.Set(m.key, m.val, nil); err != nil {
+			return err
+		}
+	}
+	key := append([]byte(nil), l.table.prefix[:]...)
+	for e := range l.run.sorted() {
+		key = append(key[:prefixLen], e.key...)
+		var err error
+		if e.row == nil {
+			err = b.Delete(key, nil)
+		} else {
+			err = b.Set(key, e.row, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return l.table.db.write(b)
+}
+
+// finishFiles writes the load as sorted tables and hands them to the store,
+// all at once: with them goes a table of positions and marks, so that these are
+// there if and only if the rows are.
+func (l *Loader) finishFiles(meta []metaEntry) error {
+	db := l.table.db
+	if err := l.makeDir(); err != nil {
+		return err
+	}
+	// Where there are no rows yet, there is nothing to delete.
+	empty, err := db.empty(l.table.prefix[:])
+	if err != nil {
+		return err
+	}
+	w := tableWriter{db: db, dir: l.dir}
+	if err := l.writeRows(&w, empty); err != nil {
+		w.abandon()
+		return err
+	}
+	for _, m := range meta {
+		if err := w.set(m.key, m.val); err != nil {
+			w.abandon()
+			return err
+		}
+	}
+	if err := w.finish(); err != nil {
+		return err
+	}
+	// Epochs applied before must not be lost when what follows them is not.
+	if err := db.store.LogData(nil, pebble.Sync); err != nil {
+		return err
+	}
+	if len(w.paths) == 0 {
+		return nil
+	}
+	return db.store.Ingest(context.Background(), w.paths)
+}
+
+// writeRows writes all rows in order of keys; of those with one key, the last added.
+func (l *Loader) writeRows(w *tableWriter, skipDeletes bool) error {
+	key := append([]byte(nil), l.table.prefix[:]...)
+	write := func(e entry) error {
+		key = append(key[:prefixLen], e.key...)
+		switch {
+		case e.row != nil:
+			return w.set(key, e.row)
+		case skipDeletes:
+			return nil
+		}
+		return w.delete(key)
+	}
+	defer w.cut()
+	if len(l.runs) == 0 {
+		for e := range l.run.sorted() {
+			if err := write(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(l.run.entries) > 0 {
+		if err := l.spill(); err != nil {
+			return err
+		}
+	}
+	return mergeRuns(l.table.db.fs, l.runs, write)
+}
+
+// spill puts the run in memory on disk.
+func (l *Loader) spill() error {
+	if err := l.makeDir(); err != nil {
+		return err
+	}
+	path := l.table.db.fs.PathJoin(l.dir, "run-"+strconv.Itoa(len(l.runs)))
+	if err := l.run.write(l.table.db.fs, path); err != nil {
+		return err
+	}
+	l.runs = append(l.runs, path)
+	l.run.clear()
+	return nil
+}
+
+// makeDir makes the load's directory.
+func (l *Loader) makeDir() error {
+	if l.dir != "" {
+		return nil
+	}
+	db := l.table.db
+	db.mu.Lock()
+	db.loads++
+	dir := db.path(loadName, strconv.Itoa(db.loads))
+	db.mu.Unlock()
+	if err := db.fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	l.dir = dir
+	return nil
+}
+
+// tableWriter writes sorted tables for the store to take in. Keys must rise
+// within a table, and tables must not overlap.
+type tableWriter struct {
+	db    *DB
+	dir   string
+	paths []string
+	w     *sstable.Writer
+	err   error // of a cut
+}
+
+// writer returns the table being written, a new one when there is none or it is full.
+func (w *tableWriter) writer() (*sstable.Writer, error) {
+	if w.w != nil && w.w.Raw().EstimatedSize() >= loadFileBytes {
+		w.cut()
+	}
+	if w.w != nil || w.err != nil {
+		return w.w, w.err
+	}
+	path := w.db.fs.PathJoin(w.dir, "table-"+strconv.Itoa(len(w.paths)))
+	f, err := w.db.fs.Create(path, storeWrites)
+	if err != nil {
+		return nil, err
+	}
+	w.paths = append(w.paths, path)
+	w.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f),
+		w.db.storeOpts.MakeWriterOptions(0, w.db.store.TableFormat()))
+	return w.w, nil
+}
+
+func (w *tableWriter) set(key, val []byte) error {
+	t, err := w.writer()
+	if err != nil {
+		return err
+	}
+	return t.Set(key, val)
+}
+
+func (w *tableWriter) delete(key []byte) error {
+	t, err := w.writer()
+	if err != nil {
+		return err
+	}
+	return t.Delete(key)
+}
+
+// cut ends the table being written; its error is kept for the next call.
+func (w *tableWriter) cut() {
+	if w.w != nil && w.err == nil {
+		w.err = w.w.Close()
+		w.w = nil
+	}
+}
+
+// finish ends the last table.
+func (w *tableWriter) finish() error {
+	w.cut()
+	return w.err
+}
+
+// abandon lets go of a table that is not finished.
+func (w *tableWriter) abandon() { w.cut() }

@@ -58,18 +58,17 @@ func (t *Task) Seal(visit func(t *Table, key, row []byte)) (_ *Sealed, err error
 // sealMeta adds what is stored beside rows.
 func (t *Task) sealMeta(b *pebble.Batch) error {
 	for tp := range t.newPositions {
-		if err := t.putNumber(b, positionKey(t.prefix[:taskPrefixLen:taskPrefixLen], tp), t.positions[tp]); err != nil {
+		if err := b.Set(t.positionKey(tp), number(t.positions[tp]), nil); err != nil {
 			return err
 		}
 	}
 	if t.newTime {
-		if err := t.putNumber(b, append(t.prefix[:taskPrefixLen:taskPrefixLen], kindStreamTime), t.streamTime); err != nil {
+		if err := b.Set(append(t.metaPrefix(), kindStreamTime), number(t.streamTime), nil); err != nil {
 			return err
 		}
 	}
 	for _, m := range t.newMarks {
-		key := append(append(t.prefix[:taskPrefixLen:taskPrefixLen], kindMark), m...)
-		if err := b.Set(key, nil, nil); err != nil {
+		if err := b.Set(t.markKey(m), nil, nil); err != nil {
 			return err
 		}
 	}
@@ -78,9 +77,19 @@ func (t *Task) sealMeta(b *pebble.Batch) error {
 	return nil
 }
 
-func (t *Task) putNumber(b *pebble.Batch, key []byte, n int64) error {
-	return b.Set(key, binary.BigEndian.AppendUint64(nil, uint64(n)), nil)
+// metaPrefix is the task's prefix, for appending.
+func (t *Task) metaPrefix() []byte { return t.prefix[:taskPrefixLen:taskPrefixLen] }
+
+func (t *Task) positionKey(tp record.TopicPartition) []byte {
+	return positionKey(t.metaPrefix(), tp)
 }
+
+func (t *Task) markKey(name string) []byte {
+	return append(append(t.metaPrefix(), kindMark), name...)
+}
+
+// number is the stored form of positions and times.
+func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
 // encoder writes rows into chunks that live as long as somebody keeps a row of
 // them: a producer does until the row's acknowledgement.
@@ -208,8 +217,7 @@ func (db *DB) Apply(sealed ...*Sealed) (err error) {
 func (db *DB) commit(sealed []*Sealed) error {
 	for _, s := range sealed {
 		for tp, off := range s.late {
-			t := s.task
-			if err := t.putNumber(s.batch, positionKey(t.prefix[:taskPrefixLen:taskPrefixLen], tp), off); err != nil {
+			if err := s.batch.Set(s.task.positionKey(tp), number(off), nil); err != nil {
 				return err
 			}
 		}

@@ -42,6 +42,7 @@ func (db *DB) storeOptions() *pebble.Options {
 		o.Levels[i].BlockSize = 8 << 10
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
+	o.EnsureDefaults()
 	return o
 }
 
