@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"streamctl/internal/kafkatest"
+	"streamctl/internal/testkit"
 )
 
 const copyName = "bare copy (consume, produce)"
@@ -62,17 +63,17 @@ func (b *bench) onKafka(ctx context.Context) error {
 		return err
 	}
 	defer broker.Close()
-	c, err := connect(broker.Addr())
+	c, err := testkit.Connect(broker.Addr())
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	if err := b.load(ctx, c); err != nil {
 		return err
 	}
 	for _, part := range []struct {
 		name string
-		run  func(context.Context, *cluster, string) error
+		run  func(context.Context, *testkit.Cluster, string) error
 	}{
 		{"copy", b.bareCopy},
 		{"join", b.joins},
@@ -86,18 +87,6 @@ func (b *bench) onKafka(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
-}
-
-func (b *bench) load(ctx context.Context, c *cluster) error {
-	b.progress("producing %d profiles and %d views", b.opts.profiles, b.opts.views)
-	start := time.Now()
-	n, err := c.load(ctx, b.opts)
-	if err != nil {
-		return err
-	}
-	b.viewBytes = n
-	b.progress("  took %v", time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
@@ -120,7 +109,7 @@ func (b *bench) best(measure func() (result, error)) error {
 }
 
 // bareCopy measures the limit: the same views read and written by a client alone.
-func (b *bench) bareCopy(ctx context.Context, c *cluster, _ string) error {
+func (b *bench) bareCopy(ctx context.Context, c *testkit.Cluster, _ string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own binary: %w", err)
@@ -128,15 +117,15 @@ func (b *bench) bareCopy(ctx context.Context, c *cluster, _ string) error {
 	return b.best(func() (result, error) {
 		b.serial++
 		to := fmt.Sprintf("%s-%d", copyTopic, b.serial)
-		if err := c.createTopic(ctx, to, b.opts.partitions, "delete"); err != nil {
+		if err := c.CreateTopic(ctx, to, b.opts.partitions, "delete"); err != nil {
 			return result{}, err
 		}
-		u, err := runChild(ctx, b.opts.verbose, nil, self, copyCommand, "-brokers", c.addr, "-from", viewsTopic, "-to", to,
+		u, err := runChild(ctx, b.opts.verbose, nil, self, copyCommand, "-brokers", c.Addr, "-from", viewsTopic, "-to", to,
 			"-partitions", strconv.Itoa(b.opts.partitions), "-records", strconv.Itoa(b.opts.views))
 		if err != nil {
 			return result{}, err
 		}
-		n, _, err := c.count(ctx, to, "")
+		n, _, err := count(ctx, c, to, "")
 		if err != nil {
 			return result{}, err
 		}

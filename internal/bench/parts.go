@@ -1,9 +1,237 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
 
-func (b *bench) joins(ctx context.Context, c *cluster, on string) error      { return nil }
-func (b *bench) counts(ctx context.Context, c *cluster, on string) error     { return nil }
-func (b *bench) restore(ctx context.Context, c *cluster, on string) error    { return nil }
-func (b *bench) start(ctx context.Context, c *cluster, on string) error      { return nil }
-func (b *bench) onEmbedded(ctx context.Context) error                       { return nil }
+	"streamctl/internal/broker"
+	"streamctl/internal/testkit"
+)
+
+// runJob runs streamctl on a job until the end of the input, and tells when
+// the first output could be read.
+func (b *bench) runJob(ctx context.Context, c *testkit.Cluster, j job, extra ...string) (usage, time.Duration, error) {
+	if err := c.CreateTopic(ctx, j.out, b.opts.partitions, "delete"); err != nil {
+		return usage{}, 0, err
+	}
+	var first atomic.Int64
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	watching := make(chan error, 1)
+	go func() {
+		err := c.AwaitRecord(watch, j.out)
+		first.Store(time.Now().UnixNano())
+		watching <- err
+	}()
+	args := append([]string{"run", j.file, "--until-end", "--brokers", c.Addr, "--data-dir", j.dataDir}, extra...)
+	u, err := runChild(ctx, b.opts.verbose, b.profileEnv(j), b.binary, args...)
+	if err != nil {
+		return u, 0, err
+	}
+	stop()
+	if err := <-watching; err != nil {
+		return u, 0, nil // nothing was written, as when everything had been before
+	}
+	return u, time.Unix(0, first.Load()).Sub(u.started), nil
+}
+
+// profileEnv asks the child for a CPU profile when that is wanted.
+func (b *bench) profileEnv(j job) []string {
+	if b.opts.profileDir == "" {
+		return nil
+	}
+	return []string{"STREAMCTL_CPUPROFILE=" + filepath.Join(b.opts.profileDir, filepath.Base(j.dataDir)+".prof")}
+}
+
+// expectOutput refuses a measurement whose result is wrong.
+func (b *bench) expectOutput(ctx context.Context, c *testkit.Cluster, j job, unwanted string) error {
+	n, bad, err := count(ctx, c, j.out, unwanted)
+	if err != nil {
+		return err
+	}
+	if n != int64(b.opts.views) || bad != 0 {
+		return fmt.Errorf("%d records came out, %d of them with %s; want %d and none", n, bad, unwanted, b.opts.views)
+	}
+	return nil
+}
+
+// joins measures the join under both guarantees, each run from nothing.
+func (b *bench) joins(ctx context.Context, c *testkit.Cluster, on string) error {
+	for _, g := range guarantees {
+		err := b.best(func() (result, error) {
+			j, err := b.write(joinPipeline, g.settings)
+			if err != nil {
+				return result{}, err
+			}
+			u, first, err := b.runJob(ctx, c, j)
+			if err != nil {
+				return result{}, err
+			}
+			if err := b.expectOutput(ctx, c, j, `"jobTitle":null`); err != nil {
+				return result{}, err
+			}
+			return result{name: "join, " + g.label + ", " + on, records: int64(b.opts.views), usage: u, first: first}, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counts measures the count per key, every update sent.
+func (b *bench) counts(ctx context.Context, c *testkit.Cluster, on string) error {
+	return b.best(func() (result, error) {
+		j, err := b.write(countPipeline, guarantees[0].settings)
+		if err != nil {
+			return result{}, err
+		}
+		u, first, err := b.runJob(ctx, c, j)
+		if err != nil {
+			return result{}, err
+		}
+		if err := b.expectOutput(ctx, c, j, ""); err != nil {
+			return result{}, err
+		}
+		return result{name: "count per key, exactly once, " + on, records: int64(b.opts.views), usage: u, first: first}, nil
+	})
+}
+
+// tablePipeline keeps a topic of rows as a table and joins nothing that comes:
+// what it does is to load the table.
+const tablePipeline = `pipeline: %[1]s
+%[2]s
+sources:
+  nothing:
+    topic: ` + emptyTopic + `
+    partitioned_by: viewerId
+    fields: {viewerId: int}
+tables:
+  rows:
+    topic: ` + rowsTopic + `
+    key_format: json
+streams:
+  joined:
+    from: nothing v
+    join:
+      - left: rows r
+        on: v.viewerId == r.key
+sinks:
+  out:
+    from: joined
+    topic: %[3]s
+    key: viewerId
+`
+
+const (
+	emptyTopic = "bench-nothing"
+	rowsTopic  = "bench-rows"
+)
+
+// restore measures how fast a table of a million rows comes back when its
+// directory is lost: the time of such a run less that of a run with the
+// directory in place, in which nothing is left to do.
+func (b *bench) restore(ctx context.Context, c *testkit.Cluster, on string) error {
+	rows := 10 * b.opts.profiles
+	if err := b.loadRows(ctx, c, rows); err != nil {
+		return err
+	}
+	return b.best(func() (result, error) {
+		j, err := b.write(tablePipeline, guarantees[0].settings)
+		if err != nil {
+			return result{}, err
+		}
+		if _, _, err := b.runJob(ctx, c, j); err != nil { // the first load
+			return result{}, err
+		}
+		idle, _, err := b.runJob(ctx, c, j)
+		if err != nil {
+			return result{}, err
+		}
+		if err := os.RemoveAll(j.dataDir); err != nil {
+			return result{}, fmt.Errorf("lose state directory: %w", err)
+		}
+		full, _, err := b.runJob(ctx, c, j)
+		if err != nil {
+			return result{}, err
+		}
+		r := result{name: "restore of a table, " + on, records: int64(rows), usage: full}
+		r.usage.wall -= idle.wall
+		r.usage.cpu -= idle.cpu
+		r.note = fmt.Sprintf("%d rows; less a start with nothing to restore (%v)", rows, idle.wall.Round(time.Millisecond))
+		return r, nil
+	})
+}
+
+func (b *bench) loadRows(ctx context.Context, c *testkit.Cluster, rows int) error {
+	b.progress("producing %d rows", rows)
+	if err := c.CreateTopic(ctx, emptyTopic, b.opts.partitions, "delete"); err != nil {
+		return err
+	}
+	if err := c.CreateTopic(ctx, rowsTopic, b.opts.partitions, "compact"); err != nil {
+		return err
+	}
+	i := 0
+	_, err := c.Produce(ctx, rowsTopic, func() (testkit.Message, bool) {
+		i++
+		m := testkit.ProfileEdit(i, 0, 0)
+		m.Key = fmt.Append(nil, i)
+		return m, i <= rows
+	})
+	return err
+}
+
+// start measures a run in which there is nothing to do, on topics that are empty.
+func (b *bench) start(ctx context.Context, c *testkit.Cluster, on string) error {
+	for _, topic := range []string{emptyTopic, emptyTopic + "-rows"} {
+		if err := c.CreateTopic(ctx, topic, b.opts.partitions, "compact"); err != nil {
+			return err
+		}
+	}
+	pipeline := strings.ReplaceAll(tablePipeline, "topic: "+rowsTopic, "topic: "+emptyTopic+"-rows")
+	err := b.best(func() (result, error) {
+		j, err := b.write(pipeline, guarantees[0].settings)
+		if err != nil {
+			return result{}, err
+		}
+		first, _, err := b.runJob(ctx, c, j)
+		if err != nil {
+			return result{}, err
+		}
+		again, _, err := b.runJob(ctx, c, j)
+		if err != nil {
+			return result{}, err
+		}
+		return result{name: "start and stop with no data, " + on, usage: again,
+			note: fmt.Sprintf("whole run; the very first one, with topics to create: %v", first.wall.Round(time.Millisecond))}, nil
+	})
+	return err
+}
+
+// onEmbedded measures on the embedded broker, which runs in this process here,
+// so that the child's CPU is the product's without the broker's.
+func (b *bench) onEmbedded(ctx context.Context) error {
+	b.progress("starting the embedded broker")
+	server, err := broker.Start(broker.Config{Dir: filepath.Join(b.dir, "broker"), Partitions: b.opts.partitions})
+	if err != nil {
+		return err
+	}
+	defer server.Stop()
+	c, err := testkit.Connect(server.Addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := b.load(ctx, c); err != nil {
+		return err
+	}
+	if err := b.joins(ctx, c, "embedded"); err != nil {
+		return fmt.Errorf("measure join: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// The pipelines under measurement; %[1]s is the pipeline's name, %[2]s the
+// guarantee with its commit interval, %[3]s the topic of the output.
+
+// joinPipeline is the job the project started with: profiles keyed by a URN
+// must be re-keyed to meet the views.
+const joinPipeline = `pipeline: %[1]s
+%[2]s
+sources:
+  page_views:
+    topic: ` + viewsTopic + `
+    timestamp: seconds(timestamp)
+    partitioned_by: viewerId
+    fields: {viewerId: int, timestamp: int}
+tables:
+  profiles:
+    topic: ` + profilesTopic + `
+    key: int(split(key, ":")[3])
+    value: value.profile
+streams:
+  profile_views:
+    from: page_views v
+    join:
+      - left: profiles p
+        on: v.viewerId == p.key
+    select:
+      - v.*
+      - viewerProfile: '{jobTitle: p.positions[0].job_title, company: p.positions[0].company}'
+sinks:
+  enriched:
+    from: profile_views
+    topic: %[3]s
+    key: viewerId
+`
+
+// countPipeline counts the views of every viewer and sends each new count.
+const countPipeline = `pipeline: %[1]s
+%[2]s
+sources:
+  page_views:
+    topic: ` + viewsTopic + `
+    timestamp: seconds(timestamp)
+    partitioned_by: viewerId
+    fields: {viewerId: int, timestamp: int}
+tables:
+  views_by_viewer:
+    from: page_views v
+    group_by: v.viewerId
+    select:
+      - viewerId: v.viewerId
+      - views: count()
+sinks:
+  counts:
+    from: views_by_viewer
+    topic: %[3]s
+    key: viewerId
+`
+
+// guarantee is a delivery guarantee as it is measured.
+type guarantee struct{ label, settings string }
+
+var guarantees = []guarantee{
+	{"exactly once", "guarantee: exactly_once\ncommit_interval: 100ms"},
+	{"at least once", "guarantee: at_least_once\ncommit_interval: 1s"},
+}
+
+// job is one pipeline ready to be run.
+type job struct {
+	file    string
+	dataDir string
+	out     string // topic
+}
+
+// write makes a job of a pipeline with names that no other job has.
+func (b *bench) write(pipeline, settings string) (job, error) {
+	b.serial++
+	name := fmt.Sprintf("bench-%d", b.serial)
+	j := job{
+		file:    filepath.Join(b.dir, name+".yaml"),
+		dataDir: filepath.Join(b.dir, name),
+		out:     name + "-out",
+	}
+	text := fmt.Sprintf(pipeline, name, settings, j.out)
+	if err := os.WriteFile(j.file, []byte(text), 0o600); err != nil {
+		return job{}, fmt.Errorf("write pipeline: %w", err)
+	}
+	return j, nil
+}
