@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"streamctl/internal/selfstat"
 )
 
 // usage is what one child cost.
@@ -35,8 +37,6 @@ type childStats struct {
 	GCs        uint32 `json:"gcs"`
 }
 
-const statsPrefix = "STREAMCTL_STATS "
-
 // sampleEvery is how often the peak is read; it never falls, so only what
 // happens in the last instant can be missed.
 const sampleEvery = 20 * time.Millisecond
@@ -47,7 +47,7 @@ func runChild(ctx context.Context, verbose bool, extra []string, name string, ar
 	var out bytes.Buffer
 	var mu sync.Mutex
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(append(os.Environ(), "STREAMCTL_STATS=1"), extra...)
+	cmd.Env = append(append(os.Environ(), selfstat.StatsEnv+"=1"), extra...)
 	sink := io.Writer(&lockedWriter{mu: &mu, w: &out})
 	if verbose {
 		sink = io.MultiWriter(sink, os.Stderr)
@@ -124,7 +124,7 @@ func highWater(pid int) int64 {
 
 func findStats(output string) *childStats {
 	for line := range strings.Lines(output) {
-		if rest, ok := strings.CutPrefix(line, statsPrefix); ok {
+		if rest, ok := strings.CutPrefix(line, selfstat.Prefix); ok {
 			var s childStats
 			if json.Unmarshal([]byte(rest), &s) == nil {
 				return &s

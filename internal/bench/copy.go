@@ -5,12 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"streamctl/internal/selfstat"
 )
 
 // copyCommand is the hidden subcommand under which bench runs itself as the
@@ -50,13 +51,14 @@ func copyMain(args []string) error {
 		return err
 	}
 	defer cl.Close()
+	stop, err := selfstat.Start(os.Getenv)
+	if err != nil {
+		return err
+	}
 	if err := copyAll(cl, *to, *records); err != nil {
 		return err
 	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	fmt.Fprintf(os.Stdout, "%s{\"mallocs\":%d,\"total_alloc\":%d,\"gcs\":%d}\n", statsPrefix, m.Mallocs, m.TotalAlloc, m.NumGC)
-	return nil
+	return stop(os.Stdout)
 }
 
 func copyAll(cl *kgo.Client, to string, records int64) error {

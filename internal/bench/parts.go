@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"streamctl/internal/broker"
+	"streamctl/internal/selfstat"
 	"streamctl/internal/testkit"
 )
 
@@ -45,7 +46,7 @@ func (b *bench) profileEnv(j job) []string {
 	if b.opts.profileDir == "" {
 		return nil
 	}
-	return []string{"STREAMCTL_CPUPROFILE=" + filepath.Join(b.opts.profileDir, filepath.Base(j.dataDir)+".prof")}
+	return []string{selfstat.ProfileEnv + "=" + filepath.Join(b.opts.profileDir, filepath.Base(j.dataDir)+".prof")}
 }
 
 // expectOutput refuses a measurement whose result is wrong.
