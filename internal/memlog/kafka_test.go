@@ -282,6 +282,8 @@ func abortedOffsets(t *testing.T, e *env) {
 	if res := e.commit(p, engine.Commit{Offsets: map[record.TopicPartition]int64{in0: 9}}); !errors.Is(res.Err, engine.ErrAborted) {
 		t.Fatalf("commit: %v", res.Err)
 	}
+	p.Send(out0, rec("k", "computed from what was not committed"))
+	p.Discard()
 	p.Send(out0, rec("k", "kept"))
 	if res := e.commit(p, engine.Commit{Offsets: map[record.TopicPartition]int64{in0: 7}}); res.Err != nil {
 		t.Fatalf("after being initialised anew: %v", res.Err)
@@ -349,6 +351,7 @@ func txnTimeout(t *testing.T, e *env) {
 	if res := e.commit(p, engine.Commit{}); !errors.Is(res.Err, engine.ErrAborted) {
 		t.Errorf("commit after the timeout: %v", res.Err)
 	}
+	p.Discard()
 	p.Send(out0, rec("k", "again"))
 	if res := e.commit(p, engine.Commit{}); res.Err != nil {
 		t.Errorf("commit of the repetition: %v", res.Err)
@@ -460,6 +463,7 @@ func atLeastOnce(t *testing.T, e *env) {
 	if got := e.log.Committed("g"); len(got) != 0 {
 		t.Errorf("offsets %v", got)
 	}
+	p.Discard()
 	p.Send(out0, rec("k", "1"))
 	if res := e.commit(p, engine.Commit{Offsets: map[record.TopicPartition]int64{in0: 3}}); res.Err != nil || res.Next[out0] != 2 {
 		t.Errorf("got %+v", res)

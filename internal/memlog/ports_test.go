@@ -291,3 +291,26 @@ func TestPartitionerIsKafkas(t *testing.T) {
 		}
 	}
 }
+
+func TestDiscardAbortsTheOpenUnit(t *testing.T) {
+	e := newEnv(t)
+	p := e.producer("a")
+	p.Send(out0, rec("k", "1"))
+	p.Discard()
+	p.Send(out0, rec("k", "2"))
+	if res := e.commit(p, engine.Commit{}); res.Err != nil || res.Next[out0] != 3 {
+		t.Fatalf("got %+v", res)
+	}
+	e.expectValues("out", "2:2 ")
+}
+
+func TestNothingLeavesBetweenAFailedCommitAndDiscard(t *testing.T) {
+	e := newEnvWith(t, Config{Faults: Script{{OpCommit, 1}: {Outcome: Aborted}}.Faults})
+	p := e.producer("a")
+	e.commit(p, engine.Commit{})
+	p.Send(out0, rec("k", "computed from what was not committed"))
+	p.Discard()
+	p.Send(out0, rec("k", "1"))
+	e.commit(p, engine.Commit{})
+	e.expectValues("out", "0:1 ")
+}

@@ -25,6 +25,7 @@ type producer struct {
 	placed     []placed                        // in the log since the last commit
 	next       map[record.TopicPartition]int64 // CommitResult.Next of the current unit
 	abandoned  bool
+	failed     bool // a commit has failed and Discard has not been called
 }
 
 // sent is a record on its way.
@@ -50,7 +51,7 @@ func (p *producer) Send(tp record.TopicPartition, rec record.Record) {
 	if p.err == nil {
 		p.err = p.check(tp, &rec)
 	}
-	if p.err != nil {
+	if p.err != nil || p.failed {
 		return
 	}
 	if p.committing || f.Hold || len(p.held) > 0 {
@@ -122,6 +123,23 @@ func (p *producer) Err() error {
 	p.t.log.mu.Lock()
 	defer p.t.log.mu.Unlock()
 	return p.err
+}
+
+// Discard aborts what is open of the current unit and drops what is held.
+// Records that are in the log already stay there under at-least-once.
+func (p *producer) Discard() {
+	p.t.log.mu.Lock()
+	defer p.t.log.mu.Unlock()
+	p.held, p.failed = nil, false
+	if p.committing { // the unit in flight is its own; only what came after it goes
+		return
+	}
+	p.placed, p.next = nil, nil
+	if id := p.identity; id != nil && id.open != nil && p.epoch == id.epoch {
+		tx := id.open
+		id.open = nil
+		tx.end(txnAborted)
+	}
 }
 
 // Commit panics when another one is in flight: the engine must not do that.
@@ -252,7 +270,7 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 // for the next unit is gone with this one; unless it was fenced, it goes on
 // with a new epoch, and what was open is aborted.
 func (p *producer) fail(err error) {
-	p.held = nil
+	p.held, p.failed = nil, true
 	if p.identity == nil || p.t.crashed {
 		return
 	}
