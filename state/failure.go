@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"strings"
 
@@ -104,13 +105,15 @@ func (l storeLog) Fatalf(format string, args ...any) {
 // calledFromHere tells whether a function of this package that recovers waits
 // for Pebble on the current goroutine.
 func calledFromHere() bool {
-	pcs := make([]uintptr, 128)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)])
+	pkg := reflect.TypeFor[DB]().PkgPath()
+	pcs := make([]uintptr, 256)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from Fatalf's caller on
 	for {
 		f, more := frames.Next()
-		// The listener's functions run on Pebble's goroutines.
-		if strings.HasPrefix(f.Function, "streamctl/state.(*DB).") || strings.HasPrefix(f.Function, "streamctl/state.(*Loader).") {
-			return true
+		for _, typ := range []string{".(*DB).", ".(*Task).", ".(*Table).", ".(*Loader)."} {
+			if strings.HasPrefix(f.Function, pkg+typ) {
+				return true
+			}
 		}
 		if !more {
 			return false

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -40,6 +41,9 @@ type fuseFS struct {
 	mu sync.RWMutex
 }
 
+// blownDelay is how long a write behind the blown fuse takes to fail.
+const blownDelay = 5 * time.Millisecond
+
 // blow makes all writes from now on fail with err. It may be called from
 // within Pebble; settle then waits for the writes in progress.
 func (f *fuseFS) blow(err error) { f.blown.CompareAndSwap(nil, &err) }
@@ -52,6 +56,11 @@ func (f *fuseFS) settle() {
 
 // write runs one write unless the fuse is blown.
 func (f *fuseFS) write(do func() error) error {
+	if err := f.blown.Load(); err != nil {
+		// Pebble tries a failed flush again at once, for ever.
+		time.Sleep(blownDelay)
+		return *err
+	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if err := f.blown.Load(); err != nil {

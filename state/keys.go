@@ -17,6 +17,7 @@ import (
 //	    kind 'm', rest name                      a mark
 //	    kind 'p', rest topic | partition (4)     a position, 8 bytes
 //	    kind 's'                                 stream time in ms, 8 bytes
+//	    kind 'w'                                 wall-clock time of the last epoch in ms, 8 bytes
 //
 // Id 0 is never given to a name: what is not a row is never among rows.
 const (
@@ -29,6 +30,7 @@ const (
 	kindMark       = 'm'
 	kindPosition   = 'p'
 	kindStreamTime = 's'
+	kindSavedAt    = 'w'
 )
 
 const taskPrefixLen = 4 + 1 + 4 + 4

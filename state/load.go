@@ -38,7 +38,11 @@ type Loader struct {
 }
 
 // Loader begins a bulk load. Until Finish the table must not be changed otherwise.
-func (t *Table) Loader() *Loader { return &Loader{table: t} }
+func (t *Table) Loader() *Loader {
+	l := &Loader{table: t}
+	t.task.loaders = append(t.task.loaders, l)
+	return l
+}
 
 // Add sets a row, as it would be put into the table (not its changelog form),
 // or deletes it when row is nil. The last one for a key counts. key and row are copied.
@@ -98,6 +102,8 @@ func (l *Loader) Abandon() {
 		return
 	}
 	l.done, l.run = true, run{}
+	task := l.table.task
+	task.loaders = slices.DeleteFunc(task.loaders, func(other *Loader) bool { return other == l })
 	if l.dir != "" {
 		// What remains after a failure is deleted at the next Open.
 		_ = l.table.db.fs.RemoveAll(l.dir)
@@ -123,7 +129,6 @@ func (t *Task) metaEntries(positions map[record.TopicPartition]int64, marks []st
 // finishSmall writes the load as one batch.
 func (l *Loader) finishSmall(meta []metaEntry) error {
 	b := l.table.db.store.NewBatch()
-	defer b.Close()
 	for _, m := range meta {
 		if err := b.Set(m.key, m.val, nil); err != nil {
 			return err
@@ -142,7 +147,10 @@ func (l *Loader) finishSmall(meta []metaEntry) error {
 			return err
 		}
 	}
-	return l.table.db.write(b)
+	if err := l.table.db.write(b); err != nil {
+		return err // b may be in use still
+	}
+	return b.Close()
 }
 
 // finishFiles writes the load as sorted tables and hands them to the store,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -13,7 +14,7 @@ import (
 // Scan calls fn for every row with from <= key < to, in the order of keys' bytes,
 // until it returns false or an error; to nil means to the end. Rows that are
 // not cached are not brought into the cache. key and row are only good during the
-// call, and row must not be passed to MarkDirty. fn may Put and Delete in the
+// call (row.Key too), and row must not be passed to MarkDirty. fn may Put and Delete in the
 // table: rows deleted are not visited any more, rows added may be or not.
 func (t *Table) Scan(from, to []byte, fn func(key []byte, row *Row) (more bool, err error)) (err error) {
 	defer t.db.recoverInto(&err)
@@ -68,6 +69,7 @@ func (t *Table) unapplied(from, to []byte) []*Row {
 // merge walks store and changed rows together; of two with the same key the
 // changed one counts.
 func (t *Table) merge(it *pebble.Iterator, changed []*Row, fn func([]byte, *Row) (bool, error)) error {
+	scratch := &Row{slot: -1}
 	it.First()
 	for it.Valid() || len(changed) > 0 {
 		order := 1
@@ -86,7 +88,7 @@ func (t *Table) merge(it *pebble.Iterator, changed []*Row, fn func([]byte, *Row)
 			key = it.Key()[prefixLen:]
 			stored, err := it.ValueAndErr()
 			if err == nil {
-				row, err = t.stored(key, stored)
+				row, err = t.stored(key, stored, scratch)
 			}
 			if err != nil {
 				return fmt.Errorf("scan table %s: %w", t.name, t.db.check(err))
@@ -108,11 +110,13 @@ func (t *Table) merge(it *pebble.Iterator, changed []*Row, fn func([]byte, *Row)
 }
 
 // stored is a row that the store holds: the cached one if there is one, since
-// it may be decoded, or have changed since the scan began.
-func (t *Table) stored(key, value []byte) (*Row, error) {
+// it may be decoded, or have changed since the scan began. Otherwise it is put
+// into scratch, without a copy.
+func (t *Table) stored(key, value []byte, scratch *Row) (*Row, error) {
 	if r := t.rows[string(key)]; r != nil {
 		return r, nil
 	}
 	row, err := DecodeChangelog(value)
-	return &Row{key: string(key), Value: row, slot: -1}, err
+	*scratch = Row{key: unsafe.String(unsafe.SliceData(key), len(key)), Value: row, slot: -1}
+	return scratch, err
 }

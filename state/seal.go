@@ -72,7 +72,13 @@ func (t *Task) sealMeta(b *pebble.Batch) error {
 			return err
 		}
 	}
+	if t.newSavedAt {
+		if err := b.Set(append(t.metaPrefix(), kindSavedAt), number(t.savedAt), nil); err != nil {
+			return err
+		}
+	}
 	clear(t.newPositions)
+	t.newSavedAt = false
 	t.newTime, t.newMarks = false, nil
 	return nil
 }
@@ -222,25 +228,42 @@ func (db *DB) commit(sealed []*Sealed) error {
 			}
 		}
 	}
-	if len(sealed) == 1 {
-		return db.write(sealed[0].batch)
+	if len(sealed) == 0 {
+		return nil
 	}
-	all := db.store.NewBatch()
-	defer all.Close()
-	for _, s := range sealed {
+	all := sealed[0].batch
+	for _, s := range sealed[1:] {
 		if err := all.Apply(s.batch, nil); err != nil {
 			return err
 		}
 	}
-	return db.write(all)
+	err := db.write(all)
+	if err != nil {
+		sealed[0].batch = nil // may be in use still
+	}
+	return err
 }
 
-// write commits a batch that carries changes.
+// write commits a batch that carries changes. A commit may wait for a flush;
+// when that never comes to an end because the DB has failed, the commit is left
+// to itself, and the batch must not be touched any more.
 func (db *DB) write(b *pebble.Batch) error {
 	if b.Empty() {
 		return nil
 	}
-	return b.Commit(pebble.NoSync)
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { done <- err }()
+		defer db.recoverInto(&err)
+		err = b.Commit(pebble.NoSync)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-db.failed:
+		return db.Err()
+	}
 }
 
 // done makes the epoch the store's.

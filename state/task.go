@@ -38,8 +38,11 @@ type Task struct {
 	newTime      bool
 	newMarks     []string
 
-	stamp  []byte
-	closed bool
+	savedAt    int64
+	newSavedAt bool
+	stamp      []byte
+	loaders    []*Loader // not finished
+	closed     bool
 }
 
 // OpenTask opens the state of a partition of a sub-topology. Errors: ErrOpen
@@ -122,9 +125,16 @@ func (t *Task) load() error {
 			return fmt.Errorf("read %q: %w", key, ErrCorrupt)
 		}
 		n := int64(binary.BigEndian.Uint64(val))
-		if kind == kindStreamTime {
+		switch kind {
+		case kindStreamTime:
 			t.streamTime = n
 			return nil
+		case kindSavedAt:
+			t.savedAt = n
+			return nil
+		case kindPosition:
+		default:
+			return fmt.Errorf("read %q: %w", key, ErrCorrupt)
 		}
 		tp, err := parsePosition(rest)
 		t.positions[tp] = n
@@ -177,6 +187,17 @@ func (t *Task) SetStreamTime(ms int64) {
 	}
 }
 
+// SavedAt is the wall-clock time in milliseconds that SetSavedAt was given
+// last, 0 if never: how old the state is.
+func (t *Task) SavedAt() int64 { return t.savedAt }
+
+// SetSavedAt sets it. It is stored with the epoch, and does not make one by itself.
+func (t *Task) SetSavedAt(ms int64) {
+	if ms != t.savedAt {
+		t.savedAt, t.newSavedAt = ms, true
+	}
+}
+
 // Marked tells whether Mark has been called for name, ever.
 func (t *Task) Marked(name string) bool { return t.marks[name] }
 
@@ -213,10 +234,7 @@ func (t *Task) Abandon() {
 		return
 	}
 	t.closed = true
-	for _, s := range t.waiting {
-		s.discard()
-	}
-	t.waiting = nil
+	t.discard()
 	for _, table := range t.order {
 		table.forget()
 	}
@@ -224,6 +242,17 @@ func (t *Task) Abandon() {
 	t.db.mu.Lock()
 	defer t.db.mu.Unlock()
 	delete(t.db.open, t.key)
+}
+
+// discard gives up what has been begun.
+func (t *Task) discard() {
+	for _, s := range t.waiting {
+		s.discard()
+	}
+	t.waiting = nil
+	for len(t.loaders) > 0 {
+		t.loaders[0].Abandon()
+	}
 }
 
 // Close closes the task. ErrUncommitted tells that changes had not been
@@ -242,7 +271,7 @@ func (t *Task) Close() error {
 
 // Drop deletes everything stored of the task, durably: rows of all tables that
 // ever belonged to it, positions, stream time, marks. What was not applied is
-// forgotten. The task stays open and is empty.
+// forgotten, and so are bulk loads not finished. The task stays open and is empty.
 func (t *Task) Drop() (err error) {
 	defer t.db.recoverInto(&err)
 	if t.closed {
@@ -251,10 +280,7 @@ func (t *Task) Drop() (err error) {
 	if err := t.db.dropTask(t.key); err != nil {
 		return fmt.Errorf("drop state of task %s/%d: %w", t.key.sub, t.key.partition, t.db.check(err))
 	}
-	for _, s := range t.waiting {
-		s.discard()
-	}
-	t.waiting = nil
+	t.discard()
 	t.applied = t.current
 	t.current++
 	for _, table := range t.order {
@@ -265,6 +291,7 @@ func (t *Task) Drop() (err error) {
 	clear(t.newPositions)
 	clear(t.marks)
 	t.newMarks, t.newTime, t.streamTime = nil, false, math.MinInt64
+	t.newSavedAt, t.savedAt = false, 0
 	return nil
 }
 
