@@ -116,11 +116,8 @@ func (v Value) Short() string {
 	const most = 40
 	text := v.Text
 	if v.Kind != Raw && v.Kind != Number {
-		if v.Kind == String && len(text) > most {
-			v.Text = text[:most+utf8.UTFMax]
-			if len(text) < len(v.Text) {
-				v.Text = text
-			}
+		if v.Kind == String && len(text) > 2*most {
+			v.Text = text[:2*most] // enough to be cut below
 		}
 		text = string(AppendJSON(nil, v))
 	}

@@ -25,7 +25,7 @@ func Finite(f float64, what string) (Value, error) {
 }
 
 // Add returns a + b: of ints an Int, of other numbers a Float, of strings
-// their concatenation, null if one of them is null. Overflow is an
+// their concatenation, null if one of them is null, whatever the other. Overflow is an
 // *ArithmeticError, any other kind a *TypeError; so with all operations below.
 func Add(a, b Value) (Value, error) {
 	if a.Kind == Int && b.Kind == Int {
@@ -123,7 +123,7 @@ func Mod(a, b Value) (Value, error) {
 		}
 		return OfInt(a.AsInt() % b.AsInt()), nil
 	}
-	if (a.IsNull() || a.Kind == Int) && (b.IsNull() || b.Kind == Int) {
+	if a.IsNull() || b.IsNull() {
 		_, _, _, err := floats("%", a, b)
 		return NullV(), err
 	}
@@ -166,12 +166,17 @@ func overflow(op string, a, b Value) (Value, error) {
 // nothing to compute: one is null, or err says what is wrong.
 func floats(op string, a, b Value) (x, y float64, done bool, err error) {
 	for _, v := range [2]Value{a, b} {
-		if v.Kind != Int && v.Kind != Float && (!v.IsNull() || v.Kind == Invalid) {
-			return 0, 0, true, operandError(op, v)
+		if v.Kind == Invalid {
+			return 0, 0, true, v.Err()
 		}
 	}
 	if a.IsNull() || b.IsNull() {
 		return 0, 0, true, nil
+	}
+	for _, v := range [2]Value{a, b} {
+		if v.Kind != Int && v.Kind != Float {
+			return 0, 0, true, operandError(op, v)
+		}
 	}
 	x, _ = a.ToFloat()
 	y, _ = b.ToFloat()
@@ -179,11 +184,8 @@ func floats(op string, a, b Value) (x, y float64, done bool, err error) {
 }
 
 func operandError(op string, v Value) error {
-	switch v.Kind {
-	case Invalid:
-		return v.Err()
-	case Number:
+	if v.Kind == Number {
 		return &TypeError{fmt.Sprintf("%s: number %s does not fit 64 bits", op, v.Short())}
 	}
-	return &TypeError{fmt.Sprintf("%s: not defined for a %s", op, v.TypeName())}
+	return &TypeError{fmt.Sprintf("%s: not defined for %s", op, v.TypeName())}
 }

@@ -115,7 +115,7 @@ func (v Value) Get(name string) Value {
 	case v.IsNull():
 		return NullV()
 	}
-	return OfInvalid(fmt.Sprintf("cannot read field %q of a %s", name, v.TypeName()))
+	return OfInvalid(fmt.Sprintf("cannot read field %q of %s", name, v.TypeName()))
 }
 
 // Path is Get with an error where v is neither an object nor null.
@@ -144,7 +144,7 @@ func (v Value) Index(i int) Value {
 	case v.IsNull():
 		return NullV()
 	}
-	return OfInvalid(fmt.Sprintf("cannot read item %d of a %s", i, v.TypeName()))
+	return OfInvalid(fmt.Sprintf("cannot read item %d of %s", i, v.TypeName()))
 }
 
 func indexRaw(doc []byte, i int) Value {
