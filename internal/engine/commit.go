@@ -57,19 +57,28 @@ var CrashPoints = []string{
 // bounded run), an idle worker does not wait for the interval.
 func (w *worker) maybeCommit(progressed bool) error {
 	if w.inflight != nil || !w.dirty() {
-		return w.producer.Err()
+		return w.producerFailure()
 	}
 	due := !w.now.Before(w.lastCommit.Add(w.engine.opts.CommitInterval))
 	awaited := !progressed && (w.engine.opts.UntilEnd || w.engine.bounds.pending())
 	if !due && !awaited {
-		return w.producer.Err()
+		return w.producerFailure()
 	}
 	return w.beginCommit()
 }
 
+// producerFailure is the producer's failure, if it is one that must stop the
+// pipeline. That it was fenced is the outcome of a commit, and handled there.
+func (w *worker) producerFailure() error {
+	if err := w.producer.Err(); err != nil && !errors.Is(err, ErrFenced) {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
 // beginCommit is the first phase; the second runs in the producer.
 func (w *worker) beginCommit() error {
-	if err := w.producer.Err(); err != nil {
+	if err := w.producerFailure(); err != nil {
 		return err
 	}
 	w.engine.crash(CrashBeforeSeal)
@@ -105,6 +114,7 @@ func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedT
 			t.store.SetPosition(in.tp, in.pos)
 		}
 	}
+	t.marked = false
 	if t.streamTime != noStreamTime {
 		t.store.SetStreamTime(t.streamTime)
 	}
@@ -177,7 +187,8 @@ func (w *worker) commitFailed(cause error) error {
 			return err
 		}
 	}
-	if m := w.closing; m != nil {
+	w.producer.Discard()
+	if w.closing != nil {
 		return nil // they were to be closed anyway
 	}
 	w.engine.reassign(w, ids, errors.Is(cause, ErrFenced))

@@ -214,11 +214,10 @@ func (e *Engine) openWorker(ctx context.Context, i int) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open source of worker %d: %w", i, err)
 	}
-	id := fmt.Sprintf("%s-%s-%d", e.opts.Topology.Pipeline, e.opts.Instance, i)
-	producer, err := e.opts.Transport.NewProducer(ctx, id, e.opts.ExactlyOnce)
+	producer, err := e.openProducer(ctx, i)
 	if err != nil {
 		source.Close()
-		return nil, fmt.Errorf("open producer of worker %d: %w", i, err)
+		return nil, err
 	}
 	w := &worker{
 		engine: e, index: i, log: e.log.With("worker", i), source: source, producer: producer,
@@ -226,6 +225,17 @@ func (e *Engine) openWorker(ctx context.Context, i int) (*worker, error) {
 	}
 	w.mailbox.wake = source.Wake
 	return w, nil
+}
+
+// openProducer opens the producer of worker i, which ends what an earlier one
+// of the same name has left open.
+func (e *Engine) openProducer(ctx context.Context, i int) (Producer, error) {
+	id := fmt.Sprintf("%s-%s-%d", e.opts.Topology.Pipeline, e.opts.Instance, i)
+	producer, err := e.opts.Transport.NewProducer(ctx, id, e.opts.ExactlyOnce)
+	if err != nil {
+		return nil, fmt.Errorf("open producer of worker %d: %w", i, err)
+	}
+	return producer, nil
 }
 
 // serve handles group and worker events until the run ends.
@@ -256,6 +266,7 @@ func (e *Engine) serve(ctx, inner context.Context, group Coordinator) error {
 func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	switch ev := event.(type) {
 	case reassignEvent:
+		var producer Producer
 		if ev.fenced {
 			now := e.opts.Clock.Now()
 			e.fenced = slices.DeleteFunc(e.fenced, func(at time.Time) bool { return now.Sub(at) > fencedWindow })
@@ -263,8 +274,11 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 				return false, fmt.Errorf("fenced %d times within %s: another process runs as instance %q of this pipeline; stop it, or give each its own data directory",
 					len(e.fenced), fencedWindow, e.opts.Instance)
 			}
+			if producer, err = e.openProducer(ctx, ev.worker.index); err != nil {
+				return false, err
+			}
 		}
-		return false, e.start(ctx, ev.worker, ev.ids)
+		return false, e.start(ctx, ev.worker, ev.ids, producer)
 	case committedEvent:
 		e.bounds.poke()
 		if e.opts.Progress != nil {
@@ -316,7 +330,7 @@ func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
 		if len(fresh[w]) == 0 {
 			continue
 		}
-		if err := e.start(ctx, w, fresh[w]); err != nil {
+		if err := e.start(ctx, w, fresh[w], nil); err != nil {
 			return err
 		}
 	}
@@ -345,16 +359,14 @@ func (e *Engine) leastLoaded(id TaskID) *worker {
 	})
 }
 
-// start finds out where the tasks begin and hands them to their worker.
-func (e *Engine) start(ctx context.Context, w *worker, ids []TaskID) error {
-	if len(ids) == 0 {
-		return nil
-	}
+// start finds out where the tasks begin and hands them to their worker, with a
+// new producer if its own was fenced.
+func (e *Engine) start(ctx context.Context, w *worker, ids []TaskID, producer Producer) error {
 	infos, err := e.startInfos(ctx, ids)
 	if err != nil {
 		return err
 	}
-	w.mailbox.put(&startRequest{meta: e.meta, infos: infos})
+	w.mailbox.put(&startRequest{meta: e.meta, infos: infos, producer: producer})
 	return nil
 }
 

@@ -3,12 +3,14 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"streamctl/internal/engine"
+	"streamctl/internal/memlog"
 	"streamctl/internal/record"
 	"streamctl/operators"
 	"streamctl/state"
@@ -185,13 +187,6 @@ func run(t *testing.T, opts engine.Options) engine.Stats {
 	return stats
 }
 
-// perKey collects values per key, in order.
-func perKey(records []record.Record, into map[string][]string) {
-	for _, r := range records {
-		into[string(r.Key)] = append(into[string(r.Key)], string(r.Value))
-	}
-}
-
 // wantCounts checks that every key's values are 1..n.
 func wantCounts(t *testing.T, got map[string][]string, keys, each int) {
 	t.Helper()
@@ -211,3 +206,224 @@ func wantCounts(t *testing.T, got map[string][]string, keys, each int) {
 }
 
 func key(i int) []byte { return []byte(fmt.Sprintf("k%03d", i)) }
+
+// countLog has topic "in" with each records of every key, over three partitions.
+func countLog(t *testing.T, cfg memlog.Config, keys, each int) *memlog.Log {
+	t.Helper()
+	cfg.Clock = engine.SystemClock{}
+	log := memlog.New(cfg)
+	create(t, log, "in", 3)
+	create(t, log, "out", 3)
+	for n := range each {
+		for k := range keys {
+			produce(t, log, "in", int32(k%3), key(k), []byte("x"), int64(1000+n))
+		}
+	}
+	return log
+}
+
+func create(t *testing.T, log *memlog.Log, topic string, partitions int32) {
+	t.Helper()
+	if err := log.CreateTopic(topic, partitions, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func produce(t *testing.T, log *memlog.Log, topic string, partition int32, key, value []byte, time int64) {
+	t.Helper()
+	log.Produce(topic, partition, key, value, time)
+}
+
+// committedPerKey reads topic as a consumer with read_committed does.
+func committedPerKey(t *testing.T, log *memlog.Log, topic string) map[string][]string {
+	t.Helper()
+	out := make(map[string][]string)
+	for _, partition := range log.ReadCommitted(topic) {
+		for _, r := range partition {
+			out[string(r.Key)] = append(out[string(r.Key)], string(r.Value))
+		}
+	}
+	return out
+}
+
+func process(log *memlog.Log) *memlog.Transport {
+	return log.Transport(memlog.TransportConfig{Group: "p", Instance: "one"})
+}
+
+func TestCountUntilEnd(t *testing.T) {
+	for _, exactly := range []bool{true, false} {
+		log := countLog(t, memlog.Config{}, 20, 50)
+		opts := options(countTopology(), process(log), openState(t, vfs.NewMem()))
+		opts.ExactlyOnce = exactly
+		stats := run(t, opts)
+		wantCounts(t, committedPerKey(t, log, "out"), 20, 50)
+		if stats.Processed != 1000 || stats.Emitted != 1000 {
+			t.Errorf("stats: %+v", stats)
+		}
+	}
+}
+
+// TestSecondRunGoesOn runs twice with new input between: counts go on where they stood.
+func TestSecondRunGoesOn(t *testing.T) {
+	log := countLog(t, memlog.Config{}, 6, 10)
+	db := openState(t, vfs.NewMem())
+	run(t, options(countTopology(), process(log), db))
+	for n := range 5 {
+		for k := range 6 {
+			produce(t, log, "in", int32(k%3), key(k), []byte("x"), int64(2000+n))
+		}
+	}
+	stats := run(t, options(countTopology(), process(log), db))
+	wantCounts(t, committedPerKey(t, log, "out"), 6, 15)
+	if stats.FullRestores != 0 || stats.Restored != 0 {
+		t.Errorf("a restart with all its state read %d records back, %d tables in full", stats.Restored, stats.FullRestores)
+	}
+}
+
+// TestStateLost deletes the state between two runs.
+func TestStateLost(t *testing.T) {
+	log := countLog(t, memlog.Config{}, 6, 10)
+	run(t, options(countTopology(), process(log), openState(t, vfs.NewMem())))
+	for k := range 6 {
+		produce(t, log, "in", int32(k%3), key(k), []byte("x"), 2000)
+	}
+	stats := run(t, options(countTopology(), process(log), openState(t, vfs.NewMem())))
+	wantCounts(t, committedPerKey(t, log, "out"), 6, 11)
+	if stats.FullRestores != 3 {
+		t.Errorf("%d tables restored in full, want 3", stats.FullRestores)
+	}
+}
+
+// TestCommitOutcomes lets every one of the first commits end in every way that
+// does not kill the process; the result is always the same.
+func TestCommitOutcomes(t *testing.T) {
+	for _, outcome := range []memlog.Outcome{memlog.Aborted, memlog.UnknownCommitted, memlog.UnknownAborted, memlog.Fenced} {
+		for n := 1; n <= 6; n++ {
+			script := memlog.Script{{Kind: memlog.OpCommit, N: n}: {Outcome: outcome}}
+			log := countLog(t, memlog.Config{FetchRecords: 7, Faults: script.Faults}, 6, 40)
+			opts := options(countTopology(), process(log), openState(t, vfs.NewMem()))
+			opts.CommitInterval = time.Microsecond
+			run(t, opts)
+			wantCounts(t, committedPerKey(t, log, "out"), 6, 40)
+		}
+	}
+}
+
+// TestCrashAtEveryCommit kills the process at each of its first commits, before
+// and after it took effect, and goes on with the state that was on disk, or without any.
+func TestCrashAtEveryCommit(t *testing.T) {
+	for _, outcome := range []memlog.Outcome{memlog.CrashBefore, memlog.CrashAfter} {
+		for _, keep := range []bool{true, false} {
+			for n := 1; n <= 8; n++ {
+				script := memlog.Script{{Kind: memlog.OpCommit, N: n}: {Outcome: outcome}}
+				log := countLog(t, memlog.Config{FetchRecords: 7, Faults: script.Faults}, 6, 40)
+				fs := vfs.NewCrashableMem()
+				opts := options(countTopology(), process(log), openState(t, fs))
+				opts.CommitInterval = time.Microsecond
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				stats, err := engine.Run(ctx, opts)
+				cancel()
+				if err == nil && int(stats.Commits) >= n {
+					t.Fatalf("commit %d: the process survived its crash", n)
+				}
+				after := vfs.FS(fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(n), 1))}))
+				if !keep {
+					after = vfs.NewMem()
+				}
+				opts = options(countTopology(), process(log), openState(t, after))
+				run(t, opts)
+				wantCounts(t, committedPerKey(t, log, "out"), 6, 40)
+			}
+		}
+	}
+}
+
+// joinLog has edits and views of the same keys, all there before the start.
+func joinLog(t *testing.T, cfg memlog.Config, keys, each int) *memlog.Log {
+	t.Helper()
+	cfg.Clock = engine.SystemClock{}
+	log := memlog.New(cfg)
+	create(t, log, "edits", 4)
+	create(t, log, "views", 4)
+	create(t, log, "out", 4)
+	for k := range keys { // partition 3 stays empty; the edits are younger than the views
+		produce(t, log, "edits", int32(k%3), key(k), []byte("old"), int64(9000+k))
+	}
+	for k := range keys {
+		produce(t, log, "edits", int32(k%3), key(k), []byte("name"), int64(9500+k))
+	}
+	for range each {
+		for k := range keys {
+			produce(t, log, "views", int32(k%3), key(k), []byte("v"), 1000)
+		}
+	}
+	return log
+}
+
+func TestTablesBeforeStreams(t *testing.T) {
+	for _, compacted := range []bool{false, true} {
+		log := joinLog(t, memlog.Config{FetchRecords: 3}, 9, 5)
+		txn := log.Begin()
+		txn.Produce("edits", 0, key(0), []byte("name"), 9900)
+		txn.Commit()
+		aborted := log.Begin()
+		aborted.Produce("edits", 1, key(1), []byte("wrong"), 9901)
+		aborted.Abort()
+		if compacted {
+			log.Compact("edits", true)
+		}
+		run(t, options(joinTopology(), process(log), openState(t, vfs.NewMem())))
+		got := committedPerKey(t, log, "out")
+		if len(got) != 9 {
+			t.Fatalf("%d keys, want 9: %v", len(got), got)
+		}
+		for k, values := range got {
+			if len(values) != 5 || strings.Join(values, " ") != strings.TrimSpace(strings.Repeat("v/name ", 5)) {
+				t.Errorf("compacted=%v key %s: %v", compacted, k, values)
+			}
+		}
+	}
+}
+
+// TestFirstLoadInterrupted crashes during the first load; after the restart no
+// view may come before its table.
+func TestFirstLoadInterrupted(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		script := memlog.Script{{Kind: memlog.OpCommit, N: n}: {Outcome: memlog.CrashAfter}}
+		log := joinLog(t, memlog.Config{FetchRecords: 3, Faults: script.Faults}, 30, 3)
+		fs := vfs.NewCrashableMem()
+		opts := options(joinTopology(), process(log), openState(t, fs))
+		opts.CommitInterval = time.Microsecond
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		stats, err := engine.Run(ctx, opts)
+		cancel()
+		if err == nil && int(stats.Commits) >= n {
+			t.Fatalf("commit %d: the process survived its crash", n)
+		}
+		run(t, options(joinTopology(), process(log), openState(t, fs.CrashClone(vfs.CrashCloneCfg{}))))
+		for k, values := range committedPerKey(t, log, "out") {
+			if strings.Join(values, " ") != "v/name v/name v/name" {
+				t.Errorf("crash at commit %d: key %s: %v", n, k, values)
+			}
+		}
+	}
+}
+
+// TestGracefulStop ends a run from outside: what was done is committed, and the
+// next run goes on from there.
+func TestGracefulStop(t *testing.T) {
+	log := countLog(t, memlog.Config{}, 6, 50)
+	db := openState(t, vfs.NewMem())
+	ctx, cancel := context.WithCancel(context.Background())
+	opts := options(countTopology(), process(log), db)
+	opts.UntilEnd = false
+	opts.Ready = cancel
+	if _, err := engine.Run(ctx, opts); err != nil {
+		t.Fatal(err)
+	}
+	stats := run(t, options(countTopology(), process(log), db))
+	wantCounts(t, committedPerKey(t, log, "out"), 6, 50)
+	if stats.Restored != 0 {
+		t.Errorf("%d records were read back after a graceful stop", stats.Restored)
+	}
+}

@@ -93,6 +93,11 @@ type Producer interface {
 	// belong to the next unit: they are buffered and leave only when this one
 	// has ended. At most one Commit is in flight.
 	Commit(c Commit, done func(CommitResult))
+	// Discard forgets everything that was sent and not committed. After a Commit
+	// that ended with ErrAborted or ErrFenced nothing leaves the producer until
+	// Discard is called: what its owner had sent meanwhile was computed from
+	// what was not committed. Under at-least-once likewise.
+	Discard()
 	// Err returns a failure that cannot be mended by itself (a record too large, no permission, fenced), nil otherwise.
 	Err() error
 	// Close aborts an open transaction and lets go.

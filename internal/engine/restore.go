@@ -155,7 +155,7 @@ func (w *worker) firstLoad(t *task, in *input, info *startInfo) bool {
 	}
 	for _, other := range t.inputs {
 		if _, ok := info.committed[other.tp]; ok && !other.isTable() {
-			t.store.Mark(bootMark(in.tp.Topic))
+			t.mark(in)
 			return false
 		}
 	}
@@ -325,7 +325,7 @@ func (w *worker) applyBounds(t *task) {
 			continue
 		}
 		if known && in.pos >= target {
-			t.store.Mark(bootMark(in.tp.Topic))
+			t.mark(in)
 			continue
 		}
 		gated = true

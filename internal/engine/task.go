@@ -55,6 +55,7 @@ type task struct {
 	// gated is true while a table input has not reached its end as taken at first
 	// start: stream inputs wait.
 	gated      bool
+	marked     bool // a mark of the store waits to be committed
 	streamTime int64
 	context    *operators.TaskContext
 	processed  int64
@@ -248,12 +249,21 @@ func (t *task) input(tp record.TopicPartition) *input {
 
 // dirty says whether there is something to commit.
 func (t *task) dirty() bool {
+	if t.marked {
+		return true
+	}
 	for _, in := range t.inputs {
 		if in.started && in.pos != in.committed {
 			return true
 		}
 	}
 	return false
+}
+
+// mark records with the state that the first load of in's table is complete.
+func (t *task) mark(in *input) {
+	t.store.Mark(bootMark(in.tp.Topic))
+	t.marked = true
 }
 
 // drained says that every input has come to its bound and is committed there.

@@ -67,6 +67,8 @@ func (m *mailbox) take() []any {
 type startRequest struct {
 	meta  GroupMeta
 	infos []*startInfo
+	// producer, when set, takes the place of the worker's own.
+	producer Producer
 }
 
 // metaRequest tells the worker its generation.
@@ -113,6 +115,7 @@ func (w *worker) readMail() (quit bool, err error) {
 		switch m := message.(type) {
 		case *startRequest:
 			w.group = m.meta
+			w.renew(m.producer)
 			for _, info := range m.infos {
 				if err := w.startTask(info); err != nil {
 					return false, err
@@ -130,6 +133,20 @@ func (w *worker) readMail() (quit bool, err error) {
 		}
 	}
 	return w.serveClose()
+}
+
+// renew puts a new producer in the place of a fenced one.
+func (w *worker) renew(producer Producer) {
+	if producer == nil {
+		return
+	}
+	old := w.producer
+	w.producer = producer
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := old.Close(ctx); err != nil {
+		w.log.Debug("close of a fenced producer failed", "cause", err)
+	}
 }
 
 // process lets every task do some work, as long as what was sent is taken.
