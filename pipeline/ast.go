@@ -21,6 +21,8 @@ type File struct {
 	Sinks    []*Sink
 
 	Syntax *syntax.File // the source text and tree, for the printer and for further reading
+
+	faulty bool // parse found errors: what seems to be missing or unused may only be misspelt
 }
 
 // Text is a scalar with its place; Set is false when it was left out.
@@ -48,11 +50,14 @@ type Declared struct {
 	Span diag.Span
 }
 
-// FieldDecl is one entry of fields:.
+// FieldDecl is one entry of fields:. Type is int, float, bool, string, any,
+// object or list. A mapping is written for an object whose fields are known
+// (Type "object", Sub its fields), a list of one for a list whose elements are
+// known (Type "list", Sub one FieldDecl without a name).
 type FieldDecl struct {
 	Name Text
 	Type Text
-	Sub  []FieldDecl // nested object
+	Sub  []FieldDecl
 }
 
 // Source is an entry of sources:.

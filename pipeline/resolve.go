@@ -1,9 +1,24 @@
 package pipeline
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"streamctl/internal/diag"
+)
+
+const (
+	codeDuplicateName diag.Code = "duplicate-name"
+	codeUnknownName   diag.Code = "unknown-name"
+	codeAlias         diag.Code = "alias"
+	codeCycle         diag.Code = "cycle"
+	codeNotATable     diag.Code = "not-a-table"
+	codeNotAStream    diag.Code = "not-a-stream"
+	codeUnused        diag.Code = "unused"
+	codeSharedTopic   diag.Code = "shared-topic"
+	codeBadDuration   diag.Code = "bad-duration"
 )
 
 // Pipeline is a resolved file: every name stands for its definition, every
@@ -98,4 +113,439 @@ type ResolvedJoin struct {
 	ResolvedInput
 	Left bool // false: inner
 	Join *Join
+}
+
+// Resolve gives every name its definition: the second stage. It refuses
+// duplicate and unknown names, cycles, ambiguous aliases, streams where tables
+// are needed and the reverse; it warns of what nothing uses. The Pipeline is
+// never nil, and complete when the list holds no error.
+func Resolve(f *File) (*Pipeline, diag.List) {
+	r := &resolver{file: f, out: &Pipeline{File: f, Name: f.Name.Value}, byName: map[string]*Def{}}
+	r.settings()
+	r.declare()
+	for _, d := range slices.Concat(r.out.Tables, r.out.Streams, r.out.Sinks) {
+		r.inputs(d)
+	}
+	r.order()
+	r.topics()
+	if !f.faulty && !r.list.HasErrors() {
+		r.unused()
+	}
+	r.list.Sort()
+	return r.out, r.list
+}
+
+type resolver struct {
+	file   *File
+	out    *Pipeline
+	byName map[string]*Def
+	list   diag.List
+}
+
+// Defaults of the settings. The longer interval without transactions only
+// widens the window of repeats after a crash.
+const (
+	defaultCommitExactlyOnce = 100 * time.Millisecond
+	defaultCommitAtLeastOnce = time.Second
+	defaultMaxAhead          = 24 * time.Hour
+	defaultIdleTimeout       = 30 * time.Second
+)
+
+func (r *resolver) settings() {
+	s := r.file.Settings
+	out := &r.out.Settings
+	out.ExactlyOnce = s.Guarantee.Value != "at_least_once"
+	commit := defaultCommitExactlyOnce
+	if !out.ExactlyOnce {
+		commit = defaultCommitAtLeastOnce
+	}
+	out.CommitInterval = r.duration(s.CommitInterval, commit, 10*time.Millisecond, time.Minute)
+	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, 0, maxDuration)
+	out.IdleTimeout = r.duration(s.IdleTimeout, defaultIdleTimeout, time.Second, maxDuration)
+	out.OnError = onErrorOf(s.OnError, Fail)
+}
+
+func onErrorOf(t Text, otherwise OnError) OnError {
+	switch t.Value {
+	case "fail":
+		return Fail
+	case "skip":
+		return Skip
+	case "dead_letter":
+		return DeadLetter
+	}
+	return otherwise
+}
+
+// duration parses t, or takes otherwise when it is not set.
+func (r *resolver) duration(t Text, otherwise, least, most time.Duration) time.Duration {
+	if !t.Set {
+		return otherwise
+	}
+	d, err := ParseDuration(t.Value)
+	switch {
+	case err != nil:
+		r.list.Errorf(codeBadDuration, t.Span, "%q is no duration", t.Value).
+			Help = "write a number and a unit: 500ms, 30s, 10m, 2h, 1d, or several of them: 1h30m"
+	case d < least:
+		r.list.Errorf(codeBadDuration, t.Span, "%s is too short here; the least is %s", t.Value, formatDuration(least))
+	case d > most:
+		r.list.Errorf(codeBadDuration, t.Span, "%s is too long here; the most is %s", t.Value, formatDuration(most))
+	default:
+		return d
+	}
+	return otherwise
+}
+
+// declare makes a Def of every definition and refuses a name given twice.
+func (r *resolver) declare() {
+	f, out, onError := r.file, r.out, r.out.Settings.OnError
+	for _, s := range f.Sources {
+		d := &Def{Kind: SourceDef, Source: s, OnError: onErrorOf(s.OnError, onError)}
+		d.MaxAhead = r.duration(s.MaxAhead, out.Settings.MaxAhead, 0, maxDuration)
+		out.Sources = append(out.Sources, r.add(d, &s.Declared))
+	}
+	for _, t := range f.Tables {
+		d := &Def{Kind: TopicTableDef, Table: t, OnError: onErrorOf(t.OnError, onError), MaxAhead: out.Settings.MaxAhead}
+		if t.Derived != nil {
+			d.Kind, d.Query, d.OnError = DerivedTableDef, t.Derived, onErrorOf(t.Derived.OnError, onError)
+		}
+		out.Tables = append(out.Tables, r.add(d, &t.Declared))
+	}
+	for _, s := range f.Streams {
+		d := &Def{Kind: StreamDef, Stream: s, Query: &s.Query, OnError: onErrorOf(s.OnError, onError)}
+		out.Streams = append(out.Streams, r.add(d, &s.Declared))
+	}
+	for _, s := range f.Sinks {
+		d := &Def{Kind: SinkDef, Sink: s, OnError: onErrorOf(s.OnError, onError)}
+		out.Sinks = append(out.Sinks, r.add(d, &s.Declared))
+	}
+}
+
+func (r *resolver) add(d *Def, decl *Declared) *Def {
+	d.Name, d.Decl = decl.Name.Value, decl
+	old := r.byName[d.Name]
+	if old == nil {
+		r.byName[d.Name] = d
+		return d
+	}
+	first, second := old, d
+	if second.Decl.Span.Start.Offset < first.Decl.Span.Start.Offset && first.Decl.Span.File == second.Decl.Span.File {
+		first, second = second, first
+	}
+	r.list.Add(diag.Errorf(codeDuplicateName, second.Decl.Span, "the name %q is given twice", d.Name).
+		WithNote(first.Decl.Span, "first given to this %s", first.Kind).
+		WithHelp("names are shared by sources, tables, streams and sinks: state and topics are called by them"))
+	return d
+}
+
+// inputs resolves what a definition reads.
+func (r *resolver) inputs(d *Def) {
+	if d.Kind == SinkDef {
+		if t := d.Sink.From; t.Set {
+			if in, ok := r.input(d, t.Value, "", t.Span, t.Span); ok {
+				d.From = append(d.From, in)
+			}
+		}
+		return
+	}
+	if d.Query == nil {
+		return
+	}
+	for i := range d.Query.From {
+		in := &d.Query.From[i]
+		if resolved, ok := r.input(d, in.Name, in.Alias, in.NameSpan, in.Text.Span); ok && r.streamWanted(d, resolved, in.NameSpan) {
+			d.From = append(d.From, resolved)
+		}
+	}
+	for i := range d.Query.Joins {
+		j := &d.Query.Joins[i]
+		if resolved, ok := r.input(d, j.Input.Name, j.Input.Alias, j.Input.NameSpan, j.Input.Text.Span); ok && r.tableWanted(d, resolved, j.Input.NameSpan) {
+			d.Joins = append(d.Joins, ResolvedJoin{ResolvedInput: resolved, Left: j.Kind.Value == "left", Join: j})
+		}
+	}
+	r.aliases(d)
+}
+
+// input finds the definition called name.
+func (r *resolver) input(d *Def, name, alias string, at, whole diag.Span) (ResolvedInput, bool) {
+	target := r.byName[name]
+	if target != nil && target.Kind != SinkDef {
+		target.UsedBy = append(target.UsedBy, d)
+		return ResolvedInput{Def: target, Alias: alias, Span: whole}, true
+	}
+	if target != nil {
+		r.list.Add(diag.Errorf(codeUnknownName, at, "%q is a sink; a sink cannot be read", name).
+			WithNote(target.Decl.Span, "defined here").
+			WithHelp("read what the sink reads: %s", target.Sink.From.Value))
+		return ResolvedInput{}, false
+	}
+	dg := r.list.Errorf(codeUnknownName, at, "there is no source, table or stream %q", name)
+	names := r.readable(d)
+	if near := diag.Nearest(name, names); near != "" {
+		dg.Help = fmt.Sprintf("did you mean %q?", near)
+	} else if len(names) > 0 && len(names) <= 20 {
+		dg.Help = "defined are: " + strings.Join(names, ", ")
+	} else {
+		dg.Help = "define it under sources:, tables: or streams:"
+	}
+	return ResolvedInput{}, false
+}
+
+// readable lists the names that d could read, in file order.
+func (r *resolver) readable(d *Def) []string {
+	var names []string
+	for _, other := range slices.Concat(r.out.Sources, r.out.Tables, r.out.Streams) {
+		if other != d {
+			names = append(names, other.Name)
+		}
+	}
+	return names
+}
+
+// streamWanted refuses a table in from:.
+func (r *resolver) streamWanted(d *Def, in ResolvedInput, at diag.Span) bool {
+	if !in.Def.IsTable() {
+		return true
+	}
+	r.list.Add(diag.Errorf(codeNotAStream, at, "%s %q reads %q, which is a table", d.Kind, d.Name, in.Def.Name).
+		WithNote(in.Def.Decl.Span, "the table is defined here").
+		WithHelp("from: needs a stream of facts; join the table to one, or send it to a sink"))
+	return false
+}
+
+// tableWanted refuses a stream in join:.
+func (r *resolver) tableWanted(d *Def, in ResolvedInput, at diag.Span) bool {
+	if in.Def.IsTable() {
+		return true
+	}
+	help := "define its topic under tables: to join the last row of each key"
+	if in.Def.Kind == StreamDef {
+		help = "make a table of it first: a definition under tables: with from: and group_by:"
+	}
+	r.list.Add(diag.Errorf(codeNotATable, at, "%s %q joins %q, which is a %s, not a table", d.Kind, d.Name, in.Def.Name, in.Def.Kind).
+		WithNote(in.Def.Decl.Span, "the %s is defined here", in.Def.Kind).
+		WithHelp("%s; joins of two streams are not supported by this version", help))
+	return false
+}
+
+// aliases checks that every field of a query has one reading.
+func (r *resolver) aliases(d *Def) {
+	q := d.Query
+	if len(q.From) == 0 {
+		return
+	}
+	first := q.From[0]
+	for _, in := range q.From[1:] {
+		if in.Alias != first.Alias {
+			r.list.Add(diag.Errorf(codeAlias, in.Text.Span, "the inputs of one from: must share one alias").
+				WithNote(first.Text.Span, "the first input is written here").
+				WithHelp("expressions are the same for every input: write [%s x, %s x]", first.Name, in.Name))
+			return
+		}
+	}
+	if len(q.Joins) == 0 {
+		return
+	}
+	if first.Alias == "" {
+		r.list.Errorf(codeAlias, first.NameSpan, "%q needs an alias, because something is joined to it", first.Name).
+			Help = fmt.Sprintf("write `from: %s %s`, and %s.field in expressions", first.Name, shortAlias(first.Name), shortAlias(first.Name))
+	}
+	seen := map[string]diag.Span{}
+	if first.Alias != "" {
+		seen[first.Alias] = first.AliasSpan
+	}
+	for _, j := range q.Joins {
+		in := j.Input
+		switch old, twice := seen[in.Alias]; {
+		case in.Name == "":
+		case in.Alias == "":
+			r.list.Errorf(codeAlias, in.NameSpan, "%q needs an alias, because it is joined", in.Name).
+				Help = fmt.Sprintf("write `%s: %s %s`, and %s.field in expressions", j.Kind.Value, in.Name, shortAlias(in.Name), shortAlias(in.Name))
+		case twice:
+			r.list.Add(diag.Errorf(codeAlias, in.AliasSpan, "the alias %q is given twice", in.Alias).
+				WithNote(old, "first given here").
+				WithHelp("give each input of a query an alias of its own"))
+		default:
+			seen[in.Alias] = in.AliasSpan
+		}
+	}
+}
+
+// shortAlias proposes an alias.
+func shortAlias(name string) string {
+	for _, c := range strings.ToLower(name) {
+		if c >= 'a' && c <= 'z' {
+			return string(c)
+		}
+	}
+	return "x"
+}
+
+// order sorts the definitions by dependency and reports cycles.
+func (r *resolver) order() {
+	const (
+		unseen = iota
+		open
+		done
+	)
+	state := map[*Def]int{}
+	var path []*Def
+	var visit func(d *Def)
+	visit = func(d *Def) {
+		switch state[d] {
+		case done:
+			return
+		case open:
+			r.cycle(path[slices.Index(path, d):])
+			return
+		}
+		state[d] = open
+		path = append(path, d)
+		for _, in := range d.From {
+			visit(in.Def)
+		}
+		for _, j := range d.Joins {
+			visit(j.Def)
+		}
+		path = path[:len(path)-1]
+		state[d] = done
+		r.out.Order = append(r.out.Order, d)
+	}
+	for _, d := range slices.Concat(r.out.Sources, r.out.Tables, r.out.Streams, r.out.Sinks) {
+		visit(d)
+	}
+	at := make(map[*Def]int, len(r.out.Order))
+	for i, d := range r.out.Order {
+		at[d] = i
+	}
+	for _, d := range r.out.Order {
+		slices.SortStableFunc(d.UsedBy, func(a, b *Def) int { return at[a] - at[b] })
+		d.UsedBy = slices.Compact(d.UsedBy)
+	}
+}
+
+// cycle reports definitions that read each other.
+func (r *resolver) cycle(path []*Def) {
+	names := make([]string, 0, len(path)+1)
+	for _, d := range path {
+		names = append(names, d.Name)
+	}
+	last := path[len(path)-1]
+	at := last.Decl.Span
+	if span, ok := last.readsAt(path[0]); ok {
+		at = span
+	}
+	if len(path) == 1 {
+		r.list.Errorf(codeCycle, at, "%s %q reads itself", last.Kind, last.Name).
+			Help = "read the source or stream that it is made of"
+		return
+	}
+	names = append(names, path[0].Name)
+	d := diag.Errorf(codeCycle, at, "definitions read each other in a circle: %s", strings.Join(names, " <- "))
+	for i, def := range path[:len(path)-1] {
+		if span, ok := def.readsAt(path[i+1]); ok {
+			d = d.WithNote(span, "%s %q reads %q here", def.Kind, def.Name, path[i+1].Name)
+		}
+	}
+	r.list.Add(d.WithHelp("a record cannot pass through its own results: let one of them read something else"))
+}
+
+// readsAt is where d names target.
+func (d *Def) readsAt(target *Def) (diag.Span, bool) {
+	if d.Kind == SinkDef {
+		return d.Sink.From.Span, d.Sink.From.Value == target.Name
+	}
+	if d.Query == nil {
+		return diag.Span{}, false
+	}
+	for _, in := range d.Query.From {
+		if in.Name == target.Name {
+			return in.NameSpan, true
+		}
+	}
+	for _, j := range d.Query.Joins {
+		if j.Input.Name == target.Name {
+			return j.Input.NameSpan, true
+		}
+	}
+	return diag.Span{}, false
+}
+
+// topics looks at who writes and reads which topic.
+func (r *resolver) topics() {
+	writers, readers := map[string]*Def{}, map[string]*Def{}
+	for _, d := range r.out.Sinks {
+		t := d.Sink.Topic
+		if first := writers[t.Value]; first != nil && t.Set {
+			r.list.Add(diag.Warnf(codeSharedTopic, t.Span, "topic %q is written by two sinks", t.Value).
+				WithNote(first.Sink.Topic.Span, "sink %q writes it too", first.Name).
+				WithHelp("unite the streams with from: [a, b] in one definition, if their order matters"))
+			continue
+		}
+		writers[t.Value] = d
+	}
+	for _, d := range slices.Concat(r.out.Sources, r.out.Tables) {
+		t := d.topic()
+		if !t.Set {
+			continue
+		}
+		if w := writers[t.Value]; w != nil {
+			r.list.Add(diag.Errorf(codeSharedTopic, w.Sink.Topic.Span, "topic %q is read by this pipeline and written by it", t.Value).
+				WithNote(t.Span, "%s %q reads it", d.Kind, d.Name).
+				WithHelp("records would go round in circles; read the stream itself instead of its topic"))
+		}
+		if first := readers[t.Value]; first != nil {
+			r.list.Add(diag.Errorf(codeSharedTopic, t.Span, "topic %q is read by two definitions", t.Value).
+				WithNote(first.topic().Span, "%s %q reads it too", first.Kind, first.Name).
+				WithHelp("%s", sharedHelp(first, d)))
+			continue
+		}
+		readers[t.Value] = d
+	}
+}
+
+func sharedHelp(a, b *Def) string {
+	if a.Kind == SourceDef && b.Kind == SourceDef {
+		return "define it once; several streams may read one source"
+	}
+	return "define it once: as a table when the last row per key counts, as a source when every record does"
+}
+
+// topic is what a definition reads from Kafka.
+func (d *Def) topic() Text {
+	switch d.Kind {
+	case SourceDef:
+		return d.Source.Topic
+	case TopicTableDef:
+		return d.Table.Topic
+	}
+	return Text{}
+}
+
+// unused warns of definitions that no sink can see.
+func (r *resolver) unused() {
+	if len(r.out.Sinks) == 0 && len(r.out.Order) > 0 {
+		r.list.Warnf(codeUnused, r.file.Name.Span, "the pipeline has no sinks: it writes nothing").
+			Help = "add a definition under sinks:"
+		return
+	}
+	needed := map[*Def]bool{}
+	for i := len(r.out.Order) - 1; i >= 0; i-- {
+		d := r.out.Order[i]
+		if d.Kind != SinkDef && !slices.ContainsFunc(d.UsedBy, func(u *Def) bool { return needed[u] }) {
+			continue
+		}
+		needed[d] = true
+	}
+	for _, d := range r.out.Order {
+		if needed[d] {
+			continue
+		}
+		w := r.list.Warnf(codeUnused, d.Decl.Span, "%s %q is never used", d.Kind, d.Name)
+		w.Help = "remove it, or let a sink read it"
+		if len(d.UsedBy) > 0 {
+			w.Message = fmt.Sprintf("%s %q is used only by what is never used itself", d.Kind, d.Name)
+		}
+	}
 }

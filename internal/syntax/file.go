@@ -40,6 +40,17 @@ type File struct {
 	Name string
 	Text []byte // as read, byte order mark included
 	Root *Node  // nil for an empty file and after errors that leave no tree
+	// Overrides is the text of the pseudo file OverrideFile, nil without overrides.
+	Overrides []byte
+}
+
+// Sources gives the text of every file that spans of this File point to.
+func (f *File) Sources() map[string][]byte {
+	m := map[string][]byte{f.Name: f.Text}
+	if f.Overrides != nil {
+		m[OverrideFile] = f.Overrides
+	}
+	return m
 }
 
 // Parse reads one YAML document. The tree is complete when the list holds no
