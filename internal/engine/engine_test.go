@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -425,5 +426,64 @@ func TestGracefulStop(t *testing.T) {
 	wantCounts(t, committedPerKey(t, log, "out"), 6, 50)
 	if stats.Restored != 0 {
 		t.Errorf("%d records were read back after a graceful stop", stats.Restored)
+	}
+}
+
+// TestRandomFaults lets commits, sends and fetches fail at random, over and
+// over, with restarts on the disk as a power loss leaves it or on an empty
+// one, until everything has been processed. The result is that of a run in peace.
+func TestRandomFaults(t *testing.T) {
+	seeds := 60
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			var lock sync.Mutex
+			rng := rand.New(rand.NewPCG(uint64(seed), 7))
+			chance := func(p float64) bool {
+				lock.Lock()
+				defer lock.Unlock()
+				return rng.Float64() < p
+			}
+			faults := func(op memlog.Op) memlog.Fault {
+				switch {
+				case op.Kind == memlog.OpCommit && chance(0.25):
+					lock.Lock()
+					defer lock.Unlock()
+					outcomes := []memlog.Outcome{memlog.Aborted, memlog.UnknownCommitted, memlog.UnknownAborted, memlog.CrashBefore, memlog.CrashAfter}
+					return memlog.Fault{Outcome: outcomes[rng.IntN(len(outcomes))]}
+				case op.Kind == memlog.OpFetch && chance(0.2):
+					return memlog.Fault{Skip: true}
+				case op.Kind == memlog.OpSend && chance(0.2):
+					return memlog.Fault{Hold: true}
+				case op.Kind == memlog.OpSend && chance(0.001):
+					return memlog.Fault{Crash: true}
+				}
+				return memlog.Fault{}
+			}
+			log := countLog(t, memlog.Config{FetchRecords: 5, Faults: faults}, 7, 40)
+			disk := vfs.NewCrashableMem()
+			for attempt := 0; ; attempt++ {
+				if attempt == 500 {
+					t.Fatal("no end after 500 restarts")
+				}
+				opts := options(countTopology(), process(log), openState(t, disk))
+				opts.CommitInterval = 50 * time.Microsecond
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				_, err := engine.Run(ctx, opts)
+				cancel()
+				if err == nil {
+					break
+				}
+				lock.Lock()
+				disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+				if rng.IntN(4) == 0 {
+					disk = vfs.NewCrashableMem()
+				}
+				lock.Unlock()
+			}
+			wantCounts(t, committedPerKey(t, log, "out"), 7, 40)
+		})
 	}
 }

@@ -17,6 +17,10 @@ import (
 // at its other tasks, its mailbox and the clock.
 const stepRecords = 2048
 
+// idleWait is how long a worker waits at a time when nothing happens: everything
+// that concerns it wakes it earlier.
+const idleWait = 200 * time.Millisecond
+
 // worker is one goroutine that owns its tasks, their state and one producer.
 // Others speak to it through its mailbox only.
 type worker struct {
@@ -187,7 +191,7 @@ func (w *worker) pollWait(progressed bool) time.Duration {
 		}
 		return 0
 	}
-	return time.Second
+	return idleWait
 }
 
 // fetch starts to read tp for t.
