@@ -1,6 +1,8 @@
 package codec
 
 import (
+	"unsafe"
+
 	"streamctl/internal/value"
 )
 
@@ -153,43 +155,35 @@ func (sc *scanner) markGroup(group []*node, c byte, problem string) {
 	}
 }
 
-// forget empties the slots below n, which an earlier member of the same name may have filled.
-func (sc *scanner) forget(n *node) {
-	for _, number := range n.below {
-		sc.row.Slots[number] = value.Value{}
-	}
-}
-
-// object reads the object at i.
+// object reads the object at i. Most of the time of a Scan goes here: a member
+// that nobody wants costs one look at its name and one pass over its value.
 func (sc *scanner) object(n *node, i, depth int) int {
 	doc := sc.doc
-	i = value.LexSpace(doc, i+1)
+	i = skip(doc, i+1)
 	if i < len(doc) && doc[i] == '}' {
 		return i + 1
 	}
 	for {
-		i = value.LexSpace(doc, i)
 		start := i
-		if i = value.LexName(doc, i); i < 0 {
-			return i
-		}
-		nameEnd, plain := value.LexString(doc, start)
-		child := n.lookup(doc[start+1:nameEnd-1], plain)
-		i = value.LexSpace(doc, i)
-		if child == nil {
-			i = value.LexValue(doc, i, depth)
-		} else {
-			sc.forget(child)
-			i = sc.value(child, i, depth)
+		child, at := n.table.member(doc, i)
+		switch {
+		case at < 0:
+			return at
+		case at >= len(doc):
+			return value.LexUnexpected(at)
+		case child != nil && child.leaf:
+			i = sc.leaf(child, at, depth)
+		case child != nil:
+			i = sc.branch(child, start, at, depth)
+		case doc[at] == '"':
+			i, _ = value.LexString(doc, at)
+		default:
+			i = value.LexValue(doc, at, depth)
 		}
 		if i < 0 {
 			return i
 		}
-		if child != nil && child.cut >= 0 {
-			sc.cut(child.cut, start, i)
-		}
-		i = value.LexSpace(doc, i)
-		if i >= len(doc) || doc[i] != ',' {
+		if i = skip(doc, i); i >= len(doc) || doc[i] != ',' {
 			break
 		}
 		i++
@@ -200,12 +194,41 @@ func (sc *scanner) object(n *node, i, depth int) int {
 	return value.LexUnexpected(i)
 }
 
-// lookup finds the child for the inside of a member's name.
-func (n *node) lookup(inside []byte, plain bool) *node {
-	if !plain {
-		inside = value.Unescape(nil, inside)
+// leaf reads the value at i of a member that one slot wants.
+func (sc *scanner) leaf(n *node, i, depth int) int {
+	doc, to := sc.doc, &sc.row.Slots[n.slot]
+	switch c := doc[i]; {
+	case c == '"' && (n.want == WantString || n.want == WantAny):
+		end, plain := value.LexString(doc, i)
+		if plain {
+			*to = value.OfString(unsafe.String(&doc[i+1], end-i-2))
+			return end
+		}
+	case (c-'0' < 10 || c == '-') && (n.want == WantInt || n.want == WantAny):
+		v, end := value.ReadNumber(doc, i)
+		if n.want == WantAny || v.Kind == value.Int {
+			*to = v
+			return end
+		}
 	}
-	return n.table.find(inside, 0, len(inside))
+	end := value.LexValue(doc, i, depth)
+	if end >= 0 {
+		sc.store(n, value.OfLexed(doc, i, end))
+	}
+	return end
+}
+
+// branch reads the member at start, whose value is at i, for a node that is no leaf.
+func (sc *scanner) branch(n *node, start, i, depth int) int {
+	// An earlier member of the same name may have filled the slots below.
+	for _, number := range n.below {
+		sc.row.Slots[number] = value.Value{}
+	}
+	end := sc.value(n, i, depth)
+	if end >= 0 && n.cut >= 0 {
+		sc.cut(n.cut, skip(sc.doc, start), end)
+	}
+	return end
 }
 
 // cut notes that the member of cut number lies at doc[start:end].
@@ -231,12 +254,12 @@ func (sc *scanner) list(n *node, i, depth int) int {
 // indexes count from base.
 func (sc *scanner) items(n *node, i, depth int, wanted []*node, base int) (end, count int) {
 	doc := sc.doc
-	i = value.LexSpace(doc, i+1)
+	i = skip(doc, i+1)
 	if i < len(doc) && doc[i] == ']' {
 		return i + 1, 0
 	}
 	for {
-		i = value.LexSpace(doc, i)
+		i = skip(doc, i)
 		var child *node
 		for _, c := range wanted {
 			if base+c.path[len(c.path)-1].Index == count {
@@ -252,8 +275,7 @@ func (sc *scanner) items(n *node, i, depth int, wanted []*node, base int) (end, 
 			return i, 0
 		}
 		count++
-		i = value.LexSpace(doc, i)
-		if i >= len(doc) || doc[i] != ',' {
+		if i = skip(doc, i); i >= len(doc) || doc[i] != ',' {
 			break
 		}
 		i++

@@ -1,8 +1,6 @@
 package codec
 
 import (
-	"encoding/binary"
-	"math/bits"
 	"slices"
 
 	"streamctl/internal/value"
@@ -38,6 +36,10 @@ type node struct {
 	ends  []*node // items below, by index counted from the end
 	cut   int     // number of the cut this member is, -1 if none
 
+	// What freeze computes for Scan:
+	leaf      bool // exactly one slot here, none below, no cut: the quick case
+	slot      int  // of a leaf
+	want      Want // of a leaf
 	table     nameTable
 	notObject string // problems of slots below when the value is of another type
 	notList   string
@@ -87,7 +89,7 @@ func (s *Shape) Freeze() {
 		return
 	}
 	s.frozen = true
-	s.root.freeze()
+	s.root.freeze(s.slots)
 }
 
 func (s *Shape) mustBeOpen() {
@@ -120,10 +122,10 @@ func (n *node) child(path []Step) *node {
 }
 
 // freeze computes what Scan needs, bottom up, and returns all slots at and below n.
-func (n *node) freeze() []int {
+func (n *node) freeze(slots []slot) []int {
 	for _, group := range [][]*node{n.names, n.items, n.ends} {
 		for _, c := range group {
-			n.below = append(n.below, c.freeze()...)
+			n.below = append(n.below, c.freeze(slots)...)
 		}
 	}
 	what := "the document"
@@ -133,84 +135,13 @@ func (n *node) freeze() []int {
 	n.notObject = what + " is not an object"
 	n.notList = what + " is not a list"
 	n.table = newNameTable(n.names)
+	if n.leaf = len(n.slots) == 1 && len(n.below) == 0 && n.cut < 0; n.leaf {
+		n.slot, n.want = n.slots[0], slots[n.slots[0]].want
+	}
 	return append(slices.Clone(n.slots), n.below...)
 }
 
-// nameTable finds a node by the name of a member: an open hash table over the
-// length and up to 16 bytes of the name, at most a quarter full.
-type nameTable struct {
-	lengths uint64 // bit min(len, 63) is set for the lengths that occur
-	shift   uint8
-	entries []nameEntry
-}
-
-type nameEntry struct {
-	first, last uint64 // see nameWords
-	name        string
-	node        *node // nil = free
-}
-
-const hashFactor = 0x9E3779B97F4A7C15 // 2^64 / golden ratio (Knuth)
-
-func newNameTable(nodes []*node) nameTable {
-	if len(nodes) == 0 {
-		return nameTable{}
-	}
-	size := uint(bits.Len(uint(len(nodes)*4 - 1)))
-	t := nameTable{shift: uint8(64 - size), entries: make([]nameEntry, 1<<size)}
-	for _, n := range nodes {
-		name := n.path[len(n.path)-1].Name
-		t.lengths |= 1 << min(len(name), 63)
-		first, last := nameWords([]byte(name), 0, len(name))
-		i := t.place(first, last, len(name))
-		for t.entries[i].node != nil {
-			i = (i + 1) & (len(t.entries) - 1)
-		}
-		t.entries[i] = nameEntry{first: first, last: last, name: name, node: n}
-	}
-	return t
-}
-
-func (t *nameTable) place(first, last uint64, length int) int {
-	return int((first ^ bits.RotateLeft64(last, 23) ^ uint64(length)<<56) * hashFactor >> t.shift)
-}
-
-// nameWords gives the first eight bytes of doc[from:to], padded with zeros, and
-// the last eight of a longer one.
-func nameWords(doc []byte, from, to int) (first, last uint64) {
-	n := to - from
-	if n > 8 {
-		return binary.LittleEndian.Uint64(doc[from:]), binary.LittleEndian.Uint64(doc[to-8:])
-	}
-	if from+8 <= len(doc) {
-		return binary.LittleEndian.Uint64(doc[from:]) & (1<<(8*n) - 1), 0
-	}
-	for i := to - 1; i >= from; i-- {
-		first = first<<8 | uint64(doc[i])
-	}
-	return first, 0
-}
-
-// find returns the node for the member name doc[from:to], nil if nobody wants it.
-func (t *nameTable) find(doc []byte, from, to int) *node {
-	length := to - from
-	if t.lengths>>min(length, 63)&1 == 0 {
-		return nil
-	}
-	first, last := nameWords(doc, from, to)
-	for i := t.place(first, last, length); ; i = (i + 1) & (len(t.entries) - 1) {
-		e := &t.entries[i]
-		if e.node == nil {
-			return nil
-		}
-		if e.first == first && e.last == last && len(e.name) == length &&
-			(length <= 16 || e.name == string(doc[from:to])) {
-			return e.node
-		}
-	}
-}
-
-// want checks v against the want of a slot and converts numbers.
+// accept checks v against the want of a slot and converts numbers.
 func (w Want) accept(v value.Value) (value.Value, bool) {
 	switch {
 	case v.Kind <= value.Null || w == WantAny:

@@ -145,7 +145,7 @@ func AppendQuoted(dst []byte, s string) []byte {
 	done := 0 // b[:done] is written
 	for i := 0; i < len(b); {
 		for i+8 <= len(b) {
-			m := special(binary.LittleEndian.Uint64(b[i:]))
+			m := StringMarks(binary.LittleEndian.Uint64(b[i:]))
 			if m != 0 {
 				i += bits.TrailingZeros64(m) >> 3
 				break

@@ -104,10 +104,11 @@ const (
 	highs = 0x8080808080808080
 )
 
-// special marks, by their high bits, the bytes of w that end a run of plain
-// characters of a string: quotes, backslashes, controls and everything beyond
-// ASCII. Only the lowest mark is exact: a borrow may set marks above it.
-func special(w uint64) uint64 {
+// StringMarks marks, by their high bits, the bytes of w (eight bytes of text,
+// little endian) that end a run of plain characters of a string: quotes,
+// backslashes, controls and everything beyond ASCII. Only the lowest mark is
+// exact: a borrow may set marks above it.
+func StringMarks(w uint64) uint64 {
 	// x^2 < 0x21 holds for x < 0x20 and for x = 0x22 (the quote) only.
 	return (((w ^ ones*0x02) - ones*0x21) | ((w ^ ones*'\\') - ones) | w) & highs
 }
@@ -116,7 +117,7 @@ func special(w uint64) uint64 {
 // it has no escapes: its value then is doc[i+1:end-1] as it stands.
 func LexString(doc []byte, i int) (end int, plain bool) {
 	for j := i + 1; j+8 <= len(doc); j += 8 {
-		m := special(binary.LittleEndian.Uint64(doc[j:]))
+		m := StringMarks(binary.LittleEndian.Uint64(doc[j:]))
 		if m == 0 {
 			continue
 		}
@@ -149,7 +150,7 @@ func lexStringFrom(doc []byte, i int) (end int, plain bool) {
 		case c < utf8.RuneSelf:
 			i++
 			for i+8 <= len(doc) {
-				m := special(binary.LittleEndian.Uint64(doc[i:]))
+				m := StringMarks(binary.LittleEndian.Uint64(doc[i:]))
 				if m != 0 {
 					i += bits.TrailingZeros64(m) >> 3
 					break

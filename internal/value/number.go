@@ -28,6 +28,32 @@ func OfJSONNumber(text string, integer bool) Value {
 	return OfFloatText(f, text)
 }
 
+// ReadNumber is LexNumber and OfJSONNumber in one, in one pass for integers of up to 18 digits.
+func ReadNumber(doc []byte, i int) (Value, int) {
+	j := i
+	if j < len(doc) && doc[j] == '-' {
+		j++
+	}
+	first, n := j, uint64(0)
+	for j < len(doc) && doc[j]-'0' < 10 {
+		n = n*10 + uint64(doc[j]-'0')
+		j++
+	}
+	digits := j - first
+	if digits-1 >= 18 || digits == 0 || doc[first] == '0' || j < len(doc) && (doc[j] == '.' || doc[j]|0x20 == 'e') {
+		// Not so plain: a fraction, an exponent, many digits, a zero (maybe -0 or 01), or none.
+		end, integer := LexNumber(doc, i)
+		if end < 0 {
+			return Value{}, end
+		}
+		return OfJSONNumber(viewOf(doc[i:end]), integer), end
+	}
+	if first > i {
+		n = -n
+	}
+	return Value{Kind: Int, num: n}, j
+}
+
 // parseInt reads the text of a JSON integer; false when it does not fit.
 func parseInt(text string) (int64, bool) {
 	digits := text
