@@ -82,7 +82,7 @@ func (t *nameTable) find(first, last uint64, name []byte) *node {
 // member reads the member's name at i, the colon, and white space around them.
 // It returns the node that the name leads to and the offset of the value, or a fault.
 func (t *nameTable) member(doc []byte, i int) (child *node, next int) {
-	if i = skip(doc, i); i >= len(doc) || doc[i] != '"' {
+	if i = value.LexSpace(doc, i); i >= len(doc) || doc[i] != '"' {
 		return nil, value.LexUnexpected(i)
 	}
 	from := i + 1
@@ -109,7 +109,7 @@ func (t *nameTable) member(doc []byte, i int) (child *node, next int) {
 	}
 	child = t.find(first, last, doc[from:to])
 	if to+1 < len(doc) && doc[to+1] == ':' {
-		return child, skip(doc, to+2)
+		return child, value.LexSpace(doc, to+2)
 	}
 	return child, colon(doc, to+1)
 }
@@ -130,16 +130,8 @@ func (t *nameTable) oddMember(doc []byte, i int) (child *node, next int) {
 
 // colon reads a colon with white space around it.
 func colon(doc []byte, i int) int {
-	if i = skip(doc, i); i >= len(doc) || doc[i] != ':' {
+	if i = value.LexSpace(doc, i); i >= len(doc) || doc[i] != ':' {
 		return value.LexUnexpected(i)
 	}
-	return skip(doc, i+1)
-}
-
-// skip is value.LexSpace, inlined for the usual case that there is none.
-func skip(doc []byte, i int) int {
-	if i < len(doc) && doc[i] <= ' ' {
-		return value.LexSpace(doc, i)
-	}
-	return i
+	return value.LexSpace(doc, i+1)
 }

@@ -159,7 +159,7 @@ func (sc *scanner) markGroup(group []*node, c byte, problem string) {
 // that nobody wants costs one look at its name and one pass over its value.
 func (sc *scanner) object(n *node, i, depth int) int {
 	doc := sc.doc
-	i = skip(doc, i+1)
+	i = value.LexSpace(doc, i+1)
 	if i < len(doc) && doc[i] == '}' {
 		return i + 1
 	}
@@ -183,7 +183,7 @@ func (sc *scanner) object(n *node, i, depth int) int {
 		if i < 0 {
 			return i
 		}
-		if i = skip(doc, i); i >= len(doc) || doc[i] != ',' {
+		if i = value.LexSpace(doc, i); i >= len(doc) || doc[i] != ',' {
 			break
 		}
 		i++
@@ -226,7 +226,7 @@ func (sc *scanner) branch(n *node, start, i, depth int) int {
 	}
 	end := sc.value(n, i, depth)
 	if end >= 0 && n.cut >= 0 {
-		sc.cut(n.cut, skip(sc.doc, start), end)
+		sc.cut(n.cut, value.LexSpace(sc.doc, start), end)
 	}
 	return end
 }
@@ -254,12 +254,12 @@ func (sc *scanner) list(n *node, i, depth int) int {
 // indexes count from base.
 func (sc *scanner) items(n *node, i, depth int, wanted []*node, base int) (end, count int) {
 	doc := sc.doc
-	i = skip(doc, i+1)
+	i = value.LexSpace(doc, i+1)
 	if i < len(doc) && doc[i] == ']' {
 		return i + 1, 0
 	}
 	for {
-		i = skip(doc, i)
+		i = value.LexSpace(doc, i)
 		var child *node
 		for _, c := range wanted {
 			if base+c.path[len(c.path)-1].Index == count {
@@ -275,7 +275,7 @@ func (sc *scanner) items(n *node, i, depth int, wanted []*node, base int) (end, 
 			return i, 0
 		}
 		count++
-		if i = skip(doc, i); i >= len(doc) || doc[i] != ',' {
+		if i = value.LexSpace(doc, i); i >= len(doc) || doc[i] != ',' {
 			break
 		}
 		i++

@@ -78,15 +78,17 @@ func show(rest []byte) string {
 }
 
 // LexSpace returns the offset of the first byte at or after i that is not JSON
-// white space, len(doc) if there is none.
+// white space, len(doc) if there is none. It is inlined for the usual case that there is none.
 func LexSpace(doc []byte, i int) int {
-	for i < len(doc) {
-		switch doc[i] {
-		case ' ', '\t', '\n', '\r':
-			i++
-		default:
-			return i
-		}
+	if i < len(doc) && doc[i] <= ' ' {
+		return lexSpaces(doc, i)
+	}
+	return i
+}
+
+func lexSpaces(doc []byte, i int) int {
+	for i < len(doc) && (doc[i] == ' ' || doc[i] == '\n' || doc[i] == '\r' || doc[i] == '\t') {
+		i++
 	}
 	return i
 }
