@@ -30,7 +30,6 @@ func (t *Table) insert(r *Row) {
 	}
 	t.bytes += int64(r.size)
 	t.db.cached.Add(int64(r.size))
-	t.trim(evictSteps)
 }
 
 // remove takes a row out of the cache.

@@ -137,7 +137,7 @@ func Open(o Options) (_ *DB, err error) {
 		if err := checkDir(o.Dir); err != nil {
 			return nil, fmt.Errorf("open state: %w", err)
 		}
-		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		if err := makeDirs(db.fs, o.Dir); err != nil {
 			return nil, fmt.Errorf("open state: %w", classify(err))
 		}
 		if err := os.Chmod(o.Dir, 0o700); err != nil {
@@ -157,7 +157,7 @@ func Open(o Options) (_ *DB, err error) {
 // openStore opens the files and reads what the DB itself keeps in them.
 func (db *DB) openStore() (err error) {
 	defer db.recoverInto(&err)
-	if err := db.fs.MkdirAll(db.path(storeName), 0o700); err != nil {
+	if err := makeDirs(db.fs, db.opts.Dir); err != nil {
 		return classify(err)
 	}
 	if err := db.writeInfo(); err != nil {
@@ -192,7 +192,10 @@ func (db *DB) writeInfo() error {
 		return err
 	}
 	_, err = f.Write([]byte(infoText))
-	return errors.Join(err, f.Sync(), f.Close())
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return syncDir(db.fs, db.opts.Dir)
 }
 
 // checkVersion refuses a store of a later format and marks a new one.

@@ -27,6 +27,36 @@ func checkDir(dir string) error {
 	return nil
 }
 
+// makeDirs makes a directory, for the owner only, and the missing ones above it,
+// so that they survive a power loss: a directory is there only once the one that
+// names it is synced.
+func makeDirs(fs FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil {
+		return nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir && parent != "." && parent != "" {
+		if err := makeDirs(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(fs FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // takeDir checks that dir is a state directory that nobody uses, and locks it.
 func takeDir(dir string) (release func(), err error) {
 	if _, err := os.Stat(filepath.Join(dir, infoName)); err != nil {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// smallLoad is up to how many bytes a load goes through a batch: cheaper
-	// than files, and it keeps level 0 from filling with crumbs.
-	smallLoad = 1 << 20
+	// smallLoad is up to which part of Options.LoadBytes a load goes through a
+	// batch: cheaper than files, and it keeps level 0 from filling with crumbs.
+	smallLoad = 16
 	// loadFileBytes is how large the files of a load become, about.
 	loadFileBytes = 32 << 20
 )
@@ -76,7 +76,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 		return fmt.Errorf("load table %s: %w", t.name, ErrUncommitted)
 	}
 	meta := t.task.metaEntries(positions, marks)
-	if len(l.runs) == 0 && l.run.bytes() <= smallLoad {
+	if len(l.runs) == 0 && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
 		err = l.finishSmall(meta)
 	} else {
 		err = l.finishFiles(meta)

@@ -49,6 +49,8 @@ func (r *run) add(key, row []byte) {
 		start := len(r.data)
 		r.data = append(appendHead(r.data, nil), row...)
 		s.rowLen = uint32(len(r.data) - start)
+	} else {
+		r.data = append(r.data, 0) // no two entries at the same place: sort goes by it
 	}
 	r.entries = append(r.entries, s)
 }

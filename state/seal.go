@@ -23,7 +23,8 @@ type Sealed struct {
 // last Seal in a table with a changelog, and builds the atomic unit of rows,
 // positions, stream time and marks, without writing it. row is the changelog
 // record's value, nil for a deleted row. visit may keep key and row and must not
-// write to them. The order of rows is that of their first change.
+// write to them. The order of rows is that of their first change. After an error
+// the task must be abandoned.
 func (t *Task) Seal(visit func(t *Table, key, row []byte)) (_ *Sealed, err error) {
 	defer t.db.recoverInto(&err)
 	if t.closed {

@@ -70,6 +70,7 @@ func (t *Table) load(key []byte) (_ *Row, err error) {
 	if err := t.db.Err(); err != nil {
 		return nil, err
 	}
+	t.trim(evictSteps)
 	t.keyBuf = append(append(t.keyBuf[:0], t.prefix[:]...), key...)
 	stored, closer, err := t.db.store.Get(t.keyBuf)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -106,6 +107,7 @@ func (t *Table) put(key, value []byte, decoded any) (*Row, error) {
 	}
 	r := t.rows[string(key)]
 	if r == nil {
+		t.trim(evictSteps) // before, so that it cannot be the row itself
 		r = &Row{key: string(key), gone: true}
 		t.insert(r)
 	}
@@ -117,7 +119,6 @@ func (t *Table) put(key, value []byte, decoded any) (*Row, error) {
 	r.used = true
 	t.change(r)
 	t.resize(r, rowSize(r.key, len(value), 0))
-	t.trim(evictSteps)
 	return r, nil
 }
 
@@ -127,12 +128,13 @@ func (t *Table) MarkDirty(r *Row) {
 	if t.task.closed {
 		return
 	}
-	if r.slot < 0 {
-		// Evicted since the caller got it: what it holds now is newer than the store.
+	if r.slot < 0 { // evicted since the caller got it
 		if other := t.rows[r.key]; other != nil {
-			t.remove(other)
+			other.Decoded, other.extra = r.Decoded, r.extra
+			r = other
+		} else {
+			t.insert(r)
 		}
-		t.insert(r)
 	}
 	if r.gone {
 		r.gone = false
