@@ -15,8 +15,6 @@ import (
 	"streamctl/internal/record"
 	"streamctl/operators"
 	"streamctl/state"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // The tests of this file run hand-made sub-topologies, so that what they show
@@ -156,7 +154,7 @@ func joinTopology() *operators.Topology {
 }
 
 // openState opens a state on fs that is closed with the test.
-func openState(t *testing.T, fs vfs.FS) *state.DB {
+func openState(t *testing.T, fs state.FS) *state.DB {
 	t.Helper()
 	db, err := state.Open(state.Options{Dir: "state", FS: fs})
 	if err != nil {
@@ -254,7 +252,7 @@ func process(log *memlog.Log) *memlog.Transport {
 func TestCountUntilEnd(t *testing.T) {
 	for _, exactly := range []bool{true, false} {
 		log := countLog(t, memlog.Config{}, 20, 50)
-		opts := options(countTopology(), process(log), openState(t, vfs.NewMem()))
+		opts := options(countTopology(), process(log), openState(t, state.NewMemFS()))
 		opts.ExactlyOnce = exactly
 		stats := run(t, opts)
 		wantCounts(t, committedPerKey(t, log, "out"), 20, 50)
@@ -267,7 +265,7 @@ func TestCountUntilEnd(t *testing.T) {
 // TestSecondRunGoesOn runs twice with new input between: counts go on where they stood.
 func TestSecondRunGoesOn(t *testing.T) {
 	log := countLog(t, memlog.Config{}, 6, 10)
-	db := openState(t, vfs.NewMem())
+	db := openState(t, state.NewMemFS())
 	run(t, options(countTopology(), process(log), db))
 	for n := range 5 {
 		for k := range 6 {
@@ -284,11 +282,11 @@ func TestSecondRunGoesOn(t *testing.T) {
 // TestStateLost deletes the state between two runs.
 func TestStateLost(t *testing.T) {
 	log := countLog(t, memlog.Config{}, 6, 10)
-	run(t, options(countTopology(), process(log), openState(t, vfs.NewMem())))
+	run(t, options(countTopology(), process(log), openState(t, state.NewMemFS())))
 	for k := range 6 {
 		produce(t, log, "in", int32(k%3), key(k), []byte("x"), 2000)
 	}
-	stats := run(t, options(countTopology(), process(log), openState(t, vfs.NewMem())))
+	stats := run(t, options(countTopology(), process(log), openState(t, state.NewMemFS())))
 	wantCounts(t, committedPerKey(t, log, "out"), 6, 11)
 	if stats.FullRestores != 3 {
 		t.Errorf("%d tables restored in full, want 3", stats.FullRestores)
@@ -302,7 +300,7 @@ func TestCommitOutcomes(t *testing.T) {
 		for n := 1; n <= 6; n++ {
 			script := memlog.Script{{Kind: memlog.OpCommit, N: n}: {Outcome: outcome}}
 			log := countLog(t, memlog.Config{FetchRecords: 7, Faults: script.Faults}, 6, 40)
-			opts := options(countTopology(), process(log), openState(t, vfs.NewMem()))
+			opts := options(countTopology(), process(log), openState(t, state.NewMemFS()))
 			opts.CommitInterval = time.Microsecond
 			run(t, opts)
 			wantCounts(t, committedPerKey(t, log, "out"), 6, 40)
@@ -318,7 +316,7 @@ func TestCrashAtEveryCommit(t *testing.T) {
 			for n := 1; n <= 8; n++ {
 				script := memlog.Script{{Kind: memlog.OpCommit, N: n}: {Outcome: outcome}}
 				log := countLog(t, memlog.Config{FetchRecords: 7, Faults: script.Faults}, 6, 40)
-				fs := vfs.NewCrashableMem()
+				fs := state.NewCrashFS()
 				opts := options(countTopology(), process(log), openState(t, fs))
 				opts.CommitInterval = time.Microsecond
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -327,9 +325,9 @@ func TestCrashAtEveryCommit(t *testing.T) {
 				if err == nil && int(stats.Commits) >= n {
 					t.Fatalf("commit %d: the process survived its crash", n)
 				}
-				after := vfs.FS(fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(n), 1))}))
+				after := state.CrashClone(fs, 50, uint64(n))
 				if !keep {
-					after = vfs.NewMem()
+					after = state.NewMemFS()
 				}
 				opts = options(countTopology(), process(log), openState(t, after))
 				run(t, opts)
@@ -373,7 +371,7 @@ func TestTablesBeforeStreams(t *testing.T) {
 		if compacted {
 			log.Compact("edits", true)
 		}
-		run(t, options(joinTopology(), process(log), openState(t, vfs.NewMem())))
+		run(t, options(joinTopology(), process(log), openState(t, state.NewMemFS())))
 		got := committedPerKey(t, log, "out")
 		if len(got) != 9 {
 			t.Fatalf("%d keys, want 9: %v", len(got), got)
@@ -392,7 +390,7 @@ func TestFirstLoadInterrupted(t *testing.T) {
 	for n := 1; n <= 5; n++ {
 		script := memlog.Script{{Kind: memlog.OpCommit, N: n}: {Outcome: memlog.CrashAfter}}
 		log := joinLog(t, memlog.Config{FetchRecords: 3, Faults: script.Faults}, 30, 3)
-		fs := vfs.NewCrashableMem()
+		fs := state.NewCrashFS()
 		opts := options(joinTopology(), process(log), openState(t, fs))
 		opts.CommitInterval = time.Microsecond
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -401,7 +399,7 @@ func TestFirstLoadInterrupted(t *testing.T) {
 		if err == nil && int(stats.Commits) >= n {
 			t.Fatalf("commit %d: the process survived its crash", n)
 		}
-		run(t, options(joinTopology(), process(log), openState(t, fs.CrashClone(vfs.CrashCloneCfg{}))))
+		run(t, options(joinTopology(), process(log), openState(t, state.CrashClone(fs, 0, 1))))
 		for k, values := range committedPerKey(t, log, "out") {
 			if strings.Join(values, " ") != "v/name v/name v/name" {
 				t.Errorf("crash at commit %d: key %s: %v", n, k, values)
@@ -414,7 +412,7 @@ func TestFirstLoadInterrupted(t *testing.T) {
 // next run goes on from there.
 func TestGracefulStop(t *testing.T) {
 	log := countLog(t, memlog.Config{}, 6, 50)
-	db := openState(t, vfs.NewMem())
+	db := openState(t, state.NewMemFS())
 	ctx, cancel := context.WithCancel(context.Background())
 	opts := options(countTopology(), process(log), db)
 	opts.UntilEnd = false
@@ -463,7 +461,7 @@ func TestRandomFaults(t *testing.T) {
 				return memlog.Fault{}
 			}
 			log := countLog(t, memlog.Config{FetchRecords: 5, Faults: faults}, 7, 40)
-			disk := vfs.NewCrashableMem()
+			disk := state.NewCrashFS()
 			for attempt := 0; ; attempt++ {
 				if attempt == 500 {
 					t.Fatal("no end after 500 restarts")
@@ -477,13 +475,32 @@ func TestRandomFaults(t *testing.T) {
 					break
 				}
 				lock.Lock()
-				disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+				disk = state.CrashClone(disk, rng.IntN(101), rng.Uint64())
 				if rng.IntN(4) == 0 {
-					disk = vfs.NewCrashableMem()
+					disk = state.NewCrashFS()
 				}
 				lock.Unlock()
 			}
 			wantCounts(t, committedPerKey(t, log, "out"), 7, 40)
 		})
+	}
+}
+
+// TestStateWithoutOffsets: somebody has taken the group's offsets away, but the
+// counts are still there. To count again from the beginning would count twice.
+func TestStateWithoutOffsets(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		log := countLog(t, memlog.Config{}, 6, 10)
+		db := openState(t, state.NewMemFS())
+		run(t, options(countTopology(), process(log), db))
+		if !keep {
+			db = openState(t, state.NewMemFS())
+		}
+		opts := options(countTopology(), log.Transport(memlog.TransportConfig{Group: "other", Instance: "one"}), db)
+		_, err := engine.Run(context.Background(), opts)
+		if err == nil || !strings.Contains(err.Error(), "reset-offsets") {
+			t.Errorf("keep=%v: got %v, want an error that names reset-offsets", keep, err)
+		}
+		wantCounts(t, committedPerKey(t, log, "out"), 6, 10)
 	}
 }

@@ -78,6 +78,45 @@ func (w *worker) ownStateIsNewest(t *task, info *startInfo) bool {
 	return known
 }
 
+// checkAhead refuses a task whose aggregates hold more than the group has
+// committed: somebody has set offsets back without clearing the state, and
+// every record in between would count twice. Under exactly-once the store is
+// never ahead by itself.
+func (w *worker) checkAhead(t *task, in *input) error {
+	stored, found := t.store.Position(in.tp)
+	if in.isTable() || !found || stored <= in.pos || !w.engine.opts.ExactlyOnce || !t.aggregates() {
+		return nil
+	}
+	return fmt.Errorf("start task %s: its state holds %s/%d up to offset %d, but the group's committed offset is %d: what lies between would count twice; "+
+		"run reset-offsets, which clears the state as well", t.id, in.tp.Topic, in.tp.Partition, stored, in.pos)
+}
+
+// checkOrphaned refuses a task whose changelog holds rows although its group
+// has never committed anything: it is the state of a group whose offsets were
+// deleted or have expired.
+func (w *worker) checkOrphaned(t *task, r *restoring) error {
+	if r.in != nil || r.rows == 0 || !w.engine.opts.ExactlyOnce {
+		return nil
+	}
+	for _, in := range t.inputs {
+		if in.committed >= 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("start task %s: its changelog %s holds %d changes, but the group has no committed offset (deleted, or expired): the input would count twice; "+
+		"run reset-offsets, which clears the state as well", t.id, r.tp.Topic, r.rows)
+}
+
+// aggregates says whether the task has tables of its own making.
+func (t *task) aggregates() bool {
+	for _, spec := range t.sub.Tables {
+		if spec.Changelog != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // startTask opens a task and begins to restore it.
 func (w *worker) startTask(info *startInfo) error {
 	t, err := w.openTask(info.id)
@@ -103,6 +142,9 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		in.committed = -1
 		if c, ok := info.committed[in.tp]; ok {
 			in.committed = c
+		}
+		if err := w.checkAhead(t, in); err != nil {
+			return err
 		}
 		if !in.isTable() {
 			continue
@@ -266,6 +308,9 @@ func (w *worker) finishRestore(t *task) error {
 
 // finishTable makes what was loaded durable, with its position.
 func (w *worker) finishTable(t *task, r *restoring) error {
+	if err := w.checkOrphaned(t, r); err != nil {
+		return err
+	}
 	positions := map[record.TopicPartition]int64{r.tp: r.pos}
 	var marks []string
 	if r.boot {

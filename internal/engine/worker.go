@@ -224,15 +224,19 @@ func (w *worker) route(f *Fetched) error {
 
 // fetchFailed says what a partition's failure means.
 func (w *worker) fetchFailed(t *task, f *Fetched) error {
-	if errors.Is(f.Err, ErrOffsetOutOfRange) {
-		at := int64(-1)
-		if in := t.input(f.TP); in != nil {
-			at = in.pos
-		}
-		return fmt.Errorf("read %s/%d: offset %d is no longer there (the log begins at %d): records %d to %d were deleted before they were processed; "+
-			"keep them longer, or go on behind the gap with reset-offsets --to earliest", f.TP.Topic, f.TP.Partition, at, f.LogStart, at, f.LogStart-1)
+	if !errors.Is(f.Err, ErrOffsetOutOfRange) {
+		return fmt.Errorf("read %s/%d: %w", f.TP.Topic, f.TP.Partition, f.Err)
 	}
-	return fmt.Errorf("read %s/%d: %w", f.TP.Topic, f.TP.Partition, f.Err)
+	at := f.Next
+	if in := t.input(f.TP); in != nil && in.started {
+		at = max(at, in.fetchedTo)
+	}
+	if at < f.LogStart {
+		return fmt.Errorf("read %s/%d: offset %d is no longer there: records %d to %d were deleted before they were processed; "+
+			"keep them longer, or go on behind the gap with reset-offsets --to earliest", f.TP.Topic, f.TP.Partition, at, at, f.LogStart-1)
+	}
+	return fmt.Errorf("read %s/%d: offset %d is beyond the end of the log (%d): the topic was deleted and created anew, or has lost data; "+
+		"run reset-offsets", f.TP.Topic, f.TP.Partition, at, f.End)
 }
 
 // suspend stops the tasks of a close request from processing.
