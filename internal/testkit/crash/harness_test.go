@@ -46,9 +46,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the binary once.
+// build makes the binary once; STREAMCTL_BINARY names one that was made otherwise.
 func (s *shared) build(t *testing.T) string {
 	t.Helper()
+	if given := os.Getenv("STREAMCTL_BINARY"); given != "" {
+		return given
+	}
 	s.once.Do(func() {
 		s.binary = filepath.Join(s.dir, "streamctl")
 		cmd := exec.Command("go", "build", "-o", s.binary, "streamctl/cmd/streamctl")
