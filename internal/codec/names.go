@@ -63,10 +63,8 @@ func nameWords(name []byte) (first, last uint64) {
 }
 
 // find returns the node for name, whose words are given, nil if nobody wants it.
+// The table must not be empty.
 func (t *nameTable) find(first, last uint64, name []byte) *node {
-	if t.lengths>>min(len(name), 63)&1 == 0 {
-		return nil
-	}
 	for i := t.place(first, last, len(name)); ; i++ {
 		e := &t.entries[i&(len(t.entries)-1)]
 		if e.node == nil {
@@ -96,7 +94,7 @@ func (t *nameTable) member(doc []byte, i int) (child *node, next int) {
 		first &= 1<<at - 1
 		to = from + at>>3
 	} else {
-		end, plain := value.LexString(doc, i)
+		end, plain := value.LexString(doc, i+8) // goes on behind the eight plain bytes
 		if !plain {
 			return t.oddMember(doc, i)
 		}
@@ -107,7 +105,9 @@ func (t *nameTable) member(doc []byte, i int) (child *node, next int) {
 	if doc[to] != '"' {
 		return t.oddMember(doc, i)
 	}
-	child = t.find(first, last, doc[from:to])
+	if t.lengths>>min(to-from, 63)&1 != 0 {
+		child = t.find(first, last, doc[from:to])
+	}
 	if to+1 < len(doc) && doc[to+1] == ':' {
 		return child, value.LexSpace(doc, to+2)
 	}
@@ -124,8 +124,11 @@ func (t *nameTable) oddMember(doc []byte, i int) (child *node, next int) {
 	if !plain {
 		name = value.Unescape(nil, name)
 	}
-	first, last := nameWords(name)
-	return t.find(first, last, name), colon(doc, end)
+	if len(t.entries) > 0 {
+		first, last := nameWords(name)
+		child = t.find(first, last, name)
+	}
+	return child, colon(doc, end)
 }
 
 // colon reads a colon with white space around it.

@@ -197,17 +197,16 @@ func (sc *scanner) object(n *node, i, depth int) int {
 // leaf reads the value at i of a member that one slot wants.
 func (sc *scanner) leaf(n *node, i, depth int) int {
 	doc, to := sc.doc, &sc.row.Slots[n.slot]
-	switch c := doc[i]; {
-	case c == '"' && (n.want == WantString || n.want == WantAny):
-		end, plain := value.LexString(doc, i)
-		if plain {
-			*to = value.OfString(unsafe.String(&doc[i+1], end-i-2))
-			return end
+	if doc[i] == '"' {
+		if n.want == WantString || n.want == WantAny {
+			if end, plain := value.LexString(doc, i); plain {
+				to.SetString(unsafe.String(&doc[i+1], end-i-2))
+				return end
+			}
 		}
-	case (c-'0' < 10 || c == '-') && (n.want == WantInt || n.want == WantAny):
-		v, end := value.ReadNumber(doc, i)
-		if n.want == WantAny || v.Kind == value.Int {
-			*to = v
+	} else if n.want == WantInt || n.want == WantAny {
+		if v, end, ok := value.ReadInt(doc, i); ok {
+			to.SetInt(v)
 			return end
 		}
 	}

@@ -28,30 +28,26 @@ func OfJSONNumber(text string, integer bool) Value {
 	return OfFloatText(f, text)
 }
 
-// ReadNumber is LexNumber and OfJSONNumber in one, in one pass for integers of up to 18 digits.
-func ReadNumber(doc []byte, i int) (Value, int) {
-	j := i
-	if j < len(doc) && doc[j] == '-' {
-		j++
+// ReadInt reads the number at i if it is an integer of at most 18 digits, in one
+// pass. ok is false for everything that needs a closer look: a fraction, an
+// exponent, more digits, a zero (which may be -0 or 01), or no number at all.
+func ReadInt(doc []byte, i int) (n int64, end int, ok bool) {
+	negative := i < len(doc) && doc[i] == '-'
+	if negative {
+		i++
 	}
-	first, n := j, uint64(0)
-	for j < len(doc) && doc[j]-'0' < 10 {
-		n = n*10 + uint64(doc[j]-'0')
-		j++
+	first := i
+	for i < len(doc) && doc[i]-'0' < 10 {
+		n = n*10 + int64(doc[i]-'0')
+		i++
 	}
-	digits := j - first
-	if digits-1 >= 18 || digits == 0 || doc[first] == '0' || j < len(doc) && (doc[j] == '.' || doc[j]|0x20 == 'e') {
-		// Not so plain: a fraction, an exponent, many digits, a zero (maybe -0 or 01), or none.
-		end, integer := LexNumber(doc, i)
-		if end < 0 {
-			return Value{}, end
-		}
-		return OfJSONNumber(viewOf(doc[i:end]), integer), end
+	if uint(i-first-1) >= 18 || doc[first] == '0' || i < len(doc) && (doc[i] == '.' || doc[i]|0x20 == 'e') {
+		return 0, 0, false
 	}
-	if first > i {
+	if negative {
 		n = -n
 	}
-	return Value{Kind: Int, num: n}, j
+	return n, i, true
 }
 
 // parseInt reads the text of a JSON integer; false when it does not fit.

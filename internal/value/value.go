@@ -154,6 +154,23 @@ func OfMap(keys []string, items []Value) Value {
 // OfInvalid returns an Invalid; problem is the text of its Err.
 func OfInvalid(problem string) Value { return Value{Kind: Invalid, Text: problem} }
 
+// SetInt makes v the Int i. With SetString it spares the hot path most of the
+// words of a Value, and the write barriers on them, when v is the zero Value.
+func (v *Value) SetInt(i int64) {
+	if v.Kind != Absent {
+		*v = Value{}
+	}
+	v.Kind, v.num = Int, uint64(i)
+}
+
+// SetString makes v the String s.
+func (v *Value) SetString(s string) {
+	if v.Kind != Absent {
+		*v = Value{}
+	}
+	v.Kind, v.Text = String, s
+}
+
 // AsBool is the bool of a Bool; meaningless for other kinds, as are the
 // accessors below for kinds not their own.
 func (v Value) AsBool() bool { return v.num != 0 }
