@@ -22,7 +22,8 @@ type File struct {
 
 	Syntax *syntax.File // the source text and tree, for the printer and for further reading
 
-	faulty bool // parse found errors: what seems to be missing or unused may only be misspelt
+	faulty    bool // parse found errors: what seems unused may only be misspelt where it is used
+	namesLost bool // definitions could not be read: an unknown name may be one of them
 }
 
 // Text is a scalar with its place; Set is false when it was left out.

@@ -54,8 +54,20 @@ func (p *parser) top(root *syntax.Node) {
 			Help = "begin with `pipeline: NAME`, then sources, streams and sinks"
 		return
 	}
+	if root.Kind != syntax.Mapping {
+		p.list.Errorf(codeWrongType, root.Span, "the pipeline file: expected a mapping, got %s", root.Describe()).
+			Help = "begin with `pipeline: NAME`, without a dash, then sources, streams and sinks"
+		return
+	}
+	for _, e := range root.Entries { // a misspelt section takes its names with it
+		switch e.Key.Value {
+		case "pipeline", "kafka", "sources", "tables", "streams", "sinks":
+		default:
+			f.namesLost = f.namesLost || e.Value.Kind == syntax.Mapping
+		}
+	}
 	p.mapping(root, "the pipeline file", root.At(0, 0), []key{
-		{name: "pipeline", read: func(n *syntax.Node) { f.Name = p.pipelineName(n) }, required: "pipeline: NAME"},
+		{name: "pipeline", read: func(n *syntax.Node) { f.Name = p.pipelineName(n) }, required: "pipeline: NAME", noun: "name"},
 		{name: "kafka", read: func(n *syntax.Node) { f.Kafka = p.kafka(n) }},
 		{name: "guarantee", read: func(n *syntax.Node) { f.Settings.Guarantee = p.choice(n, "guarantee", guarantees(), nil) }},
 		{name: "commit_interval", read: func(n *syntax.Node) { f.Settings.CommitInterval = p.text(n, "a duration") }},
@@ -82,18 +94,23 @@ func (p *parser) definitions(n *syntax.Node, kind string, read func(Declared, *s
 		return
 	}
 	if n.Kind != syntax.Mapping {
-		p.wrongType(n, kind+"s", "a mapping of names")
+		p.list.Errorf(codeWrongType, n.Span, "%ss: expected a mapping of names, got %s", kind, n.Describe()).
+			Help = "write each as `NAME:`, without a dash, and its fields below it"
+		p.file.namesLost = true
 		return
 	}
 	for _, e := range n.Entries {
 		decl := Declared{Name: p.definitionName(e.Key, kind), Span: e.Key.Span}
 		if e.Value.IsNull() {
 			p.list.Errorf(codeWrongType, e.Key.Span, "%s %q is empty", kind, e.Key.Value).
-				Help = "say below it what it is, or remove it"
+				Help = "write its fields below the name, or remove it"
+			p.file.namesLost = true
 			continue
 		}
 		if e.Value.Kind != syntax.Mapping {
-			p.wrongType(e.Value, kind+" "+quote(e.Key.Value), "a mapping")
+			p.list.Errorf(codeWrongType, e.Value.Span, "%s %q: expected a mapping, got %s", kind, e.Key.Value, e.Value.Describe()).
+				Help = "write its fields below the name, each as `FIELD: VALUE`"
+			p.file.namesLost = true
 			continue
 		}
 		read(decl, e.Value)
@@ -219,9 +236,11 @@ func (p *parser) topic(into *Text) func(*syntax.Node) {
 		}
 		switch {
 		case t.Value == "." || t.Value == "..":
-			p.list.Errorf(codeBadTopic, t.Span, "a topic cannot be called %q", t.Value)
+			p.list.Errorf(codeBadTopic, t.Span, "a topic cannot be called %q", t.Value).
+				Help = "Kafka keeps this name for itself; choose another"
 		case len(t.Value) > maxTopicLength:
-			p.list.Errorf(codeBadTopic, t.Span, "the topic's name has %d characters; Kafka allows %d", len(t.Value), maxTopicLength)
+			p.list.Errorf(codeBadTopic, t.Span, "the topic's name has %d characters; Kafka allows %d", len(t.Value), maxTopicLength).
+				Help = "shorten it"
 		case strings.HasPrefix(t.Value, "__"):
 			p.list.Errorf(codeBadTopic, t.Span, "topic %q belongs to the brokers themselves", t.Value).
 				Help = "topics that begin with \"__\" are Kafka's own"

@@ -23,7 +23,8 @@ func (p *parser) queryKeys(q *Query) []key {
 func (p *parser) from(n *syntax.Node) []Input {
 	if n.Kind == syntax.Sequence {
 		if len(n.Items) == 0 {
-			p.list.Errorf(codeWrongType, n.Span, "from: expected at least one name, got an empty list")
+			p.list.Errorf(codeWrongType, n.Span, "from: expected at least one name, got an empty list").
+				Help = "name what is read: [a x, b x]"
 		}
 		var inputs []Input
 		for _, item := range n.Items {
@@ -48,7 +49,8 @@ func (p *parser) input(n *syntax.Node) (Input, bool) {
 	words := wordsOf(t)
 	switch {
 	case len(words) == 0:
-		p.list.Errorf(codeWrongType, t.Span, "expected a name and an alias, got an empty text")
+		p.list.Errorf(codeWrongType, t.Span, "expected a name and an alias, got an empty text").
+			Help = "write `NAME ALIAS`"
 		return Input{}, false
 	case len(words) == 3 && strings.EqualFold(words[1].Value, "as"):
 		p.list.Errorf(codeBadValue, words[1].Span, "an alias is given without %q", words[1].Value).
@@ -205,7 +207,8 @@ func (p *parser) column(n *syntax.Node) []Column {
 	for _, e := range n.Entries {
 		name := Text{Value: e.Key.Value, Set: true, Span: e.Key.Span, Node: e.Key}
 		if e.Key.Value == "" {
-			p.list.Errorf(codeBadName, e.Key.Span, "a field's name cannot be empty")
+			p.list.Errorf(codeBadName, e.Key.Span, "a field's name cannot be empty").
+				Help = "write `NAME: EXPRESSION`"
 			continue
 		}
 		if e.Value.IsNull() && e.Value.Value == "" {
@@ -272,7 +275,8 @@ func (p *parser) except(t Text, rest string) ([]Text, bool) {
 		name := strings.Trim(strings.TrimSpace(part), `"'`)
 		start := at + strings.Index(part, name)
 		if name == "" {
-			p.list.Errorf(codeBadValue, t.Node.At(at, at+len(part)), "expected the name of a field")
+			p.list.Errorf(codeBadValue, t.Node.At(at, at+len(part)), "expected the name of a field").
+				Help = "name the fields to leave out: except [a, b]"
 			return nil, false
 		}
 		names = append(names, Text{Value: name, Set: true, Span: t.Node.At(start, start+len(name)), Node: t.Node})
@@ -299,7 +303,8 @@ func (p *parser) groupBy(n *syntax.Node) []Group {
 		})
 	}
 	if len(groups) == 0 {
-		p.list.Errorf(codeWrongType, n.Span, "group_by: expected an expression, got an empty mapping")
+		p.list.Errorf(codeWrongType, n.Span, "group_by: expected an expression, got an empty mapping").
+			Help = "name the parts of the key: `group_by: {a: x.a, b: x.b}`"
 	}
 	return groups
 }

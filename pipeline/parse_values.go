@@ -12,7 +12,7 @@ import (
 
 // Codes of parse and resolve.
 const (
-	codeUnknownField  diag.Code = "unknown-field"
+	codeUnknownKey    diag.Code = "unknown-field"
 	codeMissingField  diag.Code = "missing-field"
 	codeWrongType     diag.Code = "wrong-type"
 	codeBadValue      diag.Code = "bad-value"
@@ -29,6 +29,7 @@ type key struct {
 	read     func(*syntax.Node)
 	required string // what to write when it is missing; "" = optional
 	silent   bool   // allowed, but not offered as an alternative
+	noun     string // what is missing, when it is not called like the key
 }
 
 // hints say for a key that does not belong here what to do instead.
@@ -42,45 +43,57 @@ func (p *parser) mapping(n *syntax.Node, what string, at diag.Span, keys []key, 
 		p.wrongType(n, what, "a mapping")
 		return
 	}
+	found := map[string]bool{} // keys given, or meant by a misspelt one
+	unsupported := false
 	for _, e := range n.Entries {
+		found[e.Key.Value] = true
 		i := slices.IndexFunc(keys, func(k key) bool { return k.name == e.Key.Value })
 		switch {
 		case i >= 0 && keys[i].read != nil:
 			keys[i].read(e.Value)
-		case i >= 0: // silent: explained elsewhere or by its absence
-			p.unknownField(e.Key, what, keys, help)
 		case slices.Contains(later, e.Key.Value):
+			unsupported = true
 			p.list.Errorf(codeNotSupported, e.Key.Span, "%s is not supported by this version", e.Key.Value).
 				Help = "remove it from " + what
 		default:
-			p.unknownField(e.Key, what, keys, help)
+			found[p.unknownField(e.Key, what, keys, help)] = true
 		}
 	}
 	for _, k := range keys {
-		if k.required != "" && n.Get(k.name) == nil {
-			p.list.Errorf(codeMissingField, at, "%s has no %s", what, k.name).
-				Help = "add `" + k.required + "`"
+		if k.required == "" || found[k.name] || unsupported {
+			continue
 		}
+		noun := k.noun
+		if noun == "" {
+			noun = k.name
+		}
+		p.list.Errorf(codeMissingField, at, "%s has no %s", what, noun).
+			Help = "add `" + k.required + "`"
 	}
 }
 
-func (p *parser) unknownField(name *syntax.Node, what string, keys []key, help hints) {
-	d := p.list.Errorf(codeUnknownField, name.Span, "unknown field %q in %s", name.Value, what)
-	if text, ok := help[name.Value]; ok {
-		d.Help = text
-		return
-	}
+// unknownField reports a key that does not belong here and returns the key
+// that was probably meant, or "".
+func (p *parser) unknownField(name *syntax.Node, what string, keys []key, help hints) string {
+	d := p.list.Errorf(codeUnknownKey, name.Span, "unknown field %q in %s", name.Value, what)
 	allowed := make([]string, 0, len(keys))
 	for _, k := range keys {
 		if !k.silent {
 			allowed = append(allowed, k.name)
 		}
 	}
-	if near := diag.Nearest(name.Value, allowed); near != "" {
+	if text, ok := help[name.Value]; ok {
+		d.Help = text
+		meant, _ := strings.CutPrefix(text, "did you mean \"")
+		return strings.TrimSuffix(meant, "\"?")
+	}
+	near := diag.Nearest(name.Value, allowed)
+	if near != "" {
 		d.Help = fmt.Sprintf("did you mean %q?", near)
-		return
+		return near
 	}
 	d.Help = "allowed here: " + strings.Join(allowed, ", ")
+	return ""
 }
 
 // wrongType reports a value of the wrong kind.
@@ -147,7 +160,7 @@ func (p *parser) choice(n *syntax.Node, what string, words, later []string) Text
 			Help = "use one of " + strings.Join(words, ", ")
 		return Text{}
 	}
-	d := p.list.Errorf(codeBadValue, t.Span, "%q is no %s", t.Value, what)
+	d := p.list.Errorf(codeBadValue, t.Span, "%s cannot be %q", what, t.Value)
 	if near := diag.Nearest(t.Value, words); near != "" {
 		d.Help = fmt.Sprintf("did you mean %q?", near)
 	} else {
@@ -207,7 +220,8 @@ func (p *parser) definitionName(n *syntax.Node, kind string) Text {
 // nameFault reports a name that is empty, too long, or has other characters.
 func (p *parser) nameFault(t Text, what, allowed string, limit int, ok func(rune) bool) bool {
 	if t.Value == "" {
-		p.list.Errorf(codeBadName, t.Span, "%s cannot be empty", what)
+		p.list.Errorf(codeBadName, t.Span, "%s cannot be empty", what).
+			Help = "use " + allowed
 		return true
 	}
 	if i := strings.IndexFunc(t.Value, func(r rune) bool { return !ok(r) }); i >= 0 {
@@ -222,7 +236,8 @@ func (p *parser) nameFault(t Text, what, allowed string, limit int, ok func(rune
 		return true
 	}
 	if strings.HasPrefix(t.Value, "-") {
-		p.list.Errorf(codeBadName, t.Node.At(0, 1), "%s cannot begin with \"-\"", what)
+		p.list.Errorf(codeBadName, t.Node.At(0, 1), "%s cannot begin with \"-\"", what).
+			Help = "begin it with a letter or a digit"
 		return true
 	}
 	return false
@@ -271,7 +286,7 @@ func (p *parser) fieldDecl(name Text, n *syntax.Node) FieldDecl {
 func (p *parser) fieldType(n *syntax.Node) Text {
 	t := p.text(n, "a type")
 	if other, ok := otherTypeNames()[strings.ToLower(t.Value)]; ok {
-		p.list.Errorf(codeBadValue, t.Span, "%q is no type", t.Value).Help = fmt.Sprintf("did you mean %q?", other)
+		p.list.Errorf(codeBadValue, t.Span, "type cannot be %q", t.Value).Help = fmt.Sprintf("did you mean %q?", other)
 		return Text{}
 	}
 	if !t.Set || slices.Contains(fieldTypes(), t.Value) {

@@ -188,9 +188,11 @@ func (r *resolver) duration(t Text, otherwise, least, most time.Duration) time.D
 		r.list.Errorf(codeBadDuration, t.Span, "%q is no duration", t.Value).
 			Help = "write a number and a unit: 500ms, 30s, 10m, 2h, 1d, or several of them: 1h30m"
 	case d < least:
-		r.list.Errorf(codeBadDuration, t.Span, "%s is too short here; the least is %s", t.Value, formatDuration(least))
+		r.list.Errorf(codeBadDuration, t.Span, "%s is too short here", t.Value).
+			Help = "the least is " + formatDuration(least)
 	case d > most:
-		r.list.Errorf(codeBadDuration, t.Span, "%s is too long here; the most is %s", t.Value, formatDuration(most))
+		r.list.Errorf(codeBadDuration, t.Span, "%s is too long here", t.Value).
+			Help = "the most is " + formatDuration(most)
 	default:
 		return d
 	}
@@ -278,6 +280,9 @@ func (r *resolver) input(d *Def, name, alias string, at, whole diag.Span) (Resol
 		r.list.Add(diag.Errorf(codeUnknownName, at, "%q is a sink; a sink cannot be read", name).
 			WithNote(target.Decl.Span, "defined here").
 			WithHelp("read what the sink reads: %s", target.Sink.From.Value))
+		return ResolvedInput{}, false
+	}
+	if r.file.namesLost {
 		return ResolvedInput{}, false
 	}
 	dg := r.list.Errorf(codeUnknownName, at, "there is no source, table or stream %q", name)
@@ -427,9 +432,9 @@ func (r *resolver) order() {
 
 // cycle reports definitions that read each other.
 func (r *resolver) cycle(path []*Def) {
-	names := make([]string, 0, len(path)+1)
-	for _, d := range path {
-		names = append(names, d.Name)
+	steps := make([]string, 0, len(path))
+	for i, d := range path {
+		steps = append(steps, fmt.Sprintf("%s reads %s", d.Name, path[(i+1)%len(path)].Name))
 	}
 	last := path[len(path)-1]
 	at := last.Decl.Span
@@ -441,8 +446,7 @@ func (r *resolver) cycle(path []*Def) {
 			Help = "read the source or stream that it is made of"
 		return
 	}
-	names = append(names, path[0].Name)
-	d := diag.Errorf(codeCycle, at, "definitions read each other in a circle: %s", strings.Join(names, " <- "))
+	d := diag.Errorf(codeCycle, at, "definitions read each other in a circle: %s", strings.Join(steps, ", "))
 	for i, def := range path[:len(path)-1] {
 		if span, ok := def.readsAt(path[i+1]); ok {
 			d = d.WithNote(span, "%s %q reads %q here", def.Kind, def.Name, path[i+1].Name)

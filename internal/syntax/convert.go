@@ -47,7 +47,7 @@ func (c *converter) convert(y *yaml.Node, depth int) *Node {
 			"more than %d values in one file", MaxNodes)
 	}
 	if depth > MaxDepth {
-		return c.stop(c.src.span(at, at+1), "", "mappings and lists are nested more than %d deep", MaxDepth)
+		return c.stop(c.src.span(at, at+1), "no pipeline needs that; look for brackets that are opened by mistake", "mappings and lists are nested more than %d deep", MaxDepth)
 	}
 	if y.Kind == yaml.AliasNode {
 		return c.alias(y, at)
@@ -191,8 +191,7 @@ func (c *converter) alias(y *yaml.Node, at int) *Node {
 	}
 	target := c.anchored[y.Alias]
 	if target == nil || target.node == nil {
-		c.list.Errorf(CodeNotSupported, span, "alias *%s stands inside the value that it names", y.Value)
-		return &Node{Tag: TagNull, Span: span}
+		return c.stop(span, "write the value out", "alias *%s stands inside the value that it names", y.Value)
 	}
 	c.nodes += target.size
 	if c.nodes > MaxNodes {

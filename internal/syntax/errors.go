@@ -42,7 +42,8 @@ func (s *source) explain(err error) diag.Diagnostic {
 		return d
 	}
 	if strings.Contains(text, "exceeded max depth") {
-		return diag.Errorf(CodeLimit, s.lineSpan(line), "mappings and lists are nested more than %d deep", MaxDepth)
+		return diag.Errorf(CodeLimit, s.lineSpan(line), "mappings and lists are nested more than %d deep", MaxDepth).
+			WithHelp("no pipeline needs that; look for brackets that are opened by mistake")
 	}
 	if strings.HasPrefix(text, "unknown anchor") {
 		return s.unknownAnchor(text)
@@ -99,7 +100,7 @@ func problems() []problem {
 		{"equal to 0", bySearch, "the indentation of a block text cannot be 0", "leave the number out"},
 		{"expected comment or line break", bySearch, "nothing can follow | or > on its line", "begin the text on the next line, indented"},
 		{"tab character where an indentation", byLine, "a tab is used as indentation", "indent with spaces"},
-		{"alphabetic or numeric character", bySearch, "the name of an anchor or alias is missing", "a value that begins with & or * must be put in single quotes"},
+		{"alphabetic or numeric character", bySearch, "a value cannot begin with a lone * or &", "put it in single quotes: '*'"},
 		{"expected '>'", bySearch, "this tag is not closed", "a value that begins with ! must be put in single quotes"},
 		{"undefined tag handle", byLine, "this tag is not known", "a value that begins with ! must be put in single quotes"},
 		{"incompatible YAML document", byLine, "only YAML 1.1 is read", "delete the %YAML line"},
