@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"errors"
 	"unsafe"
 
 	"streamctl/internal/value"
@@ -56,6 +57,40 @@ func (s *Shape) reset(doc []byte, row *value.Row) {
 	row.Cuts = row.Cuts[:len(s.cuts)]
 	clear(row.Cuts)
 	row.Dups = row.Dups[:0]
+	if cap(row.Dups) > maxKeptDups {
+		row.Dups = nil
+	}
+}
+
+// maxKeptDups bounds the memory that a row keeps after a document with a name
+// many times over.
+const maxKeptDups = 64
+
+// ScanValue fills row from a value that was not read from JSON: of another
+// format, or computed. Doc becomes its JSON text, slots of the whole document hold
+// v itself (Bytes stay Bytes), the others are as Scan makes them. v must not be Invalid.
+func (s *Shape) ScanValue(v value.Value, row *value.Row) error {
+	if v.IsNull() {
+		return s.Scan(nil, row)
+	}
+	var doc []byte
+	if v.Kind == value.Raw {
+		doc = unsafe.Slice(unsafe.StringData(v.Text), len(v.Text))
+	} else {
+		doc = value.AppendJSON(nil, v)
+	}
+	err := s.Scan(doc, row)
+	if fieldError := (*FieldError)(nil); err != nil && !errors.As(err, &fieldError) {
+		return err
+	}
+	sc := scanner{doc: doc, row: row, shape: s}
+	sc.store(s.root, v, "")
+	return s.firstMismatch(row)
+}
+
+// textOf sees doc[start:end] as a string without copying it.
+func textOf(doc []byte, start, end int) string {
+	return unsafe.String(unsafe.SliceData(doc[start:end]), end-start)
 }
 
 func fill(slots []value.Value, v value.Value) {
@@ -68,7 +103,7 @@ func fill(slots []value.Value, v value.Value) {
 // member of the same name has mended it.
 func (s *Shape) firstMismatch(row *value.Row) error {
 	for i, v := range row.Slots {
-		if _, ok := s.slots[i].want.accept(v); !ok {
+		if _, ok := s.slots[i].want.accept(v, ""); !ok {
 			text := v.Text
 			if v.Kind != value.Invalid {
 				text = v.Short()
@@ -110,14 +145,15 @@ func (sc *scanner) value(n *node, i, depth int) int {
 		sc.mark(n, sc.doc[i])
 	}
 	if len(n.slots) > 0 {
-		sc.store(n, value.OfLexed(sc.doc, i, end))
+		sc.store(n, value.OfLexed(sc.doc, i, end), textOf(sc.doc, i, end))
 	}
 	return end
 }
 
-func (sc *scanner) store(n *node, v value.Value) {
+// store gives v, whose JSON text is text, to all slots of n.
+func (sc *scanner) store(n *node, v value.Value, text string) {
 	for _, number := range n.slots {
-		converted, ok := sc.shape.slots[number].want.accept(v)
+		converted, ok := sc.shape.slots[number].want.accept(v, text)
 		if !ok {
 			sc.mismatch = true
 		}
@@ -145,7 +181,7 @@ func (sc *scanner) markGroup(group []*node, c byte, problem string) {
 		v = value.OfInvalid(problem)
 	}
 	for _, child := range group {
-		sc.store(child, v)
+		sc.store(child, v, "")
 		for _, number := range child.below {
 			sc.row.Slots[number] = v
 			if c != 'n' && sc.shape.slots[number].want != WantAny {
@@ -200,7 +236,7 @@ func (sc *scanner) leaf(n *node, i, depth int) int {
 	if doc[i] == '"' {
 		if n.want == WantString || n.want == WantAny {
 			if end, plain := value.LexString(doc, i); plain {
-				to.SetString(unsafe.String(&doc[i+1], end-i-2))
+				to.SetString(textOf(doc, i+1, end-1))
 				return end
 			}
 		}
@@ -212,7 +248,7 @@ func (sc *scanner) leaf(n *node, i, depth int) int {
 	}
 	end := value.LexValue(doc, i, depth)
 	if end >= 0 {
-		sc.store(n, value.OfLexed(doc, i, end))
+		sc.store(n, value.OfLexed(doc, i, end), textOf(doc, i, end))
 	}
 	return end
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"pgregory.net/rapid"
+
 	"streamctl/internal/value"
 )
 
@@ -254,7 +256,14 @@ func nested(doc []byte) bool {
 	return false
 }
 
-func checkScan(t *testing.T, s *Shape, paths [][]Step, cuts []string, row *value.Row, doc []byte) {
+// failer is what *testing.T and *rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+func checkScan(t failer, s *Shape, paths [][]Step, cuts []string, row *value.Row, doc []byte) {
 	t.Helper()
 	err := s.Scan(doc, row)
 	// encoding/json lets invalid UTF-8 pass and nests 10000 deep; nothing else differs.
@@ -296,7 +305,7 @@ func checkScan(t *testing.T, s *Shape, paths [][]Step, cuts []string, row *value
 type member struct{ name, text string }
 
 // membersOf lists the members of an object with the help of encoding/json.
-func membersOf(t *testing.T, doc []byte) []member {
+func membersOf(t failer, doc []byte) []member {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(doc))
 	if _, err := d.Token(); err != nil {
@@ -320,7 +329,7 @@ func membersOf(t *testing.T, doc []byte) []member {
 }
 
 // checkSplice cuts the names that the bits of which select.
-func checkSplice(t *testing.T, row *value.Row, cuts []string, which int) {
+func checkSplice(t failer, row *value.Row, cuts []string, which int) {
 	t.Helper()
 	var numbers []int
 	gone := map[string]bool{}
@@ -444,4 +453,117 @@ func TestScanReusesRow(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("allocations: %v", n)
 	}
+}
+
+func TestScanFloatsDoNotAllocate(t *testing.T) {
+	s, row := NewShape(), &value.Row{}
+	s.Slot(path("a"), WantFloat)
+	s.Slot(path("b"), WantFloat)
+	s.Freeze()
+	doc := []byte(`{"a":12345678,"b":1.25}`)
+	if n := testing.AllocsPerRun(100, func() { _ = s.Scan(doc, row) }); n != 0 {
+		t.Errorf("allocations: %v", n)
+	}
+	if a := row.Slots[0]; a.Kind != value.Float || a.AsFloat() != 12345678 || a.Text != "12345678" {
+		t.Errorf("a = %v", a)
+	}
+}
+
+func TestScanManyDuplicates(t *testing.T) {
+	s, row := NewShape(), &value.Row{}
+	cuts := []int{s.Cut("x")}
+	s.Freeze()
+	doc := []byte(`{"y":0` + strings.Repeat(`,"x":1`, 10000) + `,"z":2}`)
+	if err := s.Scan(doc, row); err != nil {
+		t.Fatal(err)
+	}
+	if out, more, ok := AppendSplice(nil, row, cuts); string(out) != `{"y":0,"z":2` || !more || !ok {
+		t.Errorf("AppendSplice = %.100q", out)
+	}
+	if err := s.Scan([]byte(`{}`), row); err != nil || cap(row.Dups) > maxKeptDups {
+		t.Errorf("%v; the row keeps room for %d duplicates", err, cap(row.Dups))
+	}
+}
+
+func TestScanValue(t *testing.T) {
+	s := NewShape()
+	whole := s.Slot(nil, WantAny)
+	field := s.Slot(path("a[1]"), WantInt)
+	s.Freeze()
+	for _, c := range []struct {
+		v          value.Value
+		doc, field string // field: kind, or the error
+	}{
+		{value.OfRaw(`{"a": [1,2]}`), `{"a": [1,2]}`, "int"}, {value.OfMap([]string{"a"}, []value.Value{value.OfList([]value.Value{{}, value.OfInt(7)})}), `{"a":[null,7]}`, "int"},
+		{value.OfRaw(`{"a":[]}`), `{"a":[]}`, "absent"}, {value.OfRaw(`{"a":[1,"x"]}`), `{"a":[1,"x"]}`, `field a[1]: want int, got string "x"`}, {value.NullV(), "", "null"}, {value.Value{}, "", "null"},
+		{value.OfBytes([]byte("hi")), `"aGk="`, "field a[1]: want int, but the document is not an object"}, {value.OfString("x"), `"x"`, "field a[1]: want int, but the document is not an object"},
+	} {
+		row := &value.Row{}
+		got := ""
+		if err := s.ScanValue(c.v, row); err != nil {
+			got = err.Error()
+		} else {
+			got = row.Slots[field].Kind.String()
+		}
+		if got != c.field || string(row.Doc) != c.doc || !value.Equal(row.Slots[whole], c.v) {
+			t.Errorf("ScanValue(%s): %s, doc %s, whole %s; want %s", c.v.Short(), got, row.Doc, row.Slots[whole].Short(), c.field)
+		}
+	}
+	if row := (&value.Row{}); s.ScanValue(value.OfRaw(`{"a":`), row) == nil {
+		t.Error("a raw value that is not JSON passes")
+	}
+	strings := NewShape()
+	strings.Slot(nil, WantString)
+	strings.Freeze()
+	if err := strings.ScanValue(value.OfBytes([]byte("hi")), &value.Row{}); err == nil || err.Error() != `document: want string, got bytes "aGk="` {
+		t.Errorf("bytes as a string: %v", err)
+	}
+}
+
+// drawJSON writes a random document with names that the fuzzed shape wants,
+// white space and escapes anywhere they may stand.
+func drawJSON(t *rapid.T, depth int) string {
+	space := func() string { return rapid.SampledFrom([]string{"", "", "", " ", "\n\t", "\r\n  "}).Draw(t, "space") }
+	kinds := 6
+	if depth == 0 {
+		kinds = 4
+	}
+	switch kind := rapid.IntRange(0, kinds).Draw(t, "kind"); kind {
+	case 0:
+		return rapid.SampledFrom([]string{"null", "true", "false"}).Draw(t, "word")
+	case 1:
+		return strconv.FormatInt(rapid.Int64().Draw(t, "int"), 10)
+	case 2:
+		return rapid.SampledFrom([]string{"0", "-0", "1.50", "1e400", "-1E-7", "12345678901234567890", "3.0"}).Draw(t, "number")
+	case 3, 4:
+		text, err := json.Marshal(rapid.String().Draw(t, "text"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	default:
+		var b strings.Builder
+		n := rapid.IntRange(0, 4).Draw(t, "children")
+		b.WriteString("[{"[kind-5:kind-4] + space())
+		for i := range n {
+			if i > 0 {
+				b.WriteString("," + space())
+			}
+			if kind == 6 {
+				name := rapid.SampledFrom([]string{"a", "b", "c", "l", "x", "y", "k\\\"q", "\\u0061", "pageKey", "page\\u004bey", "", "é", "viewerId", "extra", "sixteencharslong", "sixteencharslonG", "eightlen", "other"}).Draw(t, "name")
+				b.WriteString(`"` + name + `"` + space() + ":" + space())
+			}
+			b.WriteString(drawJSON(t, depth-1) + space())
+		}
+		b.WriteString("]}"[kind-5 : kind-4])
+		return b.String()
+	}
+}
+
+func TestScanProperty(t *testing.T) {
+	s, paths, cuts := fuzzShape()
+	row := &value.Row{}
+	rapid.Check(t, func(r *rapid.T) {
+		checkScan(r, s, paths, cuts, row, []byte(drawJSON(r, 4)))
+	})
 }

@@ -141,8 +141,9 @@ func (n *node) freeze(slots []slot) []int {
 	return append(slices.Clone(n.slots), n.below...)
 }
 
-// accept checks v against the want of a slot and converts numbers.
-func (w Want) accept(v value.Value) (value.Value, bool) {
+// accept checks v against the want of a slot and converts numbers. text is the
+// JSON text of v if it is at hand: an int wanted as a float keeps it.
+func (w Want) accept(v value.Value, text string) (value.Value, bool) {
 	switch {
 	case v.Kind <= value.Null || w == WantAny:
 		return v, true
@@ -166,7 +167,7 @@ func (w Want) accept(v value.Value) (value.Value, bool) {
 		if !ok {
 			return v, false
 		}
-		return value.OfFloatText(f, string(value.AppendJSON(nil, v))), true
+		return value.OfFloatText(f, text), true
 	case WantString:
 		return v, v.Kind == value.String
 	case WantObject:

@@ -29,7 +29,7 @@ func (v Value) Any() any {
 	case Bytes:
 		return []byte(v.Text)
 	case Raw:
-		return v.Expand().Any()
+		return v.expandAll().Any()
 	case List:
 		list := make([]any, len(v.Tree.Items))
 		for i, item := range v.Tree.Items {

@@ -63,7 +63,7 @@ func AppendKey(dst []byte, v Value) []byte {
 	case Float, Number:
 		return appendCanonicalNumber(dst, v)
 	case Raw, List, Map:
-		return appendKeyTree(dst, v.Expand())
+		return appendKeyTree(dst, v.expandAll())
 	}
 	return AppendJSON(dst, v)
 }

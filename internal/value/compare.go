@@ -76,6 +76,14 @@ func compareIntFloat(i int64, f float64) (order int, ok bool) {
 // are equal here, and an absent value is a null; expressions that say
 // otherwise look for nulls first.
 func Equal(a, b Value) bool {
+	if a.Kind == b.Kind {
+		switch a.Kind {
+		case Int:
+			return a.num == b.num
+		case String:
+			return a.Text == b.Text
+		}
+	}
 	if a.IsNull() || b.IsNull() {
 		return a.IsNull() && b.IsNull()
 	}
@@ -89,7 +97,7 @@ func Equal(a, b Value) bool {
 	if a.Kind < Raw || b.Kind < Raw {
 		return false
 	}
-	a, b = a.Expand(), b.Expand()
+	a, b = a.expandAll(), b.expandAll()
 	if a.Kind != b.Kind || len(a.Tree.Items) != len(b.Tree.Items) {
 		return false
 	}
@@ -114,10 +122,7 @@ func equalMaps(a, b *Tree) bool {
 		}
 		return true
 	}
-	at := make(map[string]int, len(b.Keys))
-	for j, key := range b.Keys {
-		at[key] = j
-	}
+	at := b.places()
 	for i, key := range a.Keys {
 		j, ok := at[key]
 		if !ok || !Equal(a.Items[i], b.Items[j]) {

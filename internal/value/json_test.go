@@ -140,6 +140,9 @@ func checkParse(t *testing.T, doc []byte) {
 	if err := same(v, x); err != nil {
 		t.Fatalf("ParseJSON(%.200q): %v", doc, err)
 	}
+	if err := same(v.expandAll(), x); err != nil {
+		t.Fatalf("expandAll(%.200q): %v", doc, err)
+	}
 	if v.Kind == String {
 		return // it may have been written with escapes
 	}
@@ -239,7 +242,7 @@ func TestAppendJSON(t *testing.T) {
 		want string
 	}{
 		{Value{}, "null"}, {NullV(), "null"}, {OfInvalid("x"), "null"}, {OfBool(true), "true"}, {OfBool(false), "false"},
-		{OfInt(math.MinInt64), "-9223372036854775808"}, {OfFloat(3), "3"}, {OfFloat(1e21), "1e+21"}, {OfFloat(1e-7), "1e-07"},
+		{OfInt(math.MinInt64), "-9223372036854775808"}, {OfFloat(3), "3"}, {OfFloat(1e21), "1e+21"}, {OfFloat(1e-7), "1e-7"},
 		{OfFloat(0.1), "0.1"}, {OfFloat(math.NaN()), "null"}, {OfFloat(math.Inf(-1)), "null"}, {OfFloatText(1.5, "1.50"), "1.50"},
 		{OfNumber("1e400"), "1e400"}, {OfBytes([]byte{0, 255}), `"AP8="`}, {list, `[1,null,null,{ "x":1.50 }]`},
 		{OfMap([]string{"b", "a"}, []Value{list, OfString("x")}), `{"b":[1,null,null,{ "x":1.50 }],"a":"x"}`},
@@ -258,7 +261,7 @@ func TestAppendKeyAndText(t *testing.T) {
 		{`1234`, `1234`, `1234`}, {`1234.0`, `1234`, `1234`}, {`1.234e3`, `1234`, `1234`}, {`-0`, `0`, `0`}, {`0.5`, `0.5`, `0.5`},
 		{`1e20`, `100000000000000000000`, `100000000000000000000`}, {`100000000000000000000`, `100000000000000000000`, `100000000000000000000`},
 		{`18446744073709551616`, `18446744073709551616`, `18446744073709551616`}, {`18446744073709551616.0`, `18446744073709551616`, `18446744073709551616`},
-		{`1e400`, `1e400`, `1e400`}, {`10.0E+399`, `1e400`, `1e400`}, {`-12.5e-401`, `-1.25e-400`, `-1.25e-400`}, {`1e-7`, `1e-07`, `1e-07`},
+		{`1e400`, `1e400`, `1e400`}, {`10.0E+399`, `1e400`, `1e400`}, {`-12.5e-401`, `-1.25e-400`, `-1.25e-400`}, {`1e-7`, `1e-7`, `1e-7`},
 		{`1e99999999999999999999`, `1e99999999999999999999`, `1e99999999999999999999`}, {`0e99999999999999999999`, `0`, `0`},
 		{`"a\u0062\/"`, `"ab/"`, `ab/`}, {`true`, `true`, `true`}, {`null`, `null`, `null`},
 		{`[ 1.0 , "x" , [ ] , null ]`, `[1,"x",[],null]`, `[1,"x",[],null]`},

@@ -1,6 +1,9 @@
 package value
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // ParseJSON reads one JSON value, strictly: scalars become typed values,
 // arrays and objects are checked and kept as Raw. White space around it is
@@ -39,12 +42,10 @@ func OfLexed(doc []byte, start, end int) Value {
 
 // unquote gives the value of a string's inside, shared with it if it has no escapes.
 func unquote(inside []byte) string {
-	for _, c := range inside {
-		if c == '\\' {
-			return viewOf(Unescape(make([]byte, 0, len(inside)), inside))
-		}
+	if bytes.IndexByte(inside, '\\') < 0 {
+		return viewOf(inside)
 	}
-	return viewOf(inside)
+	return viewOf(Unescape(make([]byte, 0, len(inside)), inside))
 }
 
 // walk visits the children of the array or object in doc until visit returns
@@ -58,24 +59,41 @@ func walk(doc []byte, visit func(name []byte, start, end int) bool) {
 	for i < len(doc) && doc[i] != '}' && doc[i] != ']' {
 		var name []byte
 		if object {
-			nameStart := LexSpace(doc, i)
-			if i = LexName(doc, i); i < 0 {
+			if name, i = readName(doc, i); i < 0 {
 				return
 			}
-			nameEnd, _ := LexString(doc, nameStart)
-			name = doc[nameStart+1 : nameEnd-1]
 		}
-		start := LexSpace(doc, i)
-		if i = LexValue(doc, start, 0); i < 0 {
+		start := i
+		if i = LexValue(doc, start, 0); i < 0 || !visit(name, start, i) {
 			return
 		}
-		if !visit(name, start, i) {
-			return
-		}
-		if i = LexSpace(doc, i); i < len(doc) && doc[i] == ',' {
-			i = LexSpace(doc, i+1)
-		}
+		i = nextChild(doc, i)
 	}
+}
+
+// readName reads the member's name at i and gives its inside and the offset of
+// the value behind it.
+func readName(doc []byte, i int) (inside []byte, next int) {
+	if i >= len(doc) || doc[i] != '"' {
+		return nil, fault(i, faultUnexpected)
+	}
+	end, _ := LexString(doc, i)
+	if end < 0 {
+		return nil, end
+	}
+	inside = doc[i+1 : end-1]
+	if i = LexSpace(doc, end); i >= len(doc) || doc[i] != ':' {
+		return nil, fault(i, faultUnexpected)
+	}
+	return inside, LexSpace(doc, i+1)
+}
+
+// nextChild goes from the end of a child over the comma, if there is one.
+func nextChild(doc []byte, i int) int {
+	if i = LexSpace(doc, i); i < len(doc) && doc[i] == ',' {
+		i = LexSpace(doc, i+1)
+	}
+	return i
 }
 
 // nameIs compares the inside of a member's name with a name.
@@ -196,64 +214,4 @@ func (v Value) Len() (int, bool) {
 		return len(v.Expand().Tree.Items), true
 	}
 	return 0, false
-}
-
-// Expand returns a Raw as the List or Map it is, one level deep: items and
-// fields that are arrays or objects stay Raw. Of fields with one name the last
-// value stands, at the place of the first. Other values are returned as they are.
-func (v Value) Expand() Value {
-	if v.Kind != Raw {
-		return v
-	}
-	t := &Tree{}
-	doc := bytesOf(v.Text)
-	var at map[string]int // kept for big objects only
-	walk(doc, func(inside []byte, start, end int) bool {
-		item := OfLexed(doc, start, end)
-		if inside == nil {
-			t.Items = append(t.Items, item)
-			return true
-		}
-		name := unquote(inside)
-		old := -1
-		if len(t.Keys) < smallMap {
-			old = t.find(name)
-		} else {
-			if at == nil {
-				at = make(map[string]int)
-				for i, key := range t.Keys {
-					at[key] = i
-				}
-			}
-			if i, ok := at[name]; ok {
-				old = i
-			} else {
-				at[name] = len(t.Keys)
-			}
-		}
-		if old >= 0 {
-			t.Items[old] = item
-			return true
-		}
-		t.Keys = append(t.Keys, name)
-		t.Items = append(t.Items, item)
-		return true
-	})
-	if v.IsObject() {
-		return Value{Kind: Map, Tree: t}
-	}
-	return Value{Kind: List, Tree: t}
-}
-
-// smallMap is the number of keys up to which a search by turns is quicker than a hash table.
-const smallMap = 16
-
-// find returns the place of key, -1 if it is not there.
-func (t *Tree) find(key string) int {
-	for i, k := range t.Keys {
-		if k == key {
-			return i
-		}
-	}
-	return -1
 }
