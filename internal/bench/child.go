@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ type usage struct {
 	cpu      time.Duration // user and system
 	peakRSS  int64         // bytes, VmHWM
 	stats    *childStats   // nil when the child told nothing
+	ready    time.Duration // from its start until it said that it was ready, 0 = it did not
 	output   string        // what it printed on stdout and stderr
 	exitCode int
 }
@@ -44,11 +46,10 @@ const sampleEvery = 20 * time.Millisecond
 // runChild runs a command to its end. extra are environment variables.
 func runChild(ctx context.Context, verbose bool, extra []string, name string, args ...string) (usage, error) {
 	var u usage
-	var out bytes.Buffer
-	var mu sync.Mutex
+	out := &transcript{}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(append(os.Environ(), selfstat.StatsEnv+"=1"), extra...)
-	sink := io.Writer(&lockedWriter{mu: &mu, w: &out})
+	sink := io.Writer(out)
 	if verbose {
 		sink = io.MultiWriter(sink, os.Stderr)
 	}
@@ -64,7 +65,10 @@ func runChild(ctx context.Context, verbose bool, extra []string, name string, ar
 	u.wall = time.Since(u.started)
 	close(done)
 	u.peakRSS = <-peak
-	u.output = out.String()
+	u.output = out.buf.String()
+	if !out.readyAt.IsZero() {
+		u.ready = out.readyAt.Sub(u.started)
+	}
 	u.stats = findStats(u.output)
 	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		u.cpu = time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
@@ -76,15 +80,24 @@ func runChild(ctx context.Context, verbose bool, extra []string, name string, ar
 	return u, nil
 }
 
-type lockedWriter struct {
-	mu *sync.Mutex
-	w  io.Writer
+// transcript keeps what a child prints and notes when it says that it is ready.
+type transcript struct {
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	readyAt time.Time
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
+// readyLine is the log line of a pipeline that runs, in either log format.
+var readyLine = regexp.MustCompile(`"msg":"ready"|msg=ready`)
+
+// Write implements io.Writer.
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.readyAt.IsZero() && readyLine.Match(p) {
+		t.readyAt = time.Now()
+	}
+	return t.buf.Write(p)
 }
 
 // watchPeak reads the high-water mark of the resident set until done. The
