@@ -3,6 +3,7 @@ package expr
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/expr-lang/expr/ast"
 
@@ -41,23 +42,27 @@ func (c *checker) wants(n *node, what string, kinds ...TypeKind) bool {
 	return false
 }
 
-// kindNames says "a number", "a string or a list".
+// kindNames says "a number", "a string, bytes or a list".
 func kindNames(kinds []TypeKind) string {
-	if len(kinds) == 2 && kinds[0] == Int && kinds[1] == Float {
-		return "a number"
-	}
-	out := ""
-	for i, k := range kinds {
-		if i > 0 {
-			out += " or "
+	var names []string
+	for _, k := range kinds {
+		if k == Float && len(names) > 0 && names[len(names)-1] == "an int" {
+			names[len(names)-1] = "a number"
+			continue
 		}
-		out += article(k.String())
+		names = append(names, article(k.String()))
 	}
-	return out
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " or " + names[n-1]
+	}
+	return strings.Join(names, "")
 }
 
 // article puts "a" or "an" before a noun.
 func article(noun string) string {
+	if noun == "bytes" || noun == "nil" {
+		return noun
+	}
 	switch noun[0] {
 	case 'a', 'e', 'i', 'o', 'u':
 		return "an " + noun
@@ -155,9 +160,9 @@ func (c *checker) binary(a *ast.BinaryNode) *node {
 // arithmetic types + - * / % **.
 func (c *checker) arithmetic(n *node, operator string) *node {
 	left, right := n.kids[0].typ, n.kids[1].typ
-	strings := left.Kind == String || right.Kind == String
+	texts := left.Kind == String || right.Kind == String
 	switch {
-	case n.op == opAdd && strings && left.is(String) && right.is(String):
+	case n.op == opAdd && texts && left.is(String) && right.is(String):
 		n.typ = Type{Kind: String}
 		return n
 	case left.is(Int, Float) && right.is(Int, Float):
@@ -166,9 +171,9 @@ func (c *checker) arithmetic(n *node, operator string) *node {
 	}
 	d := c.errorf(codeType, n, "operator %s does not work on %s and %s", operator, article(left.String()), article(right.String()))
 	switch {
-	case n.op == opAdd && strings:
+	case n.op == opAdd && texts:
 		d.Help = "convert the other side with string(...)"
-	case strings:
+	case texts:
 		d.Help = "convert the string with int(...) or float(...)"
 	case n.op == opAdd && left.Kind == List:
 		d.Help = "join lists with concat(a, b)"
@@ -215,6 +220,9 @@ func (c *checker) equality(n *node) *node {
 // conversion is advice for a comparison of different types.
 func (c *checker) conversion(left, right *node) string {
 	text := func(n *node) string { return c.tree.text[n.start:n.end] }
+	if help := literalHelp(left, right) + literalHelp(right, left); help != "" {
+		return help
+	}
 	switch {
 	case left.typ.Kind == String && right.typ.numeric():
 		return fmt.Sprintf("convert one side: %s(%s) or string(%s)", right.typ.Kind, text(left), text(right))
@@ -224,6 +232,20 @@ func (c *checker) conversion(left, right *node) string {
 		return fmt.Sprintf("convert the string: bool(%s)", text(left))
 	case right.typ.Kind == String && left.typ.Kind == Bool:
 		return fmt.Sprintf("convert the string: bool(%s)", text(right))
+	}
+	return ""
+}
+
+// literalHelp is advice where a literal was written as the wrong type: the 7
+// of text == 7, the "7" of number == "7".
+func literalHelp(literal, other *node) string {
+	switch {
+	case !literal.constant():
+	case literal.typ.numeric() && other.typ.Kind == String:
+		return fmt.Sprintf("compare with the string %s", value.AppendQuoted(nil, string(value.AppendText(nil, literal.val))))
+	case literal.typ.Kind == String && other.typ.Kind == Bool && (literal.val.Text == "true" || literal.val.Text == "false"),
+		literal.typ.Kind == String && other.typ.numeric() && plainNumber(literal.val.Text):
+		return "compare with " + literal.val.Text
 	}
 	return ""
 }

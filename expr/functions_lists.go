@@ -14,7 +14,7 @@ func listFunctions() []function {
 		{name: "first", params: []param{list}, resultOf: elementOfFirst, call: element(0), doc: "The first element, null of an empty list; where groups are aggregated `first(x)` is the aggregate, so `list[0]` always works."},
 		{name: "last", params: []param{list}, resultOf: elementOfFirst, call: element(-1), doc: "The last element, null of an empty list; where groups are aggregated `last(x)` is the aggregate, so `list[-1]` always works."},
 		{name: "slice", params: []param{{name: "x", kinds: listKind | stringKind}, {name: "from", kinds: intKind}, {name: "to", kinds: intKind, optional: true}}, resultOf: sameAsFirst, call: sliceCall, doc: "The elements of a list, or characters of a string, from index `from` up to, not including, `to`; negative ones count from the end. `x[from:to]` is the same."},
-		{name: "sort", params: []param{list, {name: "order", kinds: stringKind, optional: true}}, resultOf: sameAsFirst, call: sortCall, doc: "The elements in order, `\"asc\"` or `\"desc\"`; nulls last. Numbers and strings in one list are an error."},
+		{name: "sort", params: []param{list, {name: "order", kinds: stringKind, optional: true}}, resultOf: sameAsFirst, call: sortCall, prepare: prepareOrder, doc: "The elements in order, `\"asc\"` or `\"desc\"`; nulls last. Numbers and strings in one list are an error."},
 		{name: "distinct", params: []param{list}, resultOf: sameAsFirst, call: distinct, doc: "Each element once, by value, where it first comes."},
 		{name: "concat", params: []param{{name: "lists", kinds: listKind, repeats: true}}, resultOf: commonType, call: concat, doc: "All elements of all lists."},
 		{name: "flatten", params: []param{list}, result: Type{Kind: List}, call: flatten, doc: "The elements of the lists in a list, one level deep."},
@@ -42,15 +42,33 @@ func sliceCall(_ *Frame, args []value.Value) (value.Value, error) {
 	return sliceOn(args[0], &args[1], &args[2])
 }
 
+// prepareOrder checks a constant order.
+func prepareOrder(n *node) *argumentFault {
+	if len(n.kids) > 1 && n.kids[1].constant() {
+		if _, err := isDescending(n.kids[1].val); err != nil {
+			return &argumentFault{1, codeArguments, err.Error()}
+		}
+	}
+	return nil
+}
+
+// isDescending reads an order.
+func isDescending(v value.Value) (bool, error) {
+	if v.IsNull() || v.Text == "asc" {
+		return false, nil
+	}
+	if v.Text != "desc" {
+		return false, fmt.Errorf(`order must be "asc" or "desc", not %s`, v.Short())
+	}
+	return true, nil
+}
+
 func sortCall(_ *Frame, args []value.Value) (value.Value, error) {
 	descending := false
 	if len(args) > 1 {
-		switch args[1].Text {
-		case "asc":
-		case "desc":
-			descending = true
-		default:
-			return value.Value{}, fmt.Errorf(`order must be "asc" or "desc", not %s`, args[1].Short())
+		var err error
+		if descending, err = isDescending(args[1]); err != nil {
+			return value.Value{}, err
 		}
 	}
 	items := args[0].Expand().Tree.Items

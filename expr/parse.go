@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -72,11 +73,9 @@ func parse(text string) (*syntaxTree, *syntaxError) {
 		return nil, &syntaxError{codeSyntax, 0, len(text), "expression is empty", ""}
 	}
 	t := &syntaxTree{text: text, bytes: runeOffsets(text), extents: map[ast.Node]extent{}}
-	tokens, err := lexer.Lex(file.NewSource(text))
-	if err != nil {
-		return nil, t.syntaxError(err)
+	if bad := t.lex(); bad != nil {
+		return nil, bad
 	}
-	t.tokens = tokens
 	if bad := t.checkTokens(); bad != nil {
 		return nil, bad
 	}
@@ -86,6 +85,62 @@ func parse(text string) (*syntaxTree, *syntaxError) {
 	}
 	t.root = root
 	return t, nil
+}
+
+// lex cuts the text into tokens.
+func (t *syntaxTree) lex() *syntaxError {
+	l := lexer.New()
+	l.Reset(file.NewSource(t.text))
+	for {
+		tok, err := l.Next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return t.lexError(err)
+		case len(t.tokens) == maxTokens:
+			return &syntaxError{codeTooLarge, 0, len(t.text), fmt.Sprintf("expression has too many words and signs: at most %d are allowed", maxTokens), ""}
+		}
+		t.tokens = append(t.tokens, tok)
+	}
+}
+
+// lexError points at the whole of what is no token: the lexer only says where
+// it gave up.
+func (t *syntaxTree) lexError(err error) *syntaxError {
+	bad := t.syntaxError(err)
+	start := 0
+	if n := len(t.tokens); n > 0 {
+		_, start = t.tokenSpan(n - 1)
+	}
+	start += len(t.text[start:]) - len(strings.TrimLeft(t.text[start:], " \t\r\n"))
+	if start > bad.end {
+		return bad
+	}
+	switch {
+	case strings.HasPrefix(bad.msg, "literal not terminated"):
+		bad.start, bad.msg = start, "string is not closed"
+		if end := strings.IndexByte(t.text[start:], '\n'); end >= 0 {
+			bad.end = start + end
+		} else {
+			bad.end = len(t.text)
+		}
+	case strings.HasPrefix(bad.msg, "bad number"):
+		for bad.end < len(t.text) && isWordByte(t.text[bad.end]) {
+			bad.end++
+		}
+		bad.start, bad.msg = start, fmt.Sprintf("%s is not a number", t.text[start:bad.end])
+	case strings.HasPrefix(bad.msg, "invalid char escape"):
+		bad.msg = "string has an unknown escape"
+	case strings.HasPrefix(bad.msg, "unrecognized character"):
+		bad.msg = fmt.Sprintf("character %q has no meaning here", t.text[bad.start:bad.end])
+	}
+	return bad
+}
+
+// isWordByte is true for what may continue a number or name in ASCII.
+func isWordByte(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
 // parseSafely runs expr-lang's parser; a panic in it must not take the tool
@@ -120,9 +175,6 @@ func (t *syntaxTree) byteAt(r int) int {
 // checkTokens enforces the limits, pairs the brackets and looks at number
 // literals, whose faults the parser reports at the token behind.
 func (t *syntaxTree) checkTokens() *syntaxError {
-	if len(t.tokens) > maxTokens {
-		return &syntaxError{codeTooLarge, 0, len(t.text), fmt.Sprintf("expression of %d words and signs: at most %d are allowed", len(t.tokens), maxTokens), ""}
-	}
 	t.match = make([]int, len(t.tokens))
 	var open []int
 	prefixes := 0
@@ -137,9 +189,15 @@ func (t *syntaxTree) checkTokens() *syntaxError {
 		switch {
 		case tok.Kind == lexer.Bracket && strings.Contains("([{", tok.Value):
 			open = append(open, i)
-		case tok.Kind == lexer.Bracket && len(open) > 0:
+		case tok.Kind == lexer.Bracket:
+			if len(open) == 0 {
+				return &syntaxError{codeSyntax, start, end, fmt.Sprintf("%s closes nothing", tok.Value), ""}
+			}
 			partner := open[len(open)-1]
 			open = open[:len(open)-1]
+			if opener := t.tokens[partner].Value; opener+tok.Value != "()" && opener+tok.Value != "[]" && opener+tok.Value != "{}" {
+				return &syntaxError{codeSyntax, start, end, fmt.Sprintf("%s does not close %s", tok.Value, opener), ""}
+			}
 			t.match[i], t.match[partner] = partner, i
 		case tok.Kind == lexer.Number:
 			if msg := numberFault(tok.Value); msg != "" {
@@ -149,6 +207,11 @@ func (t *syntaxTree) checkTokens() *syntaxError {
 		if len(open) > maxNesting || prefixes > maxNesting {
 			return &syntaxError{codeTooLarge, start, end, fmt.Sprintf("expression is nested more than %d deep", maxNesting), ""}
 		}
+	}
+	if len(open) > 0 {
+		last := open[len(open)-1]
+		start, end := t.tokenSpan(last)
+		return &syntaxError{codeSyntax, start, end, fmt.Sprintf("%s is not closed", t.tokens[last].Value), ""}
 	}
 	return nil
 }
@@ -218,17 +281,25 @@ func (t *syntaxTree) syntaxError(err error) *syntaxError {
 	}
 	out := &syntaxError{code: codeSyntax, msg: located.Message}
 	out.start, out.end = t.byteAt(located.From), t.byteAt(located.To)
+	if strings.Contains(located.Message, "and coalesce expressions (??) cannot be mixed") {
+		out.msg = fmt.Sprintf("?? and %s cannot stand side by side", t.text[out.start:out.end])
+		out.help = "put one of them into parentheses"
+		return out
+	}
+	if strings.HasPrefix(located.Message, "unexpected token EOF") || strings.HasPrefix(located.Message, "unexpected end") {
+		out.start, out.end, out.msg = len(t.text), len(t.text), "expression ends too early"
+		return out
+	}
+	if strings.HasPrefix(located.Message, "expected at least") {
+		out.msg = "an argument is missing"
+		return out
+	}
 	i := t.tokenAt(located.From)
-	if i < 0 || !strings.HasPrefix(located.Message, "unexpected token") && !strings.HasPrefix(located.Message, "unexpected end") {
+	if i < 0 || !strings.HasPrefix(located.Message, "unexpected token") {
 		return out
 	}
 	tok := t.tokens[i]
 	out.start, out.end = t.tokenSpan(i)
-	if tok.Kind == lexer.EOF {
-		out.start, out.end = len(t.text), len(t.text)
-		out.msg = "expression ends too early"
-		return out
-	}
 	out.msg = fmt.Sprintf("unexpected %q", t.text[out.start:out.end])
 	out.help = syntaxHelp(tok.Value)
 	return out
@@ -259,6 +330,10 @@ func syntaxHelp(word string) string {
 // when there is none.
 func (t *syntaxTree) tokenAt(r int) int {
 	lo, hi := 0, len(t.tokens)
+	if hi > 0 && t.tokens[hi-1].Kind == lexer.EOF {
+		hi-- // it lies over the last rune
+	}
+	last := hi - 1
 	for lo < hi {
 		mid := (lo + hi) / 2
 		if t.tokens[mid].To <= r {
@@ -267,10 +342,7 @@ func (t *syntaxTree) tokenAt(r int) int {
 			hi = mid
 		}
 	}
-	if lo == len(t.tokens) {
-		return len(t.tokens) - 1
-	}
-	return lo
+	return min(lo, last)
 }
 
 // tokenSpan is the byte range of token i.
