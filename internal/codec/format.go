@@ -103,7 +103,8 @@ func sizeError(want int, data []byte) error {
 	return fmt.Errorf("want %d bytes, got %d", want, len(data))
 }
 
-// Encode appends v as the value of a record. Null gives nil: Kafka's null.
+// Encode appends v as the value of a record. Null gives nil: Kafka's null;
+// anything else a slice that is not nil, even if it is empty.
 // JSON and string write what was read byte for byte (value.AppendJSON; strings
 // and bytes bare as string). The numeric formats take ints and floats that
 // they hold exactly, bytes takes bytes and strings; all else is an error.
@@ -120,7 +121,7 @@ func EncodeKey(dst []byte, f Format, v value.Value) ([]byte, error) {
 		case FormatJSON:
 			return value.AppendKey(dst, v), nil
 		case FormatString:
-			return value.AppendText(dst, v), nil
+			return value.AppendText(notNil(dst), v), nil
 		}
 	}
 	return encode(dst, f, v, "encode key")
@@ -130,6 +131,7 @@ func encode(dst []byte, f Format, v value.Value, what string) ([]byte, error) {
 	if v.IsNull() {
 		return nil, v.Err()
 	}
+	dst = notNil(dst)
 	switch f {
 	case FormatJSON:
 		return value.AppendJSON(dst, v), nil
@@ -156,4 +158,12 @@ func encode(dst []byte, f Format, v value.Value, what string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s as %s: cannot hold %s %s", what, f, v.TypeName(), v.Short())
+}
+
+// notNil keeps an empty text apart from null: nothing appended to nil is nil.
+func notNil(dst []byte) []byte {
+	if dst == nil {
+		return []byte{}
+	}
+	return dst
 }

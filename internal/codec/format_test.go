@@ -101,6 +101,13 @@ func TestEncode(t *testing.T) {
 			}
 		}
 	}
+	for name, encode := range map[string]func([]byte, Format, value.Value) ([]byte, error){"Encode": Encode, "EncodeKey": EncodeKey} {
+		for _, f := range []Format{FormatString, FormatBytes} {
+			if out, err := encode(nil, f, value.OfString("")); out == nil || len(out) > 0 || err != nil {
+				t.Errorf("%s(%s) of an empty string = %#v, %v: it must not be null", name, f, out, err)
+			}
+		}
+	}
 	if out, err := Encode(nil, FormatBytes, value.OfBytes([]byte{0, 255})); err != nil || !bytes.Equal(out, []byte{0, 255}) {
 		t.Errorf("bytes: %v, %v", out, err)
 	}

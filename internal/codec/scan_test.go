@@ -567,3 +567,20 @@ func TestScanProperty(t *testing.T) {
 		checkScan(r, s, paths, cuts, row, []byte(drawJSON(r, 4)))
 	})
 }
+
+func TestScanDepthAlongPath(t *testing.T) {
+	s, row := NewShape(), &value.Row{}
+	s.Slot(path(strings.Repeat("a.", value.MaxDepth+5)), WantAny)
+	s.Slot(path(strings.Repeat("a.", value.MaxDepth-1)+"a[0]"), WantAny)
+	s.Freeze()
+	for depth, want := range map[int]bool{value.MaxDepth: true, value.MaxDepth + 1: false} {
+		doc := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
+		if err := s.Scan([]byte(doc), row); (err == nil) != want {
+			t.Errorf("depth %d: %v", depth, err)
+		}
+		doc = strings.Repeat(`{"a":`, depth-1) + "[1]" + strings.Repeat("}", depth-1)
+		if err := s.Scan([]byte(doc), row); (err == nil) != want {
+			t.Errorf("depth %d with a list: %v", depth, err)
+		}
+	}
+}
