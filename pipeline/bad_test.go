@@ -44,7 +44,7 @@ func TestBadFiles(t *testing.T) {
 				t.Fatal("nothing was found to be wrong")
 			}
 			var out strings.Builder
-			if err := (&diag.Printer{Sources: file.Syntax.Sources()}).Print(&out, list); err != nil {
+			if err := file.Printer().Print(&out, list); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, strings.TrimSuffix(path, ".yaml")+".golden", out.String())

@@ -286,6 +286,9 @@ func (r *resolver) input(d *Def, name, alias string, at, whole diag.Span) (Resol
 		return ResolvedInput{}, false
 	}
 	dg := r.list.Errorf(codeUnknownName, at, "there is no source, table or stream %q", name)
+	if len(r.list) > fullHelpUpTo {
+		return ResolvedInput{}, false
+	}
 	names := r.readable(d)
 	if near := diag.Nearest(name, names); near != "" {
 		dg.Help = fmt.Sprintf("did you mean %q?", near)
@@ -296,6 +299,13 @@ func (r *resolver) input(d *Def, name, alias string, at, whole diag.Span) (Resol
 	}
 	return ResolvedInput{}, false
 }
+
+// Limits of explanations: files with thousands of faults need the first few
+// explained, and soon.
+const (
+	fullHelpUpTo = 50 // diagnostics that get "did you mean"
+	cycleNotes   = 8  // places shown of one cycle
+)
 
 // readable lists the names that d could read, in file order.
 func (r *resolver) readable(d *Def) []string {
@@ -447,7 +457,7 @@ func (r *resolver) cycle(path []*Def) {
 		return
 	}
 	d := diag.Errorf(codeCycle, at, "definitions read each other in a circle: %s", strings.Join(steps, ", "))
-	for i, def := range path[:len(path)-1] {
+	for i, def := range path[:min(len(path)-1, cycleNotes)] {
 		if span, ok := def.readsAt(path[i+1]); ok {
 			d = d.WithNote(span, "%s %q reads %q here", def.Kind, def.Name, path[i+1].Name)
 		}

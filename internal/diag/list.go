@@ -4,27 +4,57 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Errorf makes an error diagnostic; the message is one line, without a full stop.
 func Errorf(code Code, span Span, format string, args ...any) Diagnostic {
-	return Diagnostic{Code: code, Severity: Error, Span: span, Message: fmt.Sprintf(format, args...)}
+	return Diagnostic{Code: code, Severity: Error, Span: span, Message: text(format, args)}
 }
 
 // Warnf makes a warning.
 func Warnf(code Code, span Span, format string, args ...any) Diagnostic {
-	return Diagnostic{Code: code, Severity: Warning, Span: span, Message: fmt.Sprintf(format, args...)}
+	return Diagnostic{Code: code, Severity: Warning, Span: span, Message: text(format, args)}
+}
+
+// What of a user's text is repeated in a message, in bytes: names may be as
+// long as a file.
+const (
+	longestWord = 120
+	longestText = 1000
+)
+
+// text formats a message as one line of bounded length.
+func text(format string, args []any) string {
+	line := fmt.Sprintf(format, args...)
+	if len(line) <= longestWord && !strings.ContainsAny(line, "\n\r\t") {
+		return line
+	}
+	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' || r == '\t' })
+	for i, w := range words {
+		words[i] = cut(w, longestWord)
+	}
+	return cut(strings.Join(words, " "), longestText)
+}
+
+// cut shortens s to about limit bytes, keeping the end, where quotes close.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const tail = 10
+	return strings.ToValidUTF8(s[:limit-tail], "") + "…" + strings.ToValidUTF8(s[len(s)-tail:], "")
 }
 
 // WithHelp returns d with the advice set: what the user should do.
 func (d Diagnostic) WithHelp(format string, args ...any) Diagnostic {
-	d.Help = fmt.Sprintf(format, args...)
+	d.Help = text(format, args)
 	return d
 }
 
 // WithNote returns d with one note more. A zero span is advice without a place.
 func (d Diagnostic) WithNote(span Span, format string, args ...any) Diagnostic {
-	d.Notes = append(slices.Clone(d.Notes), Note{Span: span, Text: fmt.Sprintf(format, args...)})
+	d.Notes = append(slices.Clone(d.Notes), Note{Span: span, Text: text(format, args)})
 	return d
 }
 

@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -19,12 +20,15 @@ type Printer struct {
 	// them is printed as a star.
 	Hidden []Span
 	Color  bool
+	// Most is how many diagnostics are printed, 0 = 100; the rest is counted.
+	Most int
 	// Width is the greatest width of a source line in columns, 0 = 100. A longer line
 	// is cut to the part around the caret.
 	Width int
 }
 
 const (
+	defaultMost  = 100
 	defaultWidth = 100
 	leastWidth   = 40
 	tabWidth     = 4
@@ -44,7 +48,15 @@ const (
 // empty line between two. The list should be sorted.
 func (p *Printer) Print(w io.Writer, list List) error {
 	var out strings.Builder
+	most := p.Most
+	if most == 0 {
+		most = defaultMost
+	}
 	for i, d := range list {
+		if i == most {
+			fmt.Fprintf(&out, "\n... and %s\n", list[i:].Summary())
+			break
+		}
 		if i > 0 {
 			out.WriteByte('\n')
 		}
@@ -158,12 +170,12 @@ func (p *Printer) line(s Span) (text string, begin int, ok bool) {
 	if !found || s.Start.Line == 0 || s.Start.Offset > len(src) {
 		return "", 0, false
 	}
-	begin = strings.LastIndexByte(string(src[:s.Start.Offset]), '\n') + 1
+	begin = bytes.LastIndexByte(src[:s.Start.Offset], '\n') + 1
 	end := len(src)
-	if i := strings.IndexByte(string(src[s.Start.Offset:]), '\n'); i >= 0 {
+	if i := bytes.IndexByte(src[s.Start.Offset:], '\n'); i >= 0 {
 		end = s.Start.Offset + i
 	}
-	line := p.hide(src[begin:end], begin)
+	line := p.hide(s.File, src[begin:end], begin)
 	if begin == 0 && strings.HasPrefix(line, "\ufeff") {
 		begin = len("\ufeff")
 		line = line[begin:]
@@ -172,9 +184,12 @@ func (p *Printer) line(s Span) (text string, begin int, ok bool) {
 }
 
 // hide puts stars over the hidden places of a line that begins at offset begin.
-func (p *Printer) hide(line []byte, begin int) string {
+func (p *Printer) hide(file string, line []byte, begin int) string {
 	out := []byte(string(line))
 	for _, h := range p.Hidden {
+		if h.File != file {
+			continue
+		}
 		for i := max(h.Start.Offset-begin, 0); i < min(h.End.Offset-begin, len(out)); i++ {
 			out[i] = '*'
 		}

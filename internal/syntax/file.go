@@ -35,6 +35,13 @@ const (
 	MaxNodes   = 50_000  // values, each counted as often as aliases repeat it
 )
 
+// Characters that begin or end values in YAML, counted before yaml.v3 spends
+// memory on them: a file with more of them than the limit is no pipeline.
+const (
+	structural      = ",:-?[{\n"
+	structuralLimit = 2 * MaxNodes
+)
+
 // File is a parsed YAML file.
 type File struct {
 	Name string
@@ -101,7 +108,7 @@ func (s *source) checkText(list *diag.List) bool {
 			Help = "save it as UTF-8"
 		return true
 	}
-	structural := 0
+	count := 0
 	for i := 0; i < len(s.text); {
 		c := s.text[i]
 		if c < utf8.RuneSelf {
@@ -110,8 +117,8 @@ func (s *source) checkText(list *diag.List) bool {
 					Help = "delete it; inside a double-quoted text it can be written as an escape"
 				return true
 			}
-			if strings.IndexByte(",:-?[{\n", c) >= 0 {
-				structural++
+			if strings.IndexByte(structural, c) >= 0 {
+				count++
 			}
 			i++
 			continue
@@ -129,7 +136,7 @@ func (s *source) checkText(list *diag.List) bool {
 		}
 		i += size
 	}
-	if structural > 4*MaxNodes {
+	if count > structuralLimit {
 		list.Errorf(CodeLimit, diag.Span{File: s.name}, "the file has far too many values to be a pipeline").
 			Help = "a pipeline file holds definitions, not data"
 		return true

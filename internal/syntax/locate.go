@@ -192,57 +192,121 @@ func (w *walker) escape() bool {
 	return true
 }
 
-// block walks a literal (|) or folded (>) scalar. The position is left behind
-// the last line that has content.
+// block walks a literal (|) or folded (>) scalar the way YAML's reference
+// scanner decodes it. The position is left behind the last line with content.
 func (w *walker) block(style Style) bool {
 	header := bytes.IndexByte(w.text[w.pos:], '\n')
 	if header < 0 {
 		w.pos = len(w.text)
 		return w.value == ""
 	}
-	headerEnd := w.pos + header
-	end := headerEnd
-	w.pos = headerEnd + 1
-	indent := w.blockIndent()
-	first := true
-	for w.done < len(w.value) {
-		if w.pos >= len(w.text) { // the final newline of a file that has none
-			return w.finish(len(w.text), end)
-		}
-		w.skipIndent(indent)
-		lineStart := w.pos
-		for w.pos < len(w.text) && !isBreak(w.text[w.pos]) {
-			if w.done >= len(w.value) || w.value[w.done] != w.text[w.pos] {
-				return w.finish(lineStart, end)
-			}
-			w.took(1, w.pos, w.pos+1)
-			w.pos++
-		}
-		if w.pos > lineStart {
-			end, first = w.pos, false
-		}
-		if !w.blockBreak(style, first) {
-			return w.finish(w.pos, end)
-		}
+	end := w.pos + header
+	if end > w.pos && w.text[end-1] == '\r' {
+		end--
 	}
-	w.pos = max(end, headerEnd)
-	return true
-}
-
-// finish gives what is left of the value (newlines of chomping only) the place
-// at, and ends the scalar at end.
-func (w *walker) finish(at, end int) bool {
+	w.pos += header + 1
+	indent := w.blockIndent()
+	breaks := w.blockBreaks(indent)
+	var lead []lineBreak // the break behind the line before, at most one
+	leadingBlank := false
+	for w.atContent(indent) && w.done < len(w.value) {
+		trailingBlank := isBlank(w.text[w.pos])
+		fold := style == Folded && !leadingBlank && !trailingBlank && len(lead) > 0
+		if fold && len(breaks) == 0 {
+			w.took(1, lead[0].start, lead[0].end)
+		}
+		if !fold {
+			w.tookBreaks(lead)
+		}
+		w.tookBreaks(breaks)
+		leadingBlank = trailingBlank
+		if !w.blockLine() {
+			return false
+		}
+		end = w.pos
+		lead = w.lineBreaks(1)
+		breaks = w.blockBreaks(indent)
+	}
+	// What is left are the line breaks that chomping kept.
+	left := len(w.value) - w.done
 	if strings.Trim(w.value[w.done:], "\n") != "" {
 		return false
 	}
-	w.took(len(w.value)-w.done, at, at)
+	tail := append(lead, breaks...)
+	w.tookBreaks(tail[:min(left, len(tail))])
+	w.took(len(w.value)-w.done, end, end) // the break that a file without a last one lacks
 	w.pos = end
 	return true
+}
+
+// lineBreak is the place of one line break with the blanks of its empty line.
+type lineBreak struct{ start, end int }
+
+func (w *walker) tookBreaks(breaks []lineBreak) {
+	for _, b := range breaks {
+		w.took(1, b.start, b.end)
+	}
+}
+
+// atContent reports whether the position is in a line of the scalar: as deep as
+// its indentation, and not at the end of the file.
+func (w *walker) atContent(indent int) bool {
+	if w.pos >= len(w.text) || isBreak(w.text[w.pos]) {
+		return false
+	}
+	begin := bytes.LastIndexByte(w.text[:w.pos], '\n') + 1
+	return w.pos-begin == indent
+}
+
+// blockLine walks the text of one line.
+func (w *walker) blockLine() bool {
+	for w.pos < len(w.text) && !isBreak(w.text[w.pos]) {
+		if w.done >= len(w.value) || w.value[w.done] != w.text[w.pos] {
+			return false
+		}
+		w.took(1, w.pos, w.pos+1)
+		w.pos++
+	}
+	return true
+}
+
+// lineBreaks passes at most limit line breaks that stand here.
+func (w *walker) lineBreaks(limit int) []lineBreak {
+	var breaks []lineBreak
+	for len(breaks) < limit && w.pos < len(w.text) && isBreak(w.text[w.pos]) {
+		start := w.pos
+		if w.text[w.pos] == '\r' {
+			w.pos++
+		}
+		if w.pos < len(w.text) && w.text[w.pos] == '\n' {
+			w.pos++
+		}
+		breaks = append(breaks, lineBreak{start, w.pos})
+	}
+	return breaks
+}
+
+// blockBreaks passes empty lines and the indentation of the next line.
+func (w *walker) blockBreaks(indent int) []lineBreak {
+	var breaks []lineBreak
+	for {
+		for n := 0; n < indent && w.pos < len(w.text) && w.text[w.pos] == ' '; n++ {
+			w.pos++
+		}
+		one := w.lineBreaks(1)
+		if len(one) == 0 {
+			return breaks
+		}
+		breaks = append(breaks, one...)
+	}
 }
 
 // blockIndent finds how many leading spaces belong to the indentation: those
 // of the first line with content, less those that the value begins with.
 func (w *walker) blockIndent() int {
+	if strings.Trim(w.value, "\n") == "" {
+		return len(w.text) // empty lines only: all their spaces are indentation
+	}
 	for at := w.pos; at < len(w.text); {
 		i := at
 		for i < len(w.text) && w.text[i] == ' ' {
@@ -260,62 +324,6 @@ func (w *walker) blockIndent() int {
 		at = i + next + 1
 	}
 	return 0
-}
-
-func (w *walker) skipIndent(indent int) {
-	for range indent {
-		if w.pos >= len(w.text) || w.text[w.pos] != ' ' {
-			return
-		}
-		w.pos++
-	}
-}
-
-// blockBreak passes one line break of a block scalar. In a folded scalar the
-// break between two lines of text is a space, and the first of several breaks
-// vanishes: the value says which.
-func (w *walker) blockBreak(style Style, leading bool) bool {
-	start := w.pos
-	if w.pos < len(w.text) && w.text[w.pos] == '\r' {
-		w.pos++
-	}
-	if w.pos < len(w.text) && w.text[w.pos] == '\n' {
-		w.pos++
-	}
-	if w.done >= len(w.value) {
-		return true
-	}
-	switch c := w.value[w.done]; {
-	case style == Folded && c == ' ':
-		w.took(1, start, w.pos)
-	case style == Folded && !leading && w.vanishes():
-		// This break only ends the line; the blank lines that follow are the newlines.
-	case c == '\n':
-		w.took(1, start, w.pos)
-	default:
-		return style == Folded
-	}
-	return true
-}
-
-// vanishes reports whether the break just passed is followed by k blank lines
-// and text while the value holds exactly k newlines next: then the break
-// itself was folded away.
-func (w *walker) vanishes() bool {
-	blank, i := 0, w.pos
-	for i < len(w.text) {
-		j := i
-		for j < len(w.text) && (w.text[j] == ' ' || w.text[j] == '\r') {
-			j++
-		}
-		if j >= len(w.text) || w.text[j] != '\n' {
-			break
-		}
-		blank++
-		i = j + 1
-	}
-	newlines := len(w.value[w.done:]) - len(strings.TrimLeft(w.value[w.done:], "\n"))
-	return blank > 0 && newlines == blank && w.done+newlines < len(w.value)
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
