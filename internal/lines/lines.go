@@ -235,22 +235,33 @@ func Append(dst []byte, tp record.TopicPartition, rec *record.Record) []byte {
 	dst = strconv.AppendInt(dst, int64(tp.Partition), 10)
 	dst = append(dst, `,"offset":`...)
 	dst = strconv.AppendInt(dst, rec.Offset, 10)
+	return appendMembers(append(dst, ','), rec)
+}
+
+// AppendPlain is Append without partition and offset, for a record that lies nowhere yet.
+func AppendPlain(dst []byte, rec *record.Record) []byte {
+	return appendMembers(append(dst, '{'), rec)
+}
+
+func appendMembers(dst []byte, rec *record.Record) []byte {
 	if rec.Time >= 0 {
-		dst = append(dst, `,"timestamp":`...)
+		dst = append(dst, `"timestamp":`...)
 		dst = strconv.AppendInt(dst, rec.Time, 10)
+		dst = append(dst, ',')
 	}
 	if len(rec.Headers) > 0 {
-		dst = append(dst, `,"headers":`...)
+		dst = append(dst, `"headers":`...)
 		dst = appendHeaders(dst, rec.Headers)
+		dst = append(dst, ',')
 	}
 	switch {
 	case rec.Key == nil:
-		dst = append(dst, `,"key":null`...)
+		dst = append(dst, `"key":null`...)
 	case utf8.Valid(rec.Key):
-		dst = append(dst, `,"key":`...)
+		dst = append(dst, `"key":`...)
 		dst = appendString(dst, rec.Key)
 	default:
-		dst = append(dst, `,"key_base64":`...)
+		dst = append(dst, `"key_base64":`...)
 		dst = appendBase64(dst, rec.Key)
 	}
 	return append(appendValue(dst, rec.Value), '}')
