@@ -131,7 +131,7 @@ func Open(o Options) (_ *DB, err error) {
 		open:   make(map[taskKey]*Task),
 		lock:   io.NopCloser(nil),
 	}
-	db.fs = &fuseFS{FS: o.FS}
+	db.fs = &fuseFS{FS: o.FS, failed: db.fail}
 	if o.FS == nil {
 		db.fs.FS = diskFS()
 		if err := checkDir(o.Dir); err != nil {
@@ -154,9 +154,17 @@ func Open(o Options) (_ *DB, err error) {
 	return db, nil
 }
 
-// openStore opens the files and reads what the DB itself keeps in them.
+// openStore opens the files and reads what the DB itself keeps in them. What
+// makes Pebble panic there is damage.
 func (db *DB) openStore() (err error) {
-	defer db.recoverInto(&err)
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrCorrupt, r)
+		}
+		if failed := db.Err(); failed != nil {
+			err = failed
+		}
+	}()
 	if err := makeDirs(db.fs, db.opts.Dir); err != nil {
 		return classify(err)
 	}
@@ -235,8 +243,8 @@ func (db *DB) id(name string) (uint32, error) {
 	}
 	id := db.nextID
 	val := binary.BigEndian.AppendUint32(nil, id)
-	if err := db.store.Set(metaKey(metaName, name), val, pebble.Sync); err != nil {
-		return 0, classify(err)
+	if err := db.ok(db.store.Set(metaKey(metaName, name), val, pebble.Sync)); err != nil {
+		return 0, err
 	}
 	db.nextID++
 	db.names[name] = id

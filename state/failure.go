@@ -11,13 +11,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Pebble treats some failures as the end of the process: it calls its logger's
-// Fatalf and relies on it not to return. Here a failure ends the DB instead.
-// Fatalf blows the fuse first, so that whatever Pebble does next cannot reach
-// the directory. Then, on a goroutine that came through this package, it panics
-// with fatalStop, which recoverInto turns into an error; on a goroutine of
-// Pebble's own, where nobody could catch a panic, it returns, and Pebble goes on
-// with writes that fail.
+// Of failed writes Pebble never hears: see fuseFS. What else it takes for the
+// end of the process it tells its logger's Fatalf, and relies on it not to
+// return. Here that ends the DB instead. Fatalf blows the fuse first, so that
+// whatever Pebble does next cannot reach the directory. Then, on a goroutine that
+// came through this package, it panics with fatalStop, which recoverInto turns
+// into an error; on a goroutine of Pebble's own, where nobody could catch a
+// panic, it returns.
 
 // fatalStop is the panic by which a call leaves Pebble.
 type fatalStop struct{}
@@ -38,7 +38,7 @@ func (db *DB) Failed() <-chan struct{} { return db.failed }
 func (db *DB) fail(err error) {
 	err = fmt.Errorf("%w: %w", ErrFailed, classify(err))
 	if db.failure.CompareAndSwap(nil, &err) {
-		db.fs.blow(err)
+		db.fs.blow()
 		close(db.failed)
 	}
 }
@@ -56,6 +56,15 @@ func (db *DB) check(err error) error {
 		db.fail(err)
 	}
 	return err
+}
+
+// ok is check for what must have become durable: it is not when the DB has
+// failed meanwhile, whatever Pebble says.
+func (db *DB) ok(err error) error {
+	if failed := db.Err(); failed != nil {
+		return failed
+	}
+	return db.check(err)
 }
 
 // recoverInto is deferred around calls into Pebble: it turns its panics on a

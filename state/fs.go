@@ -1,7 +1,9 @@
 package state
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -31,22 +33,29 @@ func CrashClone(fs FS, percent int, seed uint64) FS {
 	})
 }
 
-// fuseFS is a file system that can be cut off. Pebble cannot be stopped in the
-// middle of a failure: its background work may go on, or hang. Once the fuse is
-// blown nothing of it reaches the directory any more, which then can be opened anew.
+// fuseFS is a file system that can be cut off, and cuts itself off at the first
+// write that fails. Pebble cannot be trusted with a failed write: it panics on
+// goroutines of its own, with locks in a state that cannot be recovered from, or
+// tries again for ever. So it never hears of one. The failed write and all after
+// it are told to have gone well while nothing reaches the directory any more: what
+// lies there is what a crash at this moment would have left. The DB is told, and
+// refuses all further use.
 type fuseFS struct {
 	vfs.FS
-	blown atomic.Pointer[error]
+	blown atomic.Bool
 	// mu is held for reading by every write in progress.
 	mu sync.RWMutex
+	// failed is told why the fuse has blown by itself.
+	failed func(error)
 }
 
-// blownDelay is how long a write behind the blown fuse takes to fail.
+// blownDelay is how long opening a file takes to fail behind a blown fuse:
+// background work that needs one tries again at once.
 const blownDelay = 5 * time.Millisecond
 
-// blow makes all writes from now on fail with err. It may be called from
-// within Pebble; settle then waits for the writes in progress.
-func (f *fuseFS) blow(err error) { f.blown.CompareAndSwap(nil, &err) }
+// blow cuts writes off. It may be called from within Pebble; settle then waits
+// for the writes in progress.
+func (f *fuseFS) blow() { f.blown.Store(true) }
 
 // settle returns when no write is in progress.
 func (f *fuseFS) settle() {
@@ -54,63 +63,93 @@ func (f *fuseFS) settle() {
 	defer f.mu.Unlock()
 }
 
-// write runs one write unless the fuse is blown.
-func (f *fuseFS) write(do func() error) error {
-	if err := f.blown.Load(); err != nil {
-		// Pebble tries a failed flush again at once, for ever.
-		time.Sleep(blownDelay)
-		return *err
-	}
+// write runs one write unless the fuse is blown, and blows it when it fails.
+func (f *fuseFS) write(do func() error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if err := f.blown.Load(); err != nil {
-		return *err
+	if f.blown.Load() {
+		return
 	}
-	return do()
+	if err := do(); err != nil {
+		f.blow()
+		f.failed(err)
+	}
 }
 
-// file runs one opening of a file to write and puts the file behind the fuse.
-func (f *fuseFS) file(open func() (vfs.File, error)) (file vfs.File, err error) {
-	err = f.write(func() error {
-		file, err = open()
+// remove is write for a removal: Pebble expects that something is not there.
+func (f *fuseFS) remove(do func() error) (missing error) {
+	f.write(func() error {
+		err := do()
+		if errors.Is(err, fs.ErrNotExist) {
+			missing, err = err, nil
+		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
+	return missing
+}
+
+// create opens a file to write, behind the fuse.
+func (f *fuseFS) create(open func() (vfs.File, error)) (vfs.File, error) {
+	var file vfs.File = nullFile{}
+	f.write(func() error {
+		opened, err := open()
+		if err == nil {
+			file = opened
+		}
+		return err
+	})
 	return &fuseFile{file, f}, nil
 }
 
 func (f *fuseFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.file(func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.create(func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 func (f *fuseFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return f.file(func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, o...) })
+	return f.create(func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, o...) })
 }
 
 func (f *fuseFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.file(func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
+	return f.create(func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
+}
+
+func (f *fuseFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.Open(name, o...)
+	if err != nil && f.blown.Load() {
+		time.Sleep(blownDelay)
+	}
+	return file, err
+}
+
+func (f *fuseFS) OpenDir(name string) (vfs.File, error) {
+	d, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &fuseFile{d, f}, nil
 }
 
 func (f *fuseFS) Link(from, to string) error {
-	return f.write(func() error { return f.FS.Link(from, to) })
+	f.write(func() error { return f.FS.Link(from, to) })
+	return nil
 }
 
 func (f *fuseFS) Rename(from, to string) error {
-	return f.write(func() error { return f.FS.Rename(from, to) })
+	f.write(func() error { return f.FS.Rename(from, to) })
+	return nil
 }
 
 func (f *fuseFS) Remove(name string) error {
-	return f.write(func() error { return f.FS.Remove(name) })
+	return f.remove(func() error { return f.FS.Remove(name) })
 }
 
 func (f *fuseFS) RemoveAll(name string) error {
-	return f.write(func() error { return f.FS.RemoveAll(name) })
+	return f.remove(func() error { return f.FS.RemoveAll(name) })
 }
 
 func (f *fuseFS) MkdirAll(dir string, perm os.FileMode) error {
-	return f.write(func() error { return f.FS.MkdirAll(dir, perm) })
+	f.write(func() error { return f.FS.MkdirAll(dir, perm) })
+	return nil
 }
 
 // Lock does nothing: the state directory around the store is locked already,
@@ -119,30 +158,82 @@ func (f *fuseFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil
 
 func (f *fuseFS) Unwrap() vfs.FS { return f.FS }
 
-// fuseFile is a file open for writing behind the fuse.
+// fuseFile is a file or directory open for writing behind the fuse.
 type fuseFile struct {
 	vfs.File
 	fs *fuseFS
 }
 
-func (f *fuseFile) Write(b []byte) (n int, err error) {
-	err = f.fs.write(func() error { n, err = f.File.Write(b); return err })
-	return n, err
+func (f *fuseFile) Write(b []byte) (int, error) {
+	n := len(b)
+	f.fs.write(func() error { _, err := f.File.Write(b); return err })
+	return n, nil
 }
 
-func (f *fuseFile) WriteAt(b []byte, off int64) (n int, err error) {
-	err = f.fs.write(func() error { n, err = f.File.WriteAt(b, off); return err })
-	return n, err
+func (f *fuseFile) WriteAt(b []byte, off int64) (int, error) {
+	n := len(b)
+	f.fs.write(func() error { _, err := f.File.WriteAt(b, off); return err })
+	return n, nil
 }
 
-func (f *fuseFile) Sync() error     { return f.fs.write(f.File.Sync) }
-func (f *fuseFile) SyncData() error { return f.fs.write(f.File.SyncData) }
+func (f *fuseFile) Sync() error {
+	f.fs.write(f.File.Sync)
+	return nil
+}
+
+func (f *fuseFile) SyncData() error {
+	f.fs.write(f.File.SyncData)
+	return nil
+}
 
 func (f *fuseFile) SyncTo(n int64) (full bool, err error) {
-	err = f.fs.write(func() error { full, err = f.File.SyncTo(n); return err })
-	return full, err
+	f.fs.write(func() error {
+		var err error
+		full, err = f.File.SyncTo(n)
+		return err
+	})
+	return full, nil
 }
 
+// Preallocate may fail where the file system does not know it, or has no space:
+// the write itself will tell.
 func (f *fuseFile) Preallocate(off, n int64) error {
-	return f.fs.write(func() error { return f.File.Preallocate(off, n) })
+	if !f.fs.blown.Load() {
+		_ = f.File.Preallocate(off, n)
+	}
+	return nil
 }
+
+func (f *fuseFile) Close() error {
+	if err := f.File.Close(); err != nil {
+		f.fs.write(func() error { return err })
+	}
+	return nil
+}
+
+// nullFile is what is opened for writing behind a blown fuse.
+type nullFile struct{}
+
+func (nullFile) Close() error                           { return nil }
+func (nullFile) Read([]byte) (int, error)               { return 0, io.EOF }
+func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
+func (nullFile) Write(b []byte) (int, error)            { return len(b), nil }
+func (nullFile) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+func (nullFile) Preallocate(int64, int64) error         { return nil }
+func (nullFile) Stat() (vfs.FileInfo, error)            { return nullInfo{}, nil }
+func (nullFile) Sync() error                            { return nil }
+func (nullFile) SyncTo(int64) (bool, error)             { return true, nil }
+func (nullFile) SyncData() error                        { return nil }
+func (nullFile) Prefetch(int64, int64) error            { return nil }
+func (nullFile) Fd() uintptr                            { return vfs.InvalidFd }
+
+// nullInfo says that a nullFile is empty.
+type nullInfo struct{}
+
+func (nullInfo) Name() string           { return "" }
+func (nullInfo) Size() int64            { return 0 }
+func (nullInfo) Mode() fs.FileMode      { return 0o600 }
+func (nullInfo) ModTime() time.Time     { return time.Time{} }
+func (nullInfo) IsDir() bool            { return false }
+func (nullInfo) Sys() any               { return nil }
+func (nullInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }

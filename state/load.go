@@ -187,7 +187,7 @@ func (l *Loader) finishFiles(meta []metaEntry) error {
 	if len(w.paths) == 0 {
 		return nil
 	}
-	return db.store.Ingest(context.Background(), w.paths)
+	return db.ok(db.store.Ingest(context.Background(), w.paths))
 }
 
 // writeRows writes all rows in order of keys; of those with one key, the last added.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -14,7 +13,7 @@ import (
 // Scan calls fn for every row with from <= key < to, in the order of keys' bytes,
 // until it returns false or an error; to nil means to the end. Rows that are
 // not cached are not brought into the cache. key and row are only good during the
-// call (row.Key too), and row must not be passed to MarkDirty. fn may Put and Delete in the
+// call, and row must not be passed to MarkDirty. fn may Put and Delete in the
 // table: rows deleted are not visited any more, rows added may be or not.
 func (t *Table) Scan(from, to []byte, fn func(key []byte, row *Row) (more bool, err error)) (err error) {
 	defer t.db.recoverInto(&err)
@@ -111,12 +110,12 @@ func (t *Table) merge(it *pebble.Iterator, changed []*Row, fn func([]byte, *Row)
 
 // stored is a row that the store holds: the cached one if there is one, since
 // it may be decoded, or have changed since the scan began. Otherwise it is put
-// into scratch, without a copy.
+// into scratch, its value without a copy.
 func (t *Table) stored(key, value []byte, scratch *Row) (*Row, error) {
 	if r := t.rows[string(key)]; r != nil {
 		return r, nil
 	}
 	row, err := DecodeChangelog(value)
-	*scratch = Row{key: unsafe.String(unsafe.SliceData(key), len(key)), Value: row, slot: -1}
+	*scratch = Row{key: string(key), Value: row, slot: -1}
 	return scratch, err
 }

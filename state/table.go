@@ -195,5 +195,5 @@ func (t *Table) unpin(rows []*Row, epoch uint64) {
 			t.remove(r)
 		}
 	}
-	t.trim(len(t.ring))
+	t.trim(2 * len(t.ring)) // once around to clear the used bits, once to evict
 }

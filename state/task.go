@@ -315,5 +315,5 @@ func (db *DB) dropTask(key taskKey) error {
 			return err
 		}
 	}
-	return b.Commit(pebble.Sync)
+	return db.ok(b.Commit(pebble.Sync))
 }
