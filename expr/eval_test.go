@@ -23,8 +23,10 @@ func (cs cases) run(t *testing.T) {
 	}
 }
 
-func TestOperators(t *testing.T) {
-	cases{
+func TestOperators(t *testing.T) { operatorCases().run(t) }
+
+func operatorCases() cases {
+	return cases{
 		{`v.i + v.j`, `5`}, {`v.i - v.j`, `9`}, {`v.i * v.j`, `-14`}, {`v.i / v.j`, `-3.5`}, {`v.i % v.j`, `1`}, {`v.i ** 2`, `49`},
 		{`v.f + 1`, `2.5`}, {`v.f`, `1.50`}, {`-v.i`, `-7`}, {`+v.i`, `7`}, {`-v.f`, `-1.5`},
 		{`v.big + 1`, `error: 9223372036854775807 + 1: overflow of int`},
@@ -59,5 +61,5 @@ func TestOperators(t *testing.T) {
 		{`{a: 1}.a`, `1`}, {`[1, 2][1]`, `2`}, {`nil`, `null`},
 		{`split(v.urn, ":")[3]`, `"1234"`}, {`int(split(v.urn, ":")[3])`, `1234`}, {`split(v.urn, ":")[9]`, `null`}, {`split(v.noString, ":")[0]`, `null`}, {`split(v.anyInt, ":")[0]`, `error: text of split must be a string, got int 5`},
 		{`v.urn | split(":") | last()`, `"1234"`},
-	}.run(t)
+	}
 }

@@ -105,11 +105,14 @@ func (p failure) wrap(err error) error {
 }
 
 // want is the error of a value of the wrong kind.
-func (p failure) want(kind string, v value.Value) error {
+func (p failure) want(kind string, v value.Value) error { return p.wrap(unwanted(kind, v)) }
+
+// unwanted is the same without a place.
+func unwanted(kind string, v value.Value) error {
 	if err := v.Err(); err != nil {
-		return p.wrap(err)
+		return err
 	}
-	return &Error{p.start, p.end, fmt.Sprintf("want %s, got %s", kind, describe(v))}
+	return fmt.Errorf("want %s, got %s", kind, describe(v))
 }
 
 // complete derives the forms that are missing.

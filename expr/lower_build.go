@@ -172,7 +172,7 @@ func keyOf(v value.Value) (string, error) {
 	if v.Kind == value.String {
 		return v.Text, nil
 	}
-	return "", failure{}.want("a string as the key", v)
+	return "", unwanted("a string as the key", v)
 }
 
 // objectBuilder collects members; a later one replaces an earlier one of its name.

@@ -238,8 +238,11 @@ func (b *machineBuilder) tree(n *node) ast.Node {
 
 // operator is what only looks at the values of its operands.
 func (b *machineBuilder) operator(n *node) ast.Node {
-	o, re := n.op, n.re
-	return b.values(n, func(args []value.Value) (value.Value, error) {
+	o, re, place := n.op, n.re, n
+	if o == opNot || o == opMatches {
+		place = n.kids[0] // only the operand can be wrong
+	}
+	return b.values(place, func(args []value.Value) (value.Value, error) {
 		x := args[0]
 		var t tri
 		var err error
@@ -252,9 +255,11 @@ func (b *machineBuilder) operator(n *node) ast.Node {
 		case opIsNull, opNotNull:
 			t = triOf(x.IsNull() == (o == opIsNull))
 		case opMatches:
-			text, ok, e := failure{}.string(x)
-			if err = e; ok {
-				t = triOf(re.MatchString(text))
+			switch {
+			case x.Kind == value.String:
+				t = triOf(re.MatchString(x.Text))
+			case !x.IsNull():
+				err = unwanted("a string", x)
 			}
 		default:
 			return dyadicOn(o, x, args[1])

@@ -67,6 +67,12 @@ func (b *machineBuilder) loop(n *node, items ast.Node) ast.Node {
 		return b.values(n, func(args []value.Value) (value.Value, error) {
 			return groupedBy(args[0].Tree.Items, args[1].Tree.Items), nil
 		}, items, mapped())
+	case "findLast", "findLastIndex":
+		// The machine's own leave a bool on its stack when nothing is found.
+		index := n.name == "findLastIndex"
+		return b.values(n, func(args []value.Value) (value.Value, error) {
+			return lastOf(args[0].Tree.Items, args[1].Tree.Items, index), nil
+		}, items, builtinCall("map", items, &ast.PredicateNode{Node: b.truth(body)}))
 	case "reduce":
 		args := []ast.Node{items, &ast.PredicateNode{Node: b.tree(body)}}
 		if n.kids[2] != nil {
@@ -133,6 +139,20 @@ func sortedBy(items, keys []value.Value, descending bool) (value.Value, error) {
 		out[i] = items[at]
 	}
 	return value.OfList(out), nil
+}
+
+// lastOf is the last item whose test holds, or its index; null when there is none.
+func lastOf(items, tests []value.Value, index bool) value.Value {
+	for i := len(items) - 1; i >= 0; i-- {
+		switch {
+		case !tests[i].AsBool():
+		case index:
+			return value.OfInt(int64(i))
+		default:
+			return items[i]
+		}
+	}
+	return value.NullV()
 }
 
 // groupedBy is an object of lists: the keys as text, in the order in which
