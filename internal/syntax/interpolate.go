@@ -126,7 +126,7 @@ func (in *interpolator) env(start, end int, arg string) string {
 	}
 	value, ok := in.lookup.Env(name)
 	switch {
-	case !hasRest && ok, hasRest && value != "":
+	case ok && (!hasRest || value != ""):
 		return value
 	case !hasRest:
 		in.fault(start, end, "set it, or give a default: ${env:"+name+":-default}", "environment variable %s is not set", name)
