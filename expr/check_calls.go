@@ -176,7 +176,28 @@ func (c *checker) apply(n *node, name string) *node {
 		}
 	}
 	n.typ = fn.typeOf(n.kids)
+	if fn.operator != opBad {
+		n.asOperator(fn.operator)
+	}
 	return n
+}
+
+// asOperator turns a call into the operator it is another name of.
+func (n *node) asOperator(o op) {
+	n.op, n.fn, n.impl = o, nil, nil
+	if o != opCoalesce {
+		return
+	}
+	// From the right: a ?? (b ?? c).
+	for len(n.kids) > 2 {
+		k := len(n.kids)
+		a, b := n.kids[k-2], n.kids[k-1]
+		pair := &node{op: opCoalesce, typ: unify(a.typ, b.typ), kids: []*node{a, b}, start: a.start, end: b.end, bind: -1}
+		n.kids = append(n.kids[:k-2:k-2], pair)
+	}
+	if len(n.kids) == 1 {
+		*n = *n.kids[0]
+	}
 }
 
 // unknownFunction reports a name that is no function.

@@ -119,6 +119,9 @@ type function struct {
 	call     impl
 	// prepare may look at constant arguments, put a faster n.impl in place, or refuse.
 	prepare func(n *node) *argumentFault
+	// operator, when set, is the operator that the function is another name of;
+	// then call is not needed.
+	operator op
 }
 
 // argumentFault is a constant argument that can be seen to be wrong.

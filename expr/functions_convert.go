@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"streamctl/internal/value"
@@ -19,9 +20,9 @@ func conversionFunctions() []function {
 		{name: "try_int", params: []param{x}, result: Type{Kind: Int}, call: try(toInt, numberKind|stringKind), doc: "Like `int`, but null where `int` fails."},
 		{name: "try_float", params: []param{x}, result: Type{Kind: Float}, call: try(toFloat, numberKind|stringKind), doc: "Like `float`, but null where `float` fails."},
 		{name: "try_bool", params: []param{x}, result: Type{Kind: Bool}, call: try(toBool, boolKind|stringKind), doc: "Like `bool`, but null where `bool` fails."},
-		{name: "coalesce", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: commonType, nulls: true, call: coalesceCall, doc: "The first value that is not null; `a ?? b` is the same for two, and does not compute b without need."},
-		{name: "is_null", params: []param{x}, result: Type{Kind: Bool}, nulls: true, call: isNullCall, doc: "Whether x is null or absent; `x == nil` is the same."},
-		{name: "if_null", params: []param{x, {name: "instead", kinds: anyKind}}, resultOf: commonType, nulls: true, call: coalesceCall, doc: "x, or `instead` where x is null; `x ?? instead` is the same."},
+		{name: "coalesce", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: commonType, operator: opCoalesce, doc: "The first value that is not null; what follows it is not computed. `a ?? b` is the same for two."},
+		{name: "is_null", params: []param{x}, result: Type{Kind: Bool}, operator: opIsNull, doc: "Whether x is null or absent; `x == nil` is the same."},
+		{name: "if_null", params: []param{x, {name: "instead", kinds: anyKind}}, resultOf: commonType, operator: opCoalesce, doc: "x, or `instead` where x is null; `x ?? instead` is the same."},
 		{name: "null_if", params: []param{x, {name: "y", kinds: anyKind}}, resultOf: sameAsFirst, nulls: true, call: nullIf, doc: "Null where x equals y, else x."},
 		{name: "type_of", params: []param{x}, result: Type{Kind: String}, nulls: true, call: typeOfCall, doc: "The name of x's type: `null`, `bool`, `int`, `float`, `number` (one beyond 64 bits), `string`, `bytes`, `list` or `object`."},
 	}
@@ -44,26 +45,34 @@ func toInt(_ *Frame, args []value.Value) (value.Value, error) {
 
 // parseInt reads an int in decimal, digits with an optional sign and nothing else.
 func parseInt(s string) (int64, error) {
-	if n := len(s); n > 0 && n <= 18 {
-		i, v := 0, int64(0)
-		if n > 1 && s[0] == '-' {
-			i = 1
-		}
-		for ; i < n && s[i] >= '0' && s[i] <= '9'; i++ {
-			v = v*10 + int64(s[i]-'0')
-		}
-		if i == n {
-			if s[0] == '-' {
-				v = -v
-			}
-			return v, nil
-		}
+	if i, ok := shortInt(s); ok {
+		return i, nil
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return 0, notNumber(s, "an int", err)
 	}
 	return v, nil
+}
+
+// shortInt reads up to 18 digits, which cannot overflow.
+func shortInt(s string) (int64, bool) {
+	digits := strings.TrimPrefix(s, "-")
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, false
+	}
+	v := int64(0)
+	for i := 0; i < len(digits); i++ {
+		d := digits[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		v = v*10 + int64(d)
+	}
+	if len(digits) < len(s) {
+		v = -v
+	}
+	return v, true
 }
 
 // notNumber says why a string is no number.
@@ -152,19 +161,6 @@ func commonType(args []*node) Type {
 		t = unify(t, arg.typ)
 	}
 	return t
-}
-
-func coalesceCall(_ *Frame, args []value.Value) (value.Value, error) {
-	for _, arg := range args {
-		if !arg.IsNull() {
-			return arg, nil
-		}
-	}
-	return value.NullV(), nil
-}
-
-func isNullCall(_ *Frame, args []value.Value) (value.Value, error) {
-	return value.OfBool(args[0].IsNull()), nil
 }
 
 func nullIf(_ *Frame, args []value.Value) (value.Value, error) {

@@ -11,7 +11,7 @@ func regexFunctions() []function {
 	text := param{name: "text", kinds: stringKind}
 	pattern := param{name: "pattern", kinds: stringKind}
 	return []function{
-		{name: "regex_match", params: []param{text, pattern}, result: Type{Kind: Bool}, prepare: prepareMatch,
+		{name: "regex_match", params: []param{text, pattern}, result: Type{Kind: Bool}, prepare: prepareMatch, operator: opMatches,
 			doc: "Whether the pattern matches somewhere in the text; the operator `matches` is the same. Patterns are constants in RE2 syntax, at most 1000 bytes."},
 		{name: "regex_extract", params: []param{text, pattern, {name: "group", kinds: intKind | stringKind, optional: true}}, result: Type{Kind: String}, prepare: prepareExtract,
 			doc: "What the first match's group is, by number or name; default: group 1, or the whole match when the pattern has no groups. Null when nothing matches."},
@@ -34,9 +34,7 @@ func prepareMatch(n *node) *argumentFault {
 	if bad != nil {
 		return bad
 	}
-	n.impl = func(_ *Frame, args []value.Value) (value.Value, error) {
-		return value.OfBool(re.MatchString(args[0].Text)), nil
-	}
+	n.re, n.kids = re, n.kids[:1]
 	return nil
 }
 

@@ -19,13 +19,6 @@ func onString(fn func(s string) string) impl {
 	}
 }
 
-// onStrings makes an implementation of a condition on two strings.
-func onStrings(fn func(a, b string) bool) impl {
-	return func(_ *Frame, args []value.Value) (value.Value, error) {
-		return value.OfBool(fn(args[0].Text, args[1].Text)), nil
-	}
-}
-
 // twoStrings makes an implementation of a string from two.
 func twoStrings(fn func(a, b string) string) impl {
 	return func(_ *Frame, args []value.Value) (value.Value, error) {
@@ -47,9 +40,9 @@ func stringFunctions() []function {
 		{name: "split", params: []param{text, {name: "separator", kinds: stringKind}}, result: listOf(str), call: splitText, doc: "The parts between the separators; the characters one by one when the separator is empty. `split(urn, \":\")[3]` takes one part without making the list."},
 		{name: "join", params: []param{{name: "list", kinds: listKind}, {name: "separator", kinds: stringKind, optional: true}}, result: str, call: joinTexts, doc: "The elements as text with the separator (default: nothing) between them. Null elements are left out."},
 		{name: "substring", params: []param{text, {name: "from", kinds: intKind}, {name: "length", kinds: intKind, optional: true}}, result: str, call: substring, doc: "Characters from index `from` (0 is the first, -1 the last) on, at most `length`. What lies beyond the ends is left out."},
-		{name: "starts_with", params: []param{text, part}, result: boolean, call: onStrings(strings.HasPrefix), doc: "Whether the text begins with `part`; the operator `startsWith` is the same."},
-		{name: "ends_with", params: []param{text, part}, result: boolean, call: onStrings(strings.HasSuffix), doc: "Whether the text ends with `part`; the operator `endsWith` is the same."},
-		{name: "contains", params: []param{{name: "in", kinds: stringKind | listKind}, {name: "part", kinds: anyKind}}, result: boolean, call: containsCall, doc: "Whether a string has `part` in it, or a list has it as an element; the operator `contains` is the same."},
+		{name: "starts_with", params: []param{text, part}, result: boolean, operator: opStartsWith, doc: "Whether the text begins with `part`; the operator `startsWith` is the same."},
+		{name: "ends_with", params: []param{text, part}, result: boolean, operator: opEndsWith, doc: "Whether the text ends with `part`; the operator `endsWith` is the same."},
+		{name: "contains", params: []param{{name: "in", kinds: stringKind | listKind}, {name: "part", kinds: anyKind}}, result: boolean, operator: opContains, doc: "Whether a string has `part` in it, or a list has it as an element; the operator `contains` is the same."},
 		{name: "index_of", params: []param{text, part}, result: integer, call: indexOf, doc: "Index of the first character of the first `part`, -1 when it is not there."},
 		{name: "repeat", params: []param{text, {name: "times", kinds: intKind}}, result: str, call: repeatText, doc: "The text so many times, at most 1 MiB."},
 		{name: "pad_left", params: []param{text, {name: "length", kinds: intKind}, {name: "with", kinds: stringKind, optional: true}}, result: str, call: padText(true), doc: "Filled at the beginning with `with` (default: a space) up to `length` characters."},
@@ -115,11 +108,6 @@ func substring(_ *Frame, args []value.Value) (value.Value, error) {
 		to = from + int(min(n, int64(length-from)))
 	}
 	return value.OfString(runes(text, from, to)), nil
-}
-
-func containsCall(_ *Frame, args []value.Value) (value.Value, error) {
-	t, err := containsOn(args[0], args[1])
-	return t.value(), err
 }
 
 func indexOf(_ *Frame, args []value.Value) (value.Value, error) {

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"math"
 	"strings"
 
 	"streamctl/internal/value"
@@ -10,6 +11,9 @@ import (
 // allocates nothing of its own.
 func (l *lowerer) call(n *node) code {
 	at, fn, impl := l.failure(n), n.fn, n.impl
+	if c, ok := l.intCall(n); ok {
+		return c
+	}
 	args := make([]func(f *Frame) (value.Value, error), len(n.kids))
 	for i, kid := range n.kids {
 		args[i] = l.lower(kid).val
@@ -28,6 +32,53 @@ func (l *lowerer) call(n *node) code {
 		f.args = f.args[:base]
 		return v, at.wrap(err)
 	}}
+}
+
+// intCall is a short cut for the conversions that run once per record: of keys
+// and times. Whatever is not the usual case takes the usual way.
+func (l *lowerer) intCall(n *node) (code, bool) {
+	var quick func(v value.Value) (int64, bool)
+	switch n.fn.name {
+	case "int":
+		quick = quickInt
+	case "seconds":
+		quick = quickSeconds
+	default:
+		return code{}, false
+	}
+	at, fn, impl := l.failure(n), n.fn, n.impl
+	arg := l.lower(n.kids[0]).val
+	return code{i64: func(f *Frame) (int64, bool, error) {
+		v, err := arg(f)
+		if err != nil {
+			return 0, false, err
+		}
+		if i, ok := quick(v); ok {
+			return i, true, nil
+		}
+		v, err = fn.invoke(impl, f, []value.Value{v})
+		return v.AsInt(), v.Kind == value.Int, at.wrap(err)
+	}}, true
+}
+
+// quickInt is int() of an int or a short string of digits.
+func quickInt(v value.Value) (int64, bool) {
+	switch v.Kind {
+	case value.Int:
+		return v.AsInt(), true
+	case value.String:
+		return shortInt(v.Text)
+	}
+	return 0, false
+}
+
+// quickSeconds is seconds() of an int.
+func quickSeconds(v value.Value) (int64, bool) {
+	const most = math.MaxInt64 / 1000
+	if s := v.AsInt(); v.Kind == value.Int && s <= most && s >= -most {
+		return s * 1000, true
+	}
+	return 0, false
 }
 
 // splitPart is split(text, "sep")[i] without the list: the usual way to take a

@@ -256,10 +256,30 @@ func (l *lowerer) ordering(n *node) code {
 	switch {
 	case left.typ.Kind == String && right.typ.Kind == String:
 		return l.compareStrings(n, func(a, b string) bool { return ordered(o, strings.Compare(a, b)) })
+	case left.typ.Kind == Int && right.constant() && right.val.Kind == value.Int:
+		return l.compareWithInt(left, o, right.val.AsInt())
 	case left.typ.Kind == Int && right.typ.Kind == Int:
 		return l.compareInts(n, intOrder(o))
 	}
 	return l.dyadicTri(n, func(a, b value.Value) (tri, error) { return orderOn(o, a, b) })
+}
+
+// compareWithInt is x < 3 and the like.
+func (l *lowerer) compareWithInt(n *node, o op, y int64) code {
+	a := l.lower(n).i64
+	less, equal, greater := triOf(ordered(o, -1)), triOf(ordered(o, 0)), triOf(ordered(o, 1))
+	return code{tri: func(f *Frame) (tri, error) {
+		x, ok, err := a(f)
+		switch {
+		case !ok:
+			return triNull, err
+		case x < y:
+			return less, nil
+		case x > y:
+			return greater, nil
+		}
+		return equal, nil
+	}}
 }
 
 func intOrder(o op) func(a, b int64) bool {
