@@ -1,0 +1,377 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"streamctl/internal/engine"
+	"streamctl/internal/record"
+)
+
+// Admin is the control plane: what the engine asks for, and what resetting
+// offsets needs (reset.go). Failures that may pass are retried until the
+// context ends, or for the settings' retry timeout.
+type Admin struct{ c *cluster }
+
+var _ engine.Admin = (*Admin)(nil)
+
+// topicConfigs are the settings that anybody here wants to know.
+var topicConfigs = []string{"cleanup.policy", "retention.ms", "max.message.bytes", "message.timestamp.type", "delete.retention.ms", "min.insync.replicas"}
+
+// Topics implements engine.Admin.
+func (a *Admin) Topics(ctx context.Context, names []string) (map[string]engine.TopicInfo, error) {
+	out := make(map[string]engine.TopicInfo)
+	if len(names) == 0 {
+		return out, nil
+	}
+	err := a.c.retry(ctx, "describe topics", func(ctx context.Context) error {
+		resp, err := a.c.metadata(ctx, names)
+		if err != nil {
+			return err
+		}
+		clear(out)
+		for _, t := range resp.Topics {
+			switch t.Err {
+			case sarama.ErrNoError:
+				out[t.Name] = engine.TopicInfo{Name: t.Name, Partitions: int32(len(t.Partitions)), Configs: make(map[string]string)}
+			case sarama.ErrUnknownTopicOrPartition:
+			default:
+				return fmt.Errorf("topic %s: %w", t.Name, t.Err)
+			}
+		}
+		return a.addConfigs(ctx, out)
+	})
+	return out, err
+}
+
+// addConfigs fills in the settings of topics. Who may read a topic but not its
+// settings is not refused: the settings are then not known.
+func (a *Admin) addConfigs(ctx context.Context, topics map[string]engine.TopicInfo) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	resp, err := anyone(ctx, a.c, (*sarama.Broker).DescribeConfigs, func() *sarama.DescribeConfigsRequest {
+		req := &sarama.DescribeConfigsRequest{Version: 4}
+		for name := range topics {
+			req.Resources = append(req.Resources, &sarama.ConfigResource{Type: sarama.TopicResource, Name: name, ConfigNames: topicConfigs})
+		}
+		return req
+	})
+	if err != nil {
+		return fmt.Errorf("ask for settings of topics: %w", err)
+	}
+	for _, r := range resp.Resources {
+		code := sarama.KError(r.ErrorCode)
+		if code != sarama.ErrNoError {
+			if retriable(code) {
+				return fmt.Errorf("settings of topic %s: %w", r.Name, code)
+			}
+			continue
+		}
+		for _, entry := range r.Configs {
+			topics[r.Name].Configs[entry.Name] = entry.Value
+		}
+	}
+	return nil
+}
+
+// TopicNames lists all topics there are, without Kafka's internal ones.
+func (a *Admin) TopicNames(ctx context.Context) ([]string, error) {
+	var names []string
+	err := a.c.retry(ctx, "list topics", func(ctx context.Context) error {
+		resp, err := a.c.describe(ctx, nil)
+		if err != nil {
+			return err
+		}
+		names = names[:0]
+		for _, t := range resp.Topics {
+			if !t.IsInternal {
+				names = append(names, t.Name)
+			}
+		}
+		slices.Sort(names)
+		return nil
+	})
+	return names, err
+}
+
+// atController sends a request to the controller.
+func atController[Req, Resp any](ctx context.Context, c *cluster, do func(*sarama.Broker, Req) (Resp, error), req func() Req) (Resp, error) {
+	addr, ok := c.controllerAddr()
+	if !ok {
+		if _, err := c.metadata(ctx, nil); err != nil {
+			var none Resp
+			return none, err
+		}
+		if addr, ok = c.controllerAddr(); !ok {
+			return anyone(ctx, c, do, req)
+		}
+	}
+	return callAt(ctx, c.links, addr, do, req())
+}
+
+// CreateTopic implements engine.Admin: with the cluster's default replication,
+// returning when the topic has leaders. A topic that exists already is an
+// error that wraps ErrTopicExists.
+func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error {
+	what := "create topic " + name
+	asked := false
+	err := a.c.retry(ctx, what, func(ctx context.Context) error {
+		resp, err := atController(ctx, a.c, (*sarama.Broker).CreateTopics, func() *sarama.CreateTopicsRequest {
+			detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: -1, ConfigEntries: make(map[string]*string)}
+			for k, v := range configs {
+				detail.ConfigEntries[k] = &v
+			}
+			return sarama.NewCreateTopicsRequest(protocolVersion, map[string]*sarama.TopicDetail{name: detail}, a.c.set.RequestTimeout, false)
+		})
+		if err != nil {
+			asked = true // it may have been created
+			return err
+		}
+		if e := resp.TopicErrors[name]; e != nil && e.Err != sarama.ErrNoError {
+			if e.Err == sarama.ErrTopicAlreadyExists {
+				if asked {
+					return nil
+				}
+				return ErrTopicExists
+			}
+			if e.Err == sarama.ErrNotController {
+				_, _ = a.c.metadata(ctx, nil)
+			}
+			return e
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.awaitLeaders(ctx, name, partitions)
+}
+
+// ErrTopicExists is returned by CreateTopic.
+var ErrTopicExists = errors.New("the topic exists already")
+
+// awaitLeaders waits until metadata shows the topic with all its leaders.
+func (a *Admin) awaitLeaders(ctx context.Context, name string, partitions int32) error {
+	return a.c.retry(ctx, "await leaders of topic "+name, func(ctx context.Context) error {
+		resp, err := a.c.metadata(ctx, []string{name})
+		if err != nil {
+			return err
+		}
+		for _, t := range resp.Topics {
+			if t.Err != sarama.ErrNoError {
+				return t.Err
+			}
+		}
+		for p := range partitions {
+			if _, ok := a.c.cached(record.TopicPartition{Topic: name, Partition: p}); !ok {
+				return sarama.ErrLeaderNotAvailable
+			}
+		}
+		return nil
+	})
+}
+
+// Ends implements engine.Admin.
+func (a *Admin) Ends(ctx context.Context, tps []record.TopicPartition, iso engine.Isolation) (map[record.TopicPartition]int64, error) {
+	return a.offsets(ctx, "read end offsets", tps, iso, func(record.TopicPartition) int64 { return sarama.OffsetNewest })
+}
+
+// Starts implements engine.Admin.
+func (a *Admin) Starts(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error) {
+	return a.offsets(ctx, "read first offsets", tps, engine.ReadUncommitted, func(record.TopicPartition) int64 { return sarama.OffsetOldest })
+}
+
+// offsets asks leaders for offsets by timestamp (or -1 and -2 for end and
+// start). A partition in which nothing is that young gives -1.
+func (a *Admin) offsets(ctx context.Context, what string, tps []record.TopicPartition, iso engine.Isolation, at func(record.TopicPartition) int64) (map[record.TopicPartition]int64, error) {
+	out := make(map[record.TopicPartition]int64, len(tps))
+	err := a.perLeader(ctx, what, tps, func(ctx context.Context, addr string, tps []record.TopicPartition) (map[record.TopicPartition]error, error) {
+		req := &sarama.OffsetRequest{Version: 6}
+		if iso == engine.ReadCommitted {
+			req.IsolationLevel = sarama.ReadCommitted
+		}
+		for _, tp := range tps {
+			req.AddBlock(tp.Topic, tp.Partition, at(tp), 1)
+		}
+		resp, err := callAt(ctx, a.c.links, addr, (*sarama.Broker).GetAvailableOffsets, req)
+		if err != nil {
+			return nil, err
+		}
+		errs := make(map[record.TopicPartition]error)
+		for _, tp := range tps {
+			block := resp.GetBlock(tp.Topic, tp.Partition)
+			switch {
+			case block == nil:
+				errs[tp] = sarama.ErrUnknownTopicOrPartition
+			case block.Err != sarama.ErrNoError:
+				errs[tp] = block.Err
+			default:
+				out[tp] = block.Offset
+			}
+		}
+		return errs, nil
+	})
+	return out, err
+}
+
+// perLeader sends requests grouped by leader, again for those partitions whose
+// leader has moved or is not there yet. do returns the errors by partition.
+func (a *Admin) perLeader(ctx context.Context, what string, tps []record.TopicPartition,
+	do func(ctx context.Context, addr string, tps []record.TopicPartition) (map[record.TopicPartition]error, error),
+) error {
+	left := slices.Clone(tps)
+	began := time.Now()
+	return a.c.retry(ctx, what, func(ctx context.Context) error {
+		groups, err := a.byLeader(ctx, left)
+		if err != nil {
+			if errors.Is(err, sarama.ErrUnknownTopicOrPartition) && time.Since(began) > unknownTopicLimit {
+				return fmt.Errorf("%v (for %s)", err, unknownTopicLimit) // not retriable any more
+			}
+			return err
+		}
+		var again []record.TopicPartition
+		var last error
+		for addr, group := range groups {
+			errs, err := do(ctx, addr, group)
+			for _, tp := range group {
+				if e := cmpErr(err, errs[tp]); e != nil {
+					last = fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, e)
+					if !retriable(e) {
+						return last
+					}
+					a.c.forget(tp)
+					again = append(again, tp)
+				}
+			}
+		}
+		left = again
+		return last
+	})
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// byLeader groups partitions by the address of their leader.
+func (a *Admin) byLeader(ctx context.Context, tps []record.TopicPartition) (map[string][]record.TopicPartition, error) {
+	var ask []string
+	for _, tp := range tps {
+		if _, ok := a.c.cached(tp); !ok && !slices.Contains(ask, tp.Topic) {
+			ask = append(ask, tp.Topic)
+		}
+	}
+	if len(ask) > 0 {
+		resp, err := a.c.metadata(ctx, ask)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range resp.Topics {
+			if t.Err != sarama.ErrNoError {
+				return nil, fmt.Errorf("topic %s: %w", t.Name, t.Err)
+			}
+		}
+	}
+	groups := make(map[string][]record.TopicPartition)
+	for _, tp := range tps {
+		l, ok := a.c.cached(tp)
+		if !ok {
+			return nil, fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, sarama.ErrLeaderNotAvailable)
+		}
+		groups[l.addr] = append(groups[l.addr], tp)
+	}
+	return groups, nil
+}
+
+// Committed implements engine.Admin.
+func (a *Admin) Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error) {
+	if len(tps) == 0 {
+		return map[record.TopicPartition]int64{}, nil
+	}
+	return a.fetchOffsets(ctx, byTopic(tps))
+}
+
+// byTopic groups partitions as requests want them.
+func byTopic(tps []record.TopicPartition) map[string][]int32 {
+	out := make(map[string][]int32)
+	for _, tp := range tps {
+		out[tp.Topic] = append(out[tp.Topic], tp.Partition)
+	}
+	return out
+}
+
+// fetchOffsets reads the group's stable offsets; nil = of all partitions.
+func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (map[record.TopicPartition]int64, error) {
+	group := a.c.set.Group
+	if group == "" {
+		return nil, errors.New("read committed offsets: no group is set")
+	}
+	out := make(map[record.TopicPartition]int64)
+	err := a.c.retryOn(ctx, "read committed offsets of group "+group, sarama.CoordinatorGroup, group, func(ctx context.Context, l *link) error {
+		req := sarama.NewOffsetFetchRequest(protocolVersion, group, topics)
+		req.RequireStable = true
+		resp, err := call(ctx, l, (*sarama.Broker).FetchOffset, req)
+		if err != nil {
+			return err
+		}
+		if code := resp.GroupError(); code != sarama.ErrNoError {
+			return code
+		}
+		blocks := resp.Blocks
+		if g := resp.GetGroup(group); g != nil {
+			blocks = g.Blocks
+		}
+		clear(out)
+		for topic, parts := range blocks {
+			for partition, block := range parts {
+				if block.Err != sarama.ErrNoError {
+					return fmt.Errorf("%s/%d: %w", topic, partition, block.Err)
+				}
+				if block.Offset >= 0 {
+					out[record.TopicPartition{Topic: topic, Partition: partition}] = block.Offset
+				}
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Purge implements engine.Admin.
+func (a *Admin) Purge(ctx context.Context, below map[record.TopicPartition]int64) error {
+	tps := make([]record.TopicPartition, 0, len(below))
+	for tp := range below {
+		tps = append(tps, tp)
+	}
+	return a.perLeader(ctx, "delete records", tps, func(ctx context.Context, addr string, tps []record.TopicPartition) (map[record.TopicPartition]error, error) {
+		req := &sarama.DeleteRecordsRequest{Version: 2, Topics: make(map[string]*sarama.DeleteRecordsRequestTopic), Timeout: a.c.set.RequestTimeout}
+		for _, tp := range tps {
+			if req.Topics[tp.Topic] == nil {
+				req.Topics[tp.Topic] = &sarama.DeleteRecordsRequestTopic{PartitionOffsets: make(map[int32]int64)}
+			}
+			req.Topics[tp.Topic].PartitionOffsets[tp.Partition] = below[tp]
+		}
+		resp, err := callAt(ctx, a.c.links, addr, (*sarama.Broker).DeleteRecords, req)
+		if err != nil {
+			return nil, err
+		}
+		errs := make(map[record.TopicPartition]error)
+		for topic, t := range resp.Topics {
+			for partition, p := range t.Partitions {
+				if p.Err != sarama.ErrNoError {
+					errs[record.TopicPartition{Topic: topic, Partition: partition}] = p.Err
+				}
+			}
+		}
+		return errs, nil
+	})
+}

@@ -1,0 +1,13 @@
+// Package kafka implements the engine's ports on a Kafka cluster. It owns the
+// connections, the fetch and produce loops, the transaction protocol and the
+// group membership, all of them over the protocol layer of sarama (its
+// requests, responses and broker connections, not its consumer or producer).
+// It must not know what records mean: no formats, no operators, no state.
+//
+// A tour: settings.go says what can be set, link.go is one connection,
+// cluster.go knows who leads what. source.go and fetchloop.go fetch, decode.go
+// turns batches into records. producer.go takes records, sendloop.go sends
+// them, txn.go and commit.go make a unit of work out of them. group.go is the
+// membership, assignor.go decides who owns which task. admin.go and reset.go
+// are the control plane. transport.go ties it together.
+package kafka
