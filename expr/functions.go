@@ -83,15 +83,16 @@ func (k kindSet) String() string {
 
 // word names the set in signatures.
 func (k kindSet) word() string {
-	switch k {
-	case anyKind:
+	if k == anyKind {
 		return "any"
-	case numberKind:
-		return "number"
 	}
 	var words []string
 	for t := Bool; t <= Object; t++ {
-		if k&(1<<t) != 0 {
+		switch {
+		case k&(1<<t) == 0, t == Float && k&intKind != 0:
+		case t == Int && k&numberKind == numberKind:
+			words = append(words, "number")
+		default:
 			words = append(words, t.String())
 		}
 	}
