@@ -1,0 +1,44 @@
+# What one can do here. Bare `make` prints the list.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+
+# Packages in which goroutines meet: the race detector watches these.
+RACE = ./internal/engine/... ./internal/kafka/... ./internal/memlog/... ./internal/broker/... ./state/... ./cmd/...
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-fast test-race bench lint fmt clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/streamctl, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/streamctl ./cmd/streamctl
+
+demo: build ## run the main job on the embedded broker: what went in, what came out
+	@bash examples/demo.sh bin/streamctl
+
+test: ## run every test, on the embedded broker and on real Kafka (needs Java and Maven for the latter)
+	go test -timeout 20m ./...
+	$(MAKE) test-race
+
+test-fast: ## run the tests of one's own hands' work: no crash tests, no long ones
+	go test -short $$(go list ./... | grep -v /crash)
+
+test-race: ## run the packages with goroutines under the race detector
+	go test -race -short -timeout 20m $(RACE)
+
+bench: ## measure against real Kafka and the embedded broker (see docs/performance.md)
+	go run ./internal/bench
+
+lint: ## format, vet, static analysis
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+clean: ## delete what was built and the embedded broker's data
+	rm -rf bin .streamctl

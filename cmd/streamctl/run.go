@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"streamctl/internal/crashpoint"
+	"streamctl/internal/engine"
+	"streamctl/operators"
+	"streamctl/state"
+)
+
+type runFlags struct {
+	brokerFlags
+	set      []string
+	untilEnd bool
+	workers  int
+	instance string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	f := new(runFlags)
+	cmd := &cobra.Command{
+		Use:   "run FILE...",
+		Short: "Run pipelines",
+		Long: `Run the pipelines of one or more files until told to stop: the first TERM or INT
+commits what was done and ends, a second one ends at once. With --until-end they
+process what their topics hold now, commit, and end with exit code 0.
+
+The local state of a pipeline lies in --data-dir/state/NAME. It is a copy of what
+Kafka holds: losing it costs a restore, no data.`,
+		Args: someArgs("FILE..."),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), f, args) },
+	}
+	f.add(cmd.Flags())
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "replace the value at a path of the file, as PATH=VALUE; may be repeated")
+	cmd.Flags().BoolVar(&f.untilEnd, "until-end", false, "process what is there now, and end")
+	cmd.Flags().IntVar(&f.workers, "workers", 0, "goroutines that process records (default: one per core)")
+	cmd.Flags().StringVar(&f.instance, "instance", "", "name of this process among those of the pipeline, the same after a restart (default: from host name and --data-dir)")
+	return cmd
+}
+
+// instanceName is what Kafka accepts in a transactional id, short enough to
+// leave room for the pipeline's name.
+var instanceName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,100}$`)
+
+func (f *runFlags) complete() error {
+	if f.workers < 0 {
+		return usagef("--workers %d: want a number from 0", f.workers)
+	}
+	if f.instance == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name this process: %w", err)
+		}
+		dir, err := filepath.Abs(f.dataDir)
+		if err != nil {
+			return fmt.Errorf("name this process: %w", err)
+		}
+		// Not from the directory's content: a process that has lost its disk must
+		// be able to end the transaction that it left open.
+		sum := sha256.Sum256([]byte(host + "\x00" + dir))
+		f.instance = hex.EncodeToString(sum[:6])
+	}
+	if !instanceName.MatchString(f.instance) {
+		return usagef("--instance %q: want up to 100 letters, digits, '.', '_', '-'", f.instance)
+	}
+	return nil
+}
+
+func (a *app) run(ctx context.Context, f *runFlags, paths []string) (err error) {
+	if err := f.complete(); err != nil {
+		return err
+	}
+	var files []*loaded
+	byName := make(map[string]string)
+	for _, path := range paths {
+		l, err := a.load(path, f.set)
+		if err != nil {
+			return err
+		}
+		if other, taken := byName[l.name]; taken {
+			return usagef("%s and %s are both the pipeline %q", other, path, l.name)
+		}
+		byName[l.name] = path
+		files = append(files, l)
+	}
+	// One embedded broker for all of them, from before the first to after the last.
+	for _, l := range files {
+		if len(f.brokers) == 0 && l.kafka == nil {
+			shared, err := a.endpoint(ctx, &f.brokerFlags, nil)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, shared.Close()) }()
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	show := a.newProgress(f.untilEnd)
+	defer show.stop()
+	var all sync.WaitGroup
+	results := make([]result, len(files))
+	for i, l := range files {
+		all.Go(func() {
+			results[i] = a.runOne(ctx, f, l, show)
+			if results[i].err != nil {
+				cancel() // one that fails ends the others, in an orderly way
+			}
+		})
+	}
+	all.Wait()
+	show.stop()
+	return a.report(results)
+}
+
+// result is how the run of one pipeline ended.
+type result struct {
+	name  string
+	stats engine.Stats
+	err   error
+}
+
+// runOne runs one pipeline: broker, state, engine.
+func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress) result {
+	r := result{name: l.name}
+	log := a.log.With("pipeline", l.name)
+	crash, err := crashpoint.Parse(a.getenv(crashpoint.Env), engine.CrashPoints)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	settings := kafkaOptions{group: l.group(), instance: f.instance, crash: crash}
+	r.err = a.withSession(ctx, &f.brokerFlags, l.kafka, settings, func(_ *endpoint, s session) (err error) {
+		db, err := openState(f.stateDir(l.name), log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		opts := engine.Options{
+			Topology: l.topology, Transport: s, State: db, Logger: log,
+			Workers: f.workers, Instance: f.instance, UntilEnd: f.untilEnd,
+			ExactlyOnce:    l.pipeline.Settings.ExactlyOnce,
+			CommitInterval: l.pipeline.Settings.CommitInterval,
+			Crash:          crash,
+			Progress:       func(st engine.Stats) { show.update(l.name, st) },
+		}
+		r.stats, err = engine.Run(ctx, opts)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // told to stop before it had begun
+		}
+		return err
+	})
+	return r
+}
+
+// openState opens the local state. Should its files be damaged they are put
+// aside: Kafka has everything that is in them.
+func openState(dir string, log *slog.Logger) (*state.DB, error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	opts := state.Options{Dir: dir, Logger: log}
+	db, err := state.Open(opts)
+	if errors.Is(err, state.ErrLocked) {
+		return nil, refuse(fmt.Errorf("open state: another process runs this pipeline with %s: %w", dir, err))
+	}
+	if !errors.Is(err, state.ErrCorrupt) {
+		return db, err
+	}
+	aside, moveErr := state.Quarantine(dir)
+	if moveErr != nil {
+		return nil, errors.Join(err, moveErr)
+	}
+	log.Warn("local state is damaged and will be rebuilt", "error", err, "kept_in", aside)
+	return state.Open(opts)
+}
+
+// report prints what was done, and gives the failures as one error.
+func (a *app) report(results []result) error {
+	var faults []error
+	type summary struct {
+		Pipeline  string           `json:"pipeline"`
+		Processed int64            `json:"processed"`
+		Emitted   int64            `json:"emitted"`
+		Restored  int64            `json:"restored"`
+		Commits   int64            `json:"commits"`
+		Dropped   map[string]int64 `json:"dropped,omitempty"` // operator/reason
+		Error     string           `json:"error,omitempty"`
+	}
+	for _, r := range results {
+		sum := summary{Pipeline: r.name, Processed: r.stats.Processed, Emitted: r.stats.Emitted, Restored: r.stats.Restored, Commits: r.stats.Commits}
+		for key, n := range r.stats.Counters.Drops {
+			if sum.Dropped == nil {
+				sum.Dropped = make(map[string]int64)
+			}
+			sum.Dropped[key.Operator+"/"+key.Reason] += n
+		}
+		if r.err != nil {
+			if len(results) > 1 {
+				faults = append(faults, fmt.Errorf("pipeline %s: %w", r.name, r.err))
+			} else {
+				faults = append(faults, r.err)
+			}
+			sum.Error = r.err.Error()
+		}
+		if a.output == outputJSON {
+			if err := a.printJSON(sum); err != nil {
+				faults = append(faults, err)
+			}
+			continue
+		}
+		a.log.Info("stopped", "pipeline", r.name, "processed", sum.Processed, "emitted", sum.Emitted,
+			"restored", sum.Restored, "commits", sum.Commits, "dropped", sum.Dropped)
+	}
+	return a.explain(errors.Join(faults...))
+}
+
+// explain shows, under a record that failed, the line of the pipeline at fault.
+func (a *app) explain(err error) error {
+	var rec *operators.RecordError
+	if errors.As(err, &rec) && rec.Span.File != "" {
+		return fmt.Errorf("%w\n  at %s:%d:%d", err, rec.Span.File, rec.Span.Start.Line, rec.Span.Start.Col)
+	}
+	return err
+}
