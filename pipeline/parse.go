@@ -235,6 +235,9 @@ func (p *parser) topic(into *Text) func(*syntax.Node) {
 			return
 		}
 		switch {
+		case t.Value == "":
+			p.list.Errorf(codeBadTopic, t.Span, "a topic's name cannot be empty").
+				Help = "write `topic: TOPIC`"
 		case t.Value == "." || t.Value == "..":
 			p.list.Errorf(codeBadTopic, t.Span, "a topic cannot be called %q", t.Value).
 				Help = "Kafka keeps this name for itself; choose another"

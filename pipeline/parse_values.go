@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ const (
 	codeMissingField  diag.Code = "missing-field"
 	codeWrongType     diag.Code = "wrong-type"
 	codeBadValue      diag.Code = "bad-value"
+	codeBadType       diag.Code = "unknown-type"
 	codeBadName       diag.Code = "bad-name"
 	codeBadTopic      diag.Code = "bad-topic"
 	codeConflict      diag.Code = "conflict"
@@ -285,14 +287,16 @@ func (p *parser) fieldDecl(name Text, n *syntax.Node) FieldDecl {
 
 func (p *parser) fieldType(n *syntax.Node) Text {
 	t := p.text(n, "a type")
-	if other, ok := otherTypeNames()[strings.ToLower(t.Value)]; ok {
-		p.list.Errorf(codeBadValue, t.Span, "type cannot be %q", t.Value).Help = fmt.Sprintf("did you mean %q?", other)
-		return Text{}
-	}
 	if !t.Set || slices.Contains(fieldTypes(), t.Value) {
 		return t
 	}
-	return p.choice(n, "type", fieldTypes(), nil)
+	d := p.list.Errorf(codeBadType, t.Span, "unknown type %q", t.Value)
+	if other := cmp.Or(otherTypeNames()[strings.ToLower(t.Value)], diag.Nearest(t.Value, fieldTypes())); other != "" {
+		d.Help = fmt.Sprintf("did you mean %q?", other)
+	} else {
+		d.Help = "types are " + strings.Join(fieldTypes(), ", ") + "; a mapping declares an object's fields, [TYPE] a list's elements"
+	}
+	return Text{}
 }
 
 func fieldTypes() []string {

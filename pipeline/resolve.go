@@ -318,14 +318,15 @@ func (r *resolver) readable(d *Def) []string {
 	return names
 }
 
-// streamWanted refuses a table in from:.
+// streamWanted refuses a table as input of an aggregate: a change of a row
+// would count as a fact of its own. A stream may read a table: its changes.
 func (r *resolver) streamWanted(d *Def, in ResolvedInput, at diag.Span) bool {
-	if !in.Def.IsTable() {
+	if !in.Def.IsTable() || d.Kind != DerivedTableDef {
 		return true
 	}
-	r.list.Add(diag.Errorf(codeNotAStream, at, "%s %q reads %q, which is a table", d.Kind, d.Name, in.Def.Name).
+	r.list.Add(diag.Errorf(codeNotAStream, at, "table %q aggregates %q, which is a table, not a stream", d.Name, in.Def.Name).
 		WithNote(in.Def.Decl.Span, "the table is defined here").
-		WithHelp("from: needs a stream of facts; join the table to one, or send it to a sink"))
+		WithHelp("aggregate the stream that the table comes from; aggregates over the rows of a table are not supported by this version"))
 	return false
 }
 
