@@ -2,6 +2,7 @@ package operators
 
 import (
 	"streamctl/expr"
+	"streamctl/internal/codec"
 	"streamctl/internal/record"
 )
 
@@ -12,21 +13,36 @@ type Event struct {
 	// Frame holds the decoded row of every binding by its number; the compiler
 	// gives out the numbers.
 	Frame expr.Frame
-	// In is the record as the input read it: dead letters and headers come from it.
+	// In is the record as the input read it: dead letters come from it.
 	In *record.Record
 	// Origin is where the record lay in the outer topic that it came from, also
 	// behind a repartition.
 	Origin record.Position
 	// Time is the event time in milliseconds.
 	Time int64
-	// Key is the stream's key as encoded in the stream's key format, nil = null.
-	// Behind a repartition it is still the key that the source had.
-	Key []byte
+	// Key is the record key in the outer topic, in KeyFormat; nil = null. Behind a
+	// repartition it is still that.
+	Key       []byte
+	KeyFormat codec.Format
+	// Headers are those of the outer record; outputs carry them on.
+	Headers []record.Header
+	// Change says that the event is a change of a table.
+	Change bool
 	// Delete says that the event takes a row of a table away; the rows of the
 	// frame are then null. Only Key and the row of the key mean something.
 	Delete bool
+	// Before, of a table's change, holds the rows as they were before it; nil when
+	// there was no row, and for streams. Operators that cannot take a result back
+	// need not look at it.
+	Before *expr.Frame
 
 	joined []*tableRow // by memo table number: the row that each join found
+}
+
+// null says whether the record of a stream has no value.
+func (e *Event) null() bool {
+	v := e.In.Value
+	return v == nil || len(v) == 4 && string(v) == "null"
 }
 
 // Operator handles the events of one stream in one task. What it makes of

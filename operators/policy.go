@@ -76,6 +76,12 @@ type fault struct {
 func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
+// stateError is a failure of the store: no policy for records applies.
+type stateError struct{ err error }
+
+func (s *stateError) Error() string { return s.err.Error() }
+func (s *stateError) Unwrap() error { return s.err }
+
 // faultf makes a fault.
 func faultf(reason, format string, args ...any) error {
 	return &fault{reason, fmt.Errorf(format, args...)}
@@ -92,15 +98,19 @@ func reasonOf(err error, otherwise string) string {
 
 // refuse deals with a record that p's operator cannot process because of err:
 // it returns the error that stops the pipeline, or nil when the record has
-// been dropped or sent to the dead letters, and counted.
-func (t *Task) refuse(p *Policy, in *record.Record, origin record.Position, reason string, err error) error {
+// been dropped or sent to the dead letters, and counted. key is the key that
+// the record had in the outer topic.
+func (t *Task) refuse(p *Policy, in *record.Record, key []byte, origin record.Position, reason string, err error) error {
+	if storage, ok := err.(*stateError); ok { // not the record's fault
+		return fmt.Errorf("process record in %s: %w", p.Operator, storage.err)
+	}
 	switch p.OnError {
 	case Skip:
 		t.Counters.Drop(p.Operator, reason)
 		return nil
 	case DeadLetter:
 		t.Counters.Drop(p.Operator, reason)
-		t.deadLetter(p, in, origin, reason, err)
+		t.deadLetter(p, in, key, origin, reason, err)
 		return nil
 	}
 	shown := in.Value
@@ -112,11 +122,11 @@ func (t *Task) refuse(p *Policy, in *record.Record, origin record.Position, reas
 
 // refuseEvent is refuse for a record on its way.
 func (t *Task) refuseEvent(p *Policy, e *Event, reason string, err error) error {
-	return t.refuse(p, e.In, e.Origin, reason, err)
+	return t.refuse(p, e.In, e.Key, e.Origin, reason, err)
 }
 
 // deadLetter sends the record as it was read, and why it could not be processed.
-func (t *Task) deadLetter(p *Policy, in *record.Record, origin record.Position, reason string, err error) {
+func (t *Task) deadLetter(p *Policy, in *record.Record, key []byte, origin record.Position, reason string, err error) {
 	headers := make([]record.Header, 0, len(in.Headers)+7)
 	for _, h := range in.Headers {
 		if h.Key != originHeader {
@@ -134,6 +144,6 @@ func (t *Task) deadLetter(p *Policy, in *record.Record, origin record.Position, 
 	)
 	count := t.Partitions(t.deadLetterTopic)
 	t.Emitter.Emit(t.deadLetters, origin.Partition%max(count, 1), record.Record{
-		Key: in.Key, Value: in.Value, Time: in.Time, Offset: -1, Headers: headers,
+		Key: t.arena.copy(key), Value: in.Value, Time: in.Time, Offset: -1, Headers: headers,
 	})
 }

@@ -59,7 +59,10 @@ type InputSpec struct {
 type OutputSpec struct {
 	Topic    string
 	Internal bool
-	Span     diag.Span
+	// Partitions is how many partitions the user wants if the topic does not
+	// exist yet, 0 = not said.
+	Partitions int32
+	Span       diag.Span
 }
 
 // InternalTopic is a topic of the pipeline's own.

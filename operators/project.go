@@ -1,0 +1,96 @@
+package operators
+
+import (
+	"streamctl/expr"
+	"streamctl/internal/value"
+)
+
+// Project evaluates the computed columns of a select list, once per record and
+// only those that something behind it reads. Columns that merely name something
+// and spreads cost nothing here: readers find them where they lie.
+type Project struct {
+	Policy  *Policy
+	Row     int // frame row that the columns fill
+	columns []Computed
+}
+
+// Computed is one column to evaluate: one of its fields is set.
+type Computed struct {
+	Program *expr.Program
+	First   []expr.Ref // the first of these that is present
+	Doc     *Doc       // the JSON of a whole value
+}
+
+// Add adds a column and returns its slot. It may be called until the first
+// task is made.
+func (p *Project) Add(c Computed) int {
+	p.columns = append(p.columns, c)
+	return len(p.columns) - 1
+}
+
+// Make implements Spec.
+func (p *Project) Make(t *Task, next Operator) (Operator, error) {
+	if len(p.columns) == 0 {
+		return next, nil
+	}
+	op := &project{spec: p, task: t, next: next}
+	op.now.Slots = make([]value.Value, len(p.columns))
+	op.before.Slots = make([]value.Value, len(p.columns))
+	return op, nil
+}
+
+type project struct {
+	spec   *Project
+	task   *Task
+	next   Operator
+	now    value.Row
+	before value.Row // of a table's change: the columns of the old row
+}
+
+// Process evaluates the columns of e.
+func (p *project) Process(e *Event) error {
+	if !e.Delete {
+		if err := p.evaluate(e, &e.Frame, &p.now); err != nil {
+			return p.task.refuseEvent(p.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		}
+	}
+	if e.Before != nil {
+		if err := p.evaluate(e, e.Before, &p.before); err != nil {
+			return p.task.refuseEvent(p.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		}
+	}
+	return p.next.Process(e)
+}
+
+// evaluate fills row from the other rows of f.
+func (p *project) evaluate(e *Event, f *expr.Frame, row *value.Row) error {
+	f.Rows[p.spec.Row] = row
+	for i := range p.spec.columns {
+		v, err := p.spec.columns[i].value(p.task, e, f)
+		if err != nil {
+			return err
+		}
+		row.Slots[i] = v
+	}
+	return nil
+}
+
+// value computes one column.
+func (c *Computed) value(t *Task, e *Event, f *expr.Frame) (value.Value, error) {
+	switch {
+	case c.Program != nil:
+		return c.Program.Eval(f)
+	case c.Doc != nil:
+		doc, null, err := c.Doc.append(t.arena.begin(arenaReserve), e, f)
+		if err != nil || null {
+			return value.NullV(), err
+		}
+		return value.OfRaw(t.arena.end(doc)), nil
+	}
+	for _, ref := range c.First {
+		if v := slotOf(f, ref); v.Kind != value.Absent {
+			return v, nil
+		}
+	}
+	return value.NullV(), nil
+}

@@ -1,0 +1,158 @@
+package operators
+
+import (
+	"fmt"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/record"
+	"streamctl/internal/value"
+	"streamctl/state"
+)
+
+// Rekey reads the topic of a table whose key is not the record key, and writes
+// its rows under their key to the table's changelog. Where the key depends on
+// the value it remembers the key of every record key, so that a changed key
+// deletes the old row.
+type Rekey struct {
+	Decoder
+	Name   string // of the table
+	Keys   []*expr.Program
+	Value  *expr.Program // the row; nil = the whole value
+	Output int
+	Topic  string
+	Format codec.Format // of the key that the partition follows
+	// Memory names the state table of the keys, "" when the record key decides.
+	Memory string
+}
+
+// Open implements Head.
+func (s *Rekey) Open(t *Task) (Input, error) {
+	in := &rekey{decoder: newDecoder(t, &s.Decoder), spec: s, partitions: t.Partitions(s.Topic)}
+	if s.Memory != "" {
+		if in.memory = t.Tables[s.Memory]; in.memory == nil {
+			return nil, fmt.Errorf("open re-keying of table %s: the task has no table %q", s.Name, s.Memory)
+		}
+	}
+	return in, nil
+}
+
+type rekey struct {
+	*decoder
+	spec       *Rekey
+	memory     *state.Table // nil = none
+	partitions int32
+	rowBuf     []byte
+	text       []byte
+}
+
+// Decode implements Input.
+func (s *rekey) Decode(rec *record.Record, tp record.TopicPartition) (int64, bool, error) {
+	err := s.read(rec, tp)
+	if err == nil {
+		err = s.timed(rec)
+	}
+	if err != nil {
+		return s.refused(rec, err)
+	}
+	return s.event.Time, false, nil
+}
+
+// Process implements Input.
+func (s *rekey) Process() error {
+	e := s.event
+	e.Frame.Now = s.task.Now()
+	if err := s.change(e); err != nil {
+		return s.task.refuseEvent(s.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+	}
+	return nil
+}
+
+// change sends the row of e to its key, or takes it away.
+func (s *rekey) change(e *Event) error {
+	row, err := s.tableRow(s.spec.Value, &s.rowBuf)
+	if err != nil {
+		return err
+	}
+	if s.memory != nil && row == nil {
+		return s.forget(e)
+	}
+	v, null, err := evalKey(s.spec.Keys, &e.Frame)
+	if err != nil {
+		return err
+	}
+	if null {
+		return faultf(ReasonNullKey, "the key of table %s is null for this record", s.spec.Name)
+	}
+	if s.memory != nil {
+		if err := s.remember(e, v); err != nil {
+			return err
+		}
+	}
+	return s.send(e, v, row)
+}
+
+// remember notes the key of e's record key; the row of another key that it had
+// before is deleted.
+func (s *rekey) remember(e *Event, v value.Value) error {
+	if e.In.Key == nil {
+		return faultf(ReasonNullKey, "the record key is null: without it a changed key of table %s cannot be noticed", s.spec.Name)
+	}
+	now := value.AppendKey(nil, v)
+	old, err := s.memory.Get(e.In.Key)
+	if err != nil {
+		return &stateError{err}
+	}
+	if old != nil {
+		if string(old.Value) == string(now) {
+			return nil
+		}
+		if err := s.delete(e, old.Value); err != nil {
+			return err
+		}
+	}
+	if _, err := s.memory.Put(e.In.Key, now); err != nil {
+		return &stateError{err}
+	}
+	return nil
+}
+
+// forget deletes the row that e's record key had. Nothing known, nothing to delete.
+func (s *rekey) forget(e *Event) error {
+	old, err := s.memory.Get(e.In.Key)
+	if err != nil {
+		return &stateError{err}
+	}
+	if old == nil {
+		return nil
+	}
+	if err := s.delete(e, old.Value); err != nil {
+		return err
+	}
+	if err := s.memory.Delete(e.In.Key); err != nil {
+		return &stateError{err}
+	}
+	return nil
+}
+
+// delete sends a tombstone for a canonical key.
+func (s *rekey) delete(e *Event, key []byte) error {
+	v, err := value.ParseJSON(key)
+	if err != nil {
+		return err
+	}
+	return s.send(e, v, nil)
+}
+
+// send writes a row to the changelog, nil = a tombstone.
+func (s *rekey) send(e *Event, v value.Value, row []byte) (err error) {
+	if s.text, err = codec.EncodeKey(s.text[:0], s.spec.Format, v); err != nil {
+		return err
+	}
+	a := &s.task.arena
+	key := a.end(value.AppendKey(a.begin(len(v.Text)+32), v))
+	s.task.Emitter.Emit(s.spec.Output, codec.Partition(s.text, s.partitions), record.Record{
+		Key: key, Value: a.copy(row), Time: e.Time, Offset: -1,
+	})
+	return nil
+}

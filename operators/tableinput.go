@@ -1,0 +1,266 @@
+package operators
+
+import (
+	"errors"
+	"fmt"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/record"
+	"streamctl/internal/value"
+	"streamctl/state"
+)
+
+// TableInput is the head of a table that is read straight from its outer
+// topic, which is its changelog: the table's key is the record key, or computed from
+// it alone where the topic is partitioned by that.
+type TableInput struct {
+	Decoder
+	Name  string
+	Keys  []*expr.Program // the table's key; nil = the record key
+	Value *expr.Program   // the row; nil = the whole value
+	// Reader is how those behind see the rows; nil when nobody is.
+	Reader *Table
+	Next   []*Node
+}
+
+// Open implements Head.
+func (s *TableInput) Open(t *Task) (Input, error) {
+	w, err := newTableWriter(t, s.Policy, s.Name, s.Reader, s.Next)
+	if err != nil {
+		return nil, err
+	}
+	return &tableInput{decoder: newDecoder(t, &s.Decoder), spec: s, out: w}, nil
+}
+
+type tableInput struct {
+	*decoder
+	spec *TableInput
+	out  *tableWriter
+	// The head: its state key and its row, nil = deleted.
+	stateKey, stateRow []byte
+	rowBuf             []byte
+}
+
+// Decode implements Input.
+func (s *tableInput) Decode(rec *record.Record, tp record.TopicPartition) (int64, bool, error) {
+	if err := s.change(rec, tp); err != nil {
+		return s.refused(rec, err)
+	}
+	return s.event.Time, false, nil
+}
+
+// change reads a record as a change of the table.
+func (s *tableInput) change(rec *record.Record, tp record.TopicPartition) error {
+	if err := s.read(rec, tp); err != nil {
+		return err
+	}
+	if err := s.timed(rec); err != nil {
+		return err
+	}
+	if rec.Key == nil {
+		return faultf(ReasonNullKey, "the record key is null: a row of table %s needs one", s.spec.Name)
+	}
+	if err := s.tableKey(rec); err != nil {
+		return err
+	}
+	row, err := s.tableRow(s.spec.Value, &s.rowBuf)
+	s.stateRow = row
+	return err
+}
+
+// tableKey puts the canonical key of the head's row into stateKey.
+func (s *tableInput) tableKey(rec *record.Record) error {
+	if s.spec.Keys != nil {
+		key, null, err := appendKey(s.stateKey[:0], s.spec.Keys, &s.event.Frame)
+		if err == nil && null {
+			err = faultf(ReasonNullKey, "the key of table %s is null for this record", s.spec.Name)
+		}
+		s.stateKey = key
+		return err
+	}
+	key := s.keySlots[0]
+	if !s.keyUsed {
+		var err error
+		if key, err = codec.DecodeKey(s.spec.KeyFormat, rec.Key); err != nil {
+			return &fault{ReasonInvalidKey, err}
+		}
+	}
+	s.stateKey = value.AppendKey(s.stateKey[:0], key)
+	return nil
+}
+
+// tableRow is the head's row as JSON, nil when it is deleted. buf lends memory.
+func (d *decoder) tableRow(program *expr.Program, buf *[]byte) ([]byte, error) {
+	doc := d.row.Doc
+	if d.event.Delete || doc == nil || isNullDoc(doc) {
+		return nil, nil
+	}
+	if program == nil {
+		return doc, nil
+	}
+	d.event.Frame.Now = d.task.Now()
+	row, err := program.AppendJSON((*buf)[:0], &d.event.Frame)
+	*buf = row
+	if err != nil {
+		return nil, &fault{ReasonExpression, err}
+	}
+	if isNullDoc(row) {
+		return nil, nil
+	}
+	return row, nil
+}
+
+// Process implements Input.
+func (s *tableInput) Process() error { return s.out.write(s.event, s.stateKey, s.stateRow) }
+
+// Load implements Loader.
+func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error) {
+	if err := s.change(rec, tp); err != nil {
+		_, skip, err := s.refused(rec, err)
+		return nil, nil, skip, err
+	}
+	return s.stateKey, s.stateRow, false, nil
+}
+
+// ChangelogInput is the head of a table that is read from a topic of the
+// pipeline's own, written by a Rekey: keys are canonical, values are the rows.
+type ChangelogInput struct {
+	Policy *Policy
+	Name   string
+	Reader *Table
+	Next   []*Node
+}
+
+// Open implements Head.
+func (s *ChangelogInput) Open(t *Task) (Input, error) {
+	w, err := newTableWriter(t, s.Policy, s.Name, s.Reader, s.Next)
+	if err != nil {
+		return nil, err
+	}
+	return &changelogInput{spec: s, task: t, out: w, event: t.event()}, nil
+}
+
+type changelogInput struct {
+	spec  *ChangelogInput
+	task  *Task
+	out   *tableWriter
+	event *Event
+}
+
+// Decode implements Input.
+func (s *changelogInput) Decode(rec *record.Record, tp record.TopicPartition) (int64, bool, error) {
+	e := s.event
+	e.In, e.Key, e.KeyFormat, e.Time = rec, rec.Key, codec.FormatJSON, rec.Time
+	e.Origin.TopicPartition, e.Origin.Offset = tp, rec.Offset
+	_, _, skip, err := s.Load(rec, tp)
+	return rec.Time, skip, err
+}
+
+// Process implements Input.
+func (s *changelogInput) Process() error {
+	return s.out.write(s.event, s.event.In.Key, s.event.In.Value)
+}
+
+// Load implements Loader.
+func (s *changelogInput) Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error) {
+	if rec.Key == nil {
+		err := faultf(ReasonNullKey, "a record of the changelog of table %s has no key", s.spec.Name)
+		at := record.Position{TopicPartition: tp, Offset: rec.Offset}
+		return nil, nil, true, s.task.refuse(s.spec.Policy, rec, rec.Key, at, ReasonNullKey, err)
+	}
+	return rec.Key, rec.Value, false, nil
+}
+
+// tableWriter puts changes into the state and tells those behind.
+type tableWriter struct {
+	task   *Task
+	policy *Policy
+	table  *state.Table
+	reader *Table // nil = nobody behind
+	next   Operator
+	before expr.Frame
+	none   tableRow
+}
+
+func newTableWriter(t *Task, p *Policy, name string, reader *Table, nodes []*Node) (*tableWriter, error) {
+	w := &tableWriter{task: t, policy: p, table: t.Tables[name]}
+	if w.table == nil {
+		return nil, fmt.Errorf("open table: the task has no table %q", name)
+	}
+	if len(nodes) == 0 {
+		return w, nil
+	}
+	if reader == nil {
+		return nil, errors.New("open table: operators behind it and no reader")
+	}
+	w.reader = reader
+	w.before.Rows = make([]*value.Row, t.rows)
+	next, err := makeAll(t, nodes)
+	w.next = next
+	return w, err
+}
+
+// write makes row the row of key; nil deletes it.
+func (w *tableWriter) write(e *Event, key, row []byte) error {
+	if w.next == nil {
+		if err := w.store(key, row); err != nil {
+			return fmt.Errorf("write table %s: %w", w.table.Name(), err)
+		}
+		return nil
+	}
+	before, err := w.decodedRow(key)
+	if err == nil {
+		err = w.store(key, row)
+	}
+	if err != nil {
+		return fmt.Errorf("write table %s: %w", w.table.Name(), err)
+	}
+	after, err := w.decodedRow(key)
+	if err != nil {
+		return fmt.Errorf("write table %s: %w", w.table.Name(), err)
+	}
+	if before == nil && after == nil {
+		return nil // nothing was there, nothing has changed
+	}
+	return w.tell(e, key, before, after)
+}
+
+func (w *tableWriter) store(key, row []byte) error {
+	if row == nil {
+		return w.table.Delete(key)
+	}
+	_, err := w.table.Put(key, row)
+	return err
+}
+
+// decodedRow is the row of key as the readers see it, nil when there is none.
+func (w *tableWriter) decodedRow(key []byte) (*tableRow, error) {
+	row, err := w.table.Get(key)
+	if row == nil || err != nil {
+		return nil, err
+	}
+	return w.reader.decoded(w.table, row)
+}
+
+// tell hands the change on.
+func (w *tableWriter) tell(e *Event, key []byte, before, after *tableRow) error {
+	e.Change, e.Delete, e.Before = true, after == nil, nil
+	e.Frame.Now = w.task.Now()
+	if after == nil {
+		// The key is all there is: that of the old row.
+		w.none.key = before.key
+		after = &w.none
+	}
+	w.place(&e.Frame, after)
+	if before != nil {
+		w.place(&w.before, before)
+		w.before.Now = e.Frame.Now
+		e.Before = &w.before
+	}
+	return w.next.Process(e)
+}
+
+func (w *tableWriter) place(f *expr.Frame, r *tableRow) {
+	f.Rows[w.reader.Row], f.Rows[w.reader.KeyRow] = &r.row, &r.key
+}

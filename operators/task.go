@@ -1,0 +1,164 @@
+package operators
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"streamctl/internal/codec"
+	"streamctl/internal/record"
+	"streamctl/internal/value"
+)
+
+// arenaReserve is the room asked for before an output of unknown size is
+// written: an output that fits is not copied.
+const arenaReserve = 2 << 10
+
+// Task is what the operators of one task share: what the engine lends, and
+// memory for what they emit.
+type Task struct {
+	*TaskContext
+	Pipeline string
+
+	arena           arena
+	headers         []record.Header // piece that header lists are cut from
+	deadLetters     int             // output, -1 = no policy needs it
+	deadLetterTopic string
+	rows            int // of a frame
+	joins           int // memo tables
+}
+
+// Blueprint is the heads and operators of a sub-topology's tasks: immutable, shared
+// by them.
+type Blueprint struct {
+	Pipeline        string
+	DeadLetters     int // output that dead letters go to, -1 = none
+	DeadLetterTopic string
+	Rows            func() int // rows of a frame, known once everything is compiled
+	Joins           func() int // memo tables, likewise
+	Heads           []Head
+}
+
+// Head is the immutable form of an input with the operators behind it.
+type Head interface {
+	// Open makes the input of one task.
+	Open(t *Task) (Input, error)
+}
+
+// Build makes the inputs of one task: SubTopology.Build.
+func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
+	t := &Task{
+		TaskContext: tc, Pipeline: b.Pipeline,
+		deadLetters: b.DeadLetters, deadLetterTopic: b.DeadLetterTopic,
+		rows: b.Rows(), joins: b.Joins(),
+	}
+	if tc.Counters == nil {
+		return nil, errors.New("build task: no counters")
+	}
+	var inputs []Input
+	for _, h := range b.Heads {
+		in, err := h.Open(t)
+		if err != nil {
+			return nil, fmt.Errorf("build task %d: %w", tc.Partition, err)
+		}
+		inputs = append(inputs, in)
+	}
+	return inputs, nil
+}
+
+// event makes the Event of an input.
+func (t *Task) event() *Event {
+	e := &Event{joined: make([]*tableRow, t.joins)}
+	e.Frame.Rows = make([]*value.Row, t.rows)
+	return e
+}
+
+// withHeader is headers and one more, in memory of its own.
+func (t *Task) withHeader(headers []record.Header, h record.Header) []record.Header {
+	const piece = 256
+	n := len(headers) + 1
+	if cap(t.headers)-len(t.headers) < n {
+		t.headers = make([]record.Header, 0, max(piece, n))
+	}
+	start := len(t.headers)
+	t.headers = append(append(t.headers, headers...), h)
+	return slices.Clip(t.headers[start:])
+}
+
+// originHeader is the name of the header with which records of repartition
+// topics tell what the record they came from was: its topic (by number),
+// partition, offset and key. Outer topics never carry it.
+const originHeader = "streamctl.origin"
+
+const originVersion = 1
+
+// appendOrigin writes an originHeader's value:
+//
+//	version (1) | topic number | partition | offset (uvarints) | 0, or 1 and the key
+func appendOrigin(dst []byte, topic int, at record.Position, key []byte) []byte {
+	dst = append(dst, originVersion)
+	dst = binary.AppendUvarint(dst, uint64(topic))
+	dst = binary.AppendUvarint(dst, uint64(at.Partition))
+	dst = binary.AppendUvarint(dst, uint64(at.Offset))
+	if key == nil {
+		return append(dst, 0)
+	}
+	return append(append(dst, 1), key...)
+}
+
+// parseOrigin reads what appendOrigin wrote; the topic is a number still.
+func parseOrigin(b []byte) (at record.Position, topic int, key []byte, err error) {
+	bad := errors.New("read origin header: not written by this version")
+	if len(b) == 0 || b[0] != originVersion {
+		return at, 0, nil, bad
+	}
+	b = b[1:]
+	var n [3]uint64
+	for i := range n {
+		v, w := binary.Uvarint(b)
+		if w <= 0 {
+			return at, 0, nil, bad
+		}
+		n[i], b = v, b[w:]
+	}
+	if len(b) == 0 {
+		return at, 0, nil, bad
+	}
+	at.Partition, at.Offset = int32(n[1]), int64(n[2])
+	if b[0] == 1 {
+		key = b[1:]
+	}
+	return at, int(min(n[0], math.MaxInt32)), key, nil
+}
+
+// placement checks that records lie in the partition that the default
+// partitioner gives their key: every one of the first, then a sample. A sub-topology
+// that joins them relies on it.
+type placement struct {
+	seen int64
+}
+
+// How many records of a partition are checked.
+const (
+	placementFirst  = 100
+	placementSample = 1024
+)
+
+// due says whether the next record is to be checked.
+func (p *placement) due() bool {
+	p.seen++
+	return p.seen <= placementFirst || p.seen%placementSample == 0
+}
+
+// misplaced is the error of a record in the wrong partition, nil for a right one.
+func misplaced(key []byte, what string, partition, partitions int32) error {
+	if key == nil {
+		return nil
+	}
+	if want := codec.Partition(key, partitions); want != partition {
+		return faultf(ReasonWrongPartition, "the record is in partition %d, but its %s %q belongs in partition %d of %d: the topic is not partitioned by it with Kafka's default partitioner", partition, what, shorten(key), want, partitions)
+	}
+	return nil
+}

@@ -1,0 +1,333 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/diag"
+	"streamctl/operators"
+)
+
+// aggregate is one aggregate of a derived table: calls that are written alike
+// share one.
+type aggregate struct {
+	text string
+	kind operators.AggregateKind
+	typ  expr.Type
+}
+
+// grouping is a derived table over the view of its input: what its operator
+// evaluates for each record.
+type grouping struct {
+	keys []*expr.Program // components of the group key
+	args []*expr.Program // of each aggregate, nil = count()
+}
+
+// defineGroups checks group_by and the select list of a derived table.
+func (c *compiler) defineGroups(d *Def, branch int, view []*binding) {
+	td := c.typed[d]
+	if len(d.Query.GroupBy) == 0 {
+		if branch == 0 {
+			c.diags.Errorf(codeGroupBy, d.Decl.Span, "table %q needs group_by", d.Name).
+				Help = "a table from a stream holds one row per group; without groups define it under streams:"
+		}
+		return
+	}
+	keys := c.groupKeys(d, view)
+	if slices.Contains(keys, nil) {
+		return
+	}
+	td.groups = append(td.groups, identities(keys))
+	c.nameGroups(td, d, keys, branch)
+	c.derive(d, view, c.layout.row(), &td.aggregates)
+	if branch == td.branches-1 {
+		t := c.derivedTable(d, "")
+		td.value, td.key = t.typ, t.key.typ
+	}
+}
+
+// groupKeys compiles the expressions of group_by. A list written out stands
+// for its elements.
+func (c *compiler) groupKeys(d *Def, view []*binding) []*expr.Program {
+	var keys []*expr.Program
+	for _, g := range d.Query.GroupBy {
+		p := c.program(g.Expr, scopeOf(view...), expr.Want{})
+		if p == nil || g.Name.Set {
+			keys = append(keys, p)
+			continue
+		}
+		keys = append(keys, components(p)...)
+	}
+	return keys
+}
+
+// nameGroups notes the names and types of the components of the group key.
+func (c *compiler) nameGroups(td *typedDef, d *Def, keys []*expr.Program, branch int) {
+	if branch > 0 {
+		for i, k := range keys {
+			td.groupTypes[i] = unite(td.groupTypes[i], k.Type())
+		}
+		return
+	}
+	named := len(keys) == len(d.Query.GroupBy)
+	for i, k := range keys {
+		name := ""
+		if named {
+			name = d.Query.GroupBy[i].Name.Value
+		}
+		if name == "" {
+			name = lastStep(k.Text())
+		}
+		if slices.Contains(td.groupNames, name) {
+			name = ""
+		}
+		td.groupNames = append(td.groupNames, name)
+		td.groupTexts = append(td.groupTexts, k.Text())
+		td.groupTypes = append(td.groupTypes, k.Type())
+	}
+}
+
+// lastStep is the field that a path names in the end, "" for what is no path.
+func lastStep(text string) string {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c != '.' && c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') {
+			return ""
+		}
+	}
+	return text[strings.LastIndexByte(text, '.')+1:]
+}
+
+// derive compiles the select list of a derived table over the row that holds
+// the group key and the aggregates. Aggregates that are not in list are added
+// to it. The arguments of the aggregates are programs over view.
+func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (*selection, []*expr.Program) {
+	td := c.typed[d]
+	args := make([]*expr.Program, len(*list))
+	groups := &groupSpace{row: row, td: td}
+	bare := &binding{space: groups, key: groupKey(row, td)}
+	scope := func(...*binding) *expr.Scope {
+		s := scopeOf(bare)
+		for _, b := range view {
+			s.Bindings = append(s.Bindings, groupedBinding(b, groups, d))
+		}
+		s.Group = scopeOf(view...)
+		s.Aggregate = func(call expr.AggregateCall) (expr.Resolved, diag.List) {
+			at, diags := c.aggregate(call, list)
+			if at < 0 {
+				return expr.Resolved{}, diags
+			}
+			for len(args) <= at {
+				args = append(args, nil)
+			}
+			if len(call.Args) > 0 {
+				args[at] = call.Args[0]
+			}
+			return expr.Resolved{Ref: expr.Ref{Row: row, Slot: len(td.groupTypes) + at}, Type: (*list)[at].typ}, diags
+		}
+		return s
+	}
+	s := newSelection(c.layout)
+	s.project.Policy = c.policy(d)
+	columns := d.Query.Select
+	if len(columns) == 0 {
+		columns = []Column{{Spread: "*"}}
+	}
+	for _, col := range columns {
+		if col.Spread == "*" {
+			s.columns = append(s.columns, &column{of: &binding{space: groups, typ: groups.typ()}, slot: -1})
+			continue
+		}
+		if col.Spread != "" {
+			c.diags.Errorf(codeSelect, col.Span, "%s.* has one value per record, a table by group_by one row per group", col.Spread).
+				Help = "name the group's fields, or aggregate: count(), sum(x), min(x), max(x)"
+			continue
+		}
+		s.columns = append(s.columns, c.column(col, []*binding{bare}, scope)...)
+	}
+	return s, args
+}
+
+// aggregate finds or adds a call; -1 when it is wrong.
+func (c *compiler) aggregate(call expr.AggregateCall, list *[]aggregate) (int, diag.List) {
+	var diags diag.List
+	for i, a := range *list {
+		if a.text == call.Text {
+			return i, nil
+		}
+	}
+	a := aggregate{text: call.Text}
+	switch call.Name {
+	case "count":
+		a.kind, a.typ = operators.Count, expr.Type{Kind: expr.Int}
+	case "sum":
+		a.kind = operators.Sum
+	case "min":
+		a.kind = operators.Min
+	case "max":
+		a.kind = operators.Max
+	default:
+		diags.Errorf(codeAggregateArgs, call.Span, "%s is not supported by this version", call.Name).
+			Help = "aggregates are count, sum, min and max"
+		return -1, diags
+	}
+	if len(call.Args) > 1 || len(call.Args) == 0 && a.kind != operators.Count {
+		diags.Errorf(codeAggregateArgs, call.Span, "%s takes one argument, not %d", call.Name, len(call.Args))
+		return -1, diags
+	}
+	if a.kind != operators.Count {
+		a.typ = expr.Type{Kind: call.Args[0].Type().Kind}
+		if diags = checkArgument(call, a.typ.Kind); diags.HasErrors() {
+			return -1, diags
+		}
+	}
+	*list = append(*list, a)
+	return len(*list) - 1, nil
+}
+
+// checkArgument refuses what cannot be added up or put in order.
+func checkArgument(call expr.AggregateCall, kind expr.TypeKind) (diags diag.List) {
+	switch kind {
+	case expr.Any, expr.Null, expr.Int, expr.Float:
+		return nil
+	case expr.String:
+		if call.Name != "sum" {
+			return nil
+		}
+	}
+	what := "numbers"
+	if call.Name != "sum" {
+		what = "numbers or strings"
+	}
+	diags.Errorf(codeAggregateArgs, call.Span, "%s needs %s, not %s", call.Name, what, call.Args[0].Type())
+	return diags
+}
+
+// groupSpace is the bare names of a derived table's select list: the named
+// components of the group key.
+type groupSpace struct {
+	row int
+	td  *typedDef
+}
+
+func (g *groupSpace) at(path []codec.Step) (*expr.Resolved, string) {
+	if len(path) == 0 || path[0].IsIndex {
+		return nil, "a group has no value of its own: name a field of group_by"
+	}
+	i := slices.Index(g.td.groupNames, path[0].Name)
+	if i < 0 || path[0].Name == "" {
+		return nil, ""
+	}
+	t, problem, ok := typeAt(g.td.groupTypes[i], path[1:])
+	if !ok {
+		return nil, problem
+	}
+	return &expr.Resolved{Ref: expr.Ref{Row: g.row, Slot: i}, Type: t, Rest: path[1:]}, ""
+}
+
+func (g *groupSpace) has(name string) presence {
+	if name != "" && slices.Contains(g.td.groupNames, name) {
+		return present
+	}
+	return absent
+}
+
+func (g *groupSpace) names() []string {
+	return slices.DeleteFunc(slices.Clone(g.td.groupNames), func(n string) bool { return n == "" })
+}
+
+func (g *groupSpace) typ() expr.Type {
+	t := expr.Type{Kind: expr.Object}
+	for i, n := range g.td.groupNames {
+		if n != "" {
+			t.Fields = append(t.Fields, expr.Field{Name: n, Type: g.td.groupTypes[i]})
+		}
+	}
+	return t
+}
+
+func (g *groupSpace) pieces() []piece {
+	var out []piece
+	for i, n := range g.td.groupNames {
+		if n != "" {
+			ref := expr.Ref{Row: g.row, Slot: i}
+			out = append(out, piece{name: n, slot: func() (expr.Ref, bool) { return ref, true }})
+		}
+	}
+	return out
+}
+
+// groupKey is the key of a derived table: the components of the group key are
+// the first slots of its row.
+func groupKey(row int, td *typedDef) *keySpace {
+	k := &keySpace{row: row, typ: expr.Type{Kind: expr.List}, components: td.groupTypes}
+	if len(td.groupTypes) == 1 {
+		k.typ = td.groupTypes[0]
+	}
+	k.own = func(path []codec.Step) *expr.Resolved {
+		if len(td.groupTypes) == 1 {
+			t, _, ok := typeAt(k.typ, path)
+			if !ok {
+				return nil
+			}
+			return &expr.Resolved{Ref: expr.Ref{Row: row}, Type: t, Rest: path}
+		}
+		if len(path) == 0 || !path[0].IsIndex || path[0].Index < 0 || path[0].Index >= len(td.groupTypes) {
+			return nil
+		}
+		i := path[0].Index
+		t, _, ok := typeAt(td.groupTypes[i], path[1:])
+		if !ok {
+			return nil
+		}
+		return &expr.Resolved{Ref: expr.Ref{Row: row, Slot: i}, Type: t, Rest: path[1:]}
+	}
+	return k
+}
+
+// holds says whether ref is the key or a part of it.
+func (k *keySpace) holds(ref expr.Ref) bool {
+	return ref.Row == k.row && (k.own == nil || ref.Slot < len(k.components))
+}
+
+// groupedBinding is an input as the select list of a derived table sees it:
+// only what is grouped by has one value.
+func groupedBinding(b *binding, groups *groupSpace, d *Def) *expr.Binding {
+	return &expr.Binding{Alias: b.alias, Names: b.names, Resolve: func(path []codec.Step) (*expr.Resolved, string) {
+		text := codec.PathText(path)
+		if b.alias != "" {
+			text = b.alias + "." + text
+		}
+		if b.alias == "" && len(path) > 0 && groups.has(path[0].Name) == present {
+			return nil, "" // the bare name of the group is found elsewhere
+		}
+		for i, known := range groups.td.groupTexts {
+			if known == text {
+				return &expr.Resolved{Ref: expr.Ref{Row: groups.row, Slot: i}, Type: groups.td.groupTypes[i]}, ""
+			}
+		}
+		if res, problem := b.resolve(path); res == nil {
+			return nil, problem
+		}
+		return nil, fmt.Sprintf("%s differs between the records of a group: aggregate it, or add it to group_by", text)
+	}}
+}
+
+// derivedTable is a derived table as a join or a reader of its changes sees it.
+func (c *compiler) derivedTable(d *Def, alias string) *joinedTable {
+	td := c.typed[d]
+	row := c.layout.row()
+	list := slices.Clone(td.aggregates)
+	s, _ := c.derive(d, scratchView(c.typed, d), row, &list)
+	b := &binding{alias: alias, typ: s.typ(), space: s, key: groupKey(row, td)}
+	return &joinedTable{binding: b, def: d, row: row, selection: s, memo: c.layout.joined(row)}
+}
+
+// scratchView is the view of d over a layout of its own: for the types of what
+// is evaluated elsewhere.
+func scratchView(typed map[*Def]*typedDef, d *Def) []*binding {
+	return newCompiler(typed).view(d, 0)
+}

@@ -1,0 +1,507 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/diag"
+	"streamctl/operators"
+)
+
+// Bind is the last stage: it makes the operators of a plan. The texts have
+// been checked, so that a diagnostic here is a fault of ours; it is reported
+// all the same. Nothing is opened and nothing runs.
+func Bind(p *Plan) (*operators.Topology, diag.List) {
+	t := &operators.Topology{Pipeline: p.Pipeline, Internal: p.Topics}
+	var diags diag.List
+	var binders []*binder
+	carriers := map[string]*carrier{}
+	for _, s := range p.Subs {
+		b := &binder{plan: p, sub: s, c: newCompiler(p.typed.defs), carriers: carriers}
+		t.Subs = append(t.Subs, b.bind())
+		binders = append(binders, b)
+		diags.Append(b.c.diags)
+	}
+	settle(binders, carriers)
+	for _, b := range binders {
+		b.c.layout.freeze()
+	}
+	diags.Sort()
+	return t, diags
+}
+
+// settle decides what waits until every sub-topology has been compiled: what a
+// repartition topic carries is what its readers use, and what these carry on.
+func settle(binders []*binder, carriers map[string]*carrier) {
+	for again := true; again; {
+		again = false
+		for _, b := range binders {
+			for _, w := range b.writers {
+				again = carriers[w.topic].mark(w.view) || again
+			}
+		}
+	}
+	for _, topic := range sortedKeys(carriers) {
+		carriers[topic].settle()
+	}
+	for _, b := range binders {
+		for _, w := range b.writers {
+			w.spec.Doc.Parts = carriers[w.topic].carry(w.view)
+		}
+	}
+	for again := true; again; {
+		again = false
+		for _, b := range binders {
+			again = b.c.layout.settle() || again
+		}
+	}
+}
+
+// binder makes the operators of one sub-topology.
+type binder struct {
+	plan     *Plan
+	sub      *SubPlan
+	c        *compiler
+	carriers map[string]*carrier // by repartition topic
+	writers  []writer
+}
+
+// writer is a step that sends several bindings to a repartition topic.
+type writer struct {
+	topic string
+	view  []*binding
+	spec  *operators.Repartition
+}
+
+// carrier is what a repartition topic carries when several bindings travel.
+type carrier struct {
+	head  *document
+	view  []*binding // of the reader
+	parts []operators.CarriedPart
+	names []string // aliases, in the order of parts
+}
+
+// cursor is where the walk over the steps of an input is.
+type cursor struct {
+	in   *InputPlan
+	out  *binding   // what the definition that was finished last gives
+	view []*binding // what the definition being walked through sees
+}
+
+func (b *binder) bind() *operators.SubTopology {
+	s := &operators.SubTopology{Name: b.sub.Name, Tables: b.sub.Tables}
+	blueprint := &operators.Blueprint{Pipeline: b.plan.Pipeline, DeadLetters: -1, DeadLetterTopic: b.plan.DeadLetterTopic()}
+	for i, topic := range b.sub.Outputs {
+		s.Outputs = append(s.Outputs, b.output(topic))
+		if topic == blueprint.DeadLetterTopic {
+			blueprint.DeadLetters = i
+		}
+	}
+	for _, in := range b.sub.Inputs {
+		s.Inputs = append(s.Inputs, inputSpec(in))
+		blueprint.Heads = append(blueprint.Heads, b.head(in))
+	}
+	l := b.c.layout
+	blueprint.Rows = func() int { return l.rows }
+	blueprint.Joins = func() int { return len(l.memos) }
+	s.Build = blueprint.Build
+	return s
+}
+
+// inputSpec tells the engine what an input is.
+func inputSpec(in *InputPlan) operators.InputSpec {
+	s := operators.InputSpec{Topic: in.Topic, Span: in.Def.Decl.Span}
+	switch in.Kind {
+	case TableInput, ChangelogInput:
+		s.Table = in.Def.Name
+		s.Feeds = len(in.Steps) > 0
+	case RepartitionInput:
+		s.Purge = true
+	}
+	if in.Kind == ChangelogInput || in.Kind == RepartitionInput {
+		s.Internal, s.Upstream = true, in.Origins
+	}
+	return s
+}
+
+// output describes a topic that the sub-topology writes.
+func (b *binder) output(topic string) operators.OutputSpec {
+	s := operators.OutputSpec{Topic: topic, Internal: true}
+	for _, d := range b.plan.typed.Sinks {
+		if d.Sink.Topic.Value == topic {
+			n, _ := strconv.ParseInt(d.Sink.Partitions.Value, 10, 32) // the parser has refused what is no number
+			s = operators.OutputSpec{Topic: topic, Partitions: int32(n), Span: d.Sink.Topic.Span}
+		}
+	}
+	return s
+}
+
+// head makes an input with all operators behind it.
+func (b *binder) head(in *InputPlan) operators.Head {
+	switch in.Kind {
+	case SourceInput:
+		h := &operators.Source{Decoder: b.decoder(in)}
+		h.Next = b.nodes(in.Steps, cursor{in: in, out: b.c.root(in.Def).in})
+		return h
+	case TableInput:
+		r := b.c.root(in.Def)
+		h := &operators.TableInput{Decoder: b.decoder(in), Name: in.Def.Name, Value: r.value}
+		if b.plan.typed.defs[in.Def].rekeyed {
+			h.Keys = components(r.key)
+		}
+		h.Reader, h.Next = b.changes(in)
+		return h
+	case ChangelogInput:
+		h := &operators.ChangelogInput{Policy: b.c.policy(in.Def), Name: in.Def.Name}
+		h.Reader, h.Next = b.changes(in)
+		return h
+	case RekeyInput:
+		return b.rekey(in)
+	}
+	return b.repartitioned(in)
+}
+
+// decoder describes how the topic of a source or table is read.
+func (b *binder) decoder(in *InputPlan) operators.Decoder {
+	d, td, r := in.Def, b.plan.typed.defs[in.Def], b.c.root(in.Def)
+	out := operators.Decoder{
+		Policy: b.c.policy(d), Format: td.format, KeyFormat: td.keyFormat,
+		Shape: r.doc.shape, Row: r.doc.row, KeyRow: r.in.key.row,
+		KeyUsed:   func() bool { return r.in.key.used },
+		Timestamp: r.timestamp, MaxAhead: d.MaxAhead.Milliseconds(),
+		Placed: r.placed, CheckPlacement: in.Placed || len(r.placed) > 0,
+	}
+	if d.Kind == TopicTableDef {
+		out.Table = true
+		out.Envelope, _ = operators.ParseEnvelope(d.Table.Envelope.Value) // the parser has refused others
+	}
+	return out
+}
+
+// changes makes the operators that take the changes of a topic table.
+func (b *binder) changes(in *InputPlan) (*operators.Table, []*operators.Node) {
+	if len(in.Steps) == 0 {
+		return nil, nil
+	}
+	t := b.c.table(in.Def, "")
+	b.c.outs[outKey{in.Def, 0}] = t.binding
+	return b.table(t), b.nodes(in.Steps, cursor{in: in, out: t.binding})
+}
+
+// table describes how the rows of a topic table are decoded for a binding.
+func (b *binder) table(t *joinedTable) *operators.Table {
+	key := t.key
+	return &operators.Table{
+		Name: t.def.Name, Shape: t.doc.shape, Row: t.doc.row, KeyRow: key.row,
+		KeyUsed: func() bool { return key.used }, Components: len(key.components),
+		Number: t.memo.number, Memos: func() int { return t.memo.places },
+	}
+}
+
+func (b *binder) rekey(in *InputPlan) operators.Head {
+	r, td := b.c.root(in.Def), b.plan.typed.defs[in.Def]
+	h := &operators.Rekey{
+		Decoder: b.decoder(in), Name: in.Def.Name, Keys: components(r.key), Value: r.value,
+		Output: slices.Index(b.sub.Outputs, in.Output), Topic: in.Output,
+		Format: b.plan.readerOf(in.Output).KeyFormat,
+	}
+	if td.keyFromValue {
+		h.Memory = KeysTable(in.Def.Name)
+	}
+	return h
+}
+
+// readerOf is the sub-topology that reads one of the pipeline's own topics.
+func (p *Plan) readerOf(topic string) *SubPlan {
+	for _, s := range p.Subs {
+		for _, in := range s.Inputs {
+			if in.Topic == topic {
+				return s
+			}
+		}
+	}
+	panic(fmt.Sprintf("pipeline: nothing reads %s", topic))
+}
+
+// inputOf is the input that reads one of the pipeline's own topics.
+func (p *Plan) inputOf(topic string) *InputPlan {
+	for _, in := range p.readerOf(topic).Inputs {
+		if in.Topic == topic {
+			return in
+		}
+	}
+	return nil
+}
+
+// repartitioned makes the head behind a repartition topic.
+func (b *binder) repartitioned(in *InputPlan) operators.Head {
+	d, l := in.Def, b.c.layout
+	h := &operators.Repartitioned{Policy: b.c.policy(d)}
+	for _, topic := range in.Origins {
+		h.Origins = append(h.Origins, operators.Origin{Topic: topic, KeyFormat: b.plan.keyFormat(topic)})
+	}
+	view := b.carried(in)
+	first := view[0].key
+	h.KeyRow, h.KeyUsed = first.row, func() bool { return first.used }
+	if len(view) == 1 {
+		doc := view[0].space.(*document)
+		h.Shape, h.Row = doc.shape, doc.row
+		h.Parts = func() []operators.CarriedPart { return nil }
+	} else {
+		c := &carrier{head: &document{row: l.row(), shape: l.shape()}, view: view}
+		b.carriers[in.Topic] = c
+		h.Shape, h.Row = c.head.shape, c.head.row
+		h.Parts = func() []operators.CarriedPart { return c.parts }
+	}
+	h.Next = b.nodes(in.Steps, cursor{in: in, view: view})
+	return h
+}
+
+// keyFormat is the format of the keys of an outer topic.
+func (p *Plan) keyFormat(topic string) codec.Format {
+	for d, td := range p.typed.defs {
+		if t := d.topic(); t.Set && t.Value == topic {
+			return td.keyFormat
+		}
+	}
+	return 0
+}
+
+// carried are the bindings that come out of a repartition topic: the input of
+// its definition, and the tables that were joined before.
+func (b *binder) carried(in *InputPlan) []*binding {
+	d, defs := in.Def, b.plan.typed.defs
+	value, key := defs[d.From[0].Def].value, defs[d.From[0].Def].key
+	for _, other := range d.From[1:] {
+		value, key = unite(value, defs[other.Def].value), unite(key, defs[other.Def].key)
+	}
+	view := []*binding{b.c.layout.newDocument(d.From[0].Alias, value, key, nil)}
+	joins := in.Join
+	if joins < 0 {
+		joins = len(d.Joins)
+	}
+	for _, j := range d.Joins[:joins] {
+		td := defs[j.Def]
+		components := td.components
+		if len(td.groupTypes) > 1 {
+			components = td.groupTypes
+		}
+		view = append(view, b.c.layout.newDocument(j.Alias, td.value, td.key, components))
+	}
+	return view
+}
+
+// mark makes the writer's bindings used that the reader uses; true = some were not.
+func (c *carrier) mark(view []*binding) (changed bool) {
+	for i, v := range view {
+		read := c.view[i]
+		if read.used && !v.used {
+			v.used, changed = true, true
+		}
+		if read.key.used && !v.key.used {
+			v.key.used, changed = true, true
+		}
+	}
+	return changed
+}
+
+// settle decides which bindings and keys travel: those that something behind reads.
+func (c *carrier) settle() {
+	for i, v := range c.view {
+		doc := v.space.(*document)
+		if !v.used && !(v.key.used && i > 0) {
+			continue
+		}
+		part := operators.CarriedPart{Row: doc.row, Shape: doc.shape, KeySlot: -1, KeyRow: v.key.row, Components: len(v.key.components)}
+		part.Slot = c.head.shape.Slot([]codec.Step{{Name: v.alias}}, codec.WantAny)
+		if v.key.used && i > 0 {
+			part.KeySlot = c.head.shape.Slot([]codec.Step{{Name: keyMember(v.alias)}}, codec.WantAny)
+		}
+		c.parts = append(c.parts, part)
+		c.names = append(c.names, v.alias)
+	}
+}
+
+// keyMember is the member of a repartition record that holds a binding's key.
+func keyMember(alias string) string { return alias + " key" }
+
+// nodes makes the operators of steps that follow at.
+func (b *binder) nodes(steps []*Step, at cursor) []*operators.Node {
+	var out []*operators.Node
+	for _, s := range steps {
+		out = append(out, b.node(s, at)...)
+	}
+	return out
+}
+
+// node makes the operators of one step and of those behind it.
+func (b *binder) node(s *Step, at cursor) []*operators.Node {
+	c, d := b.c, s.Def
+	switch s.Kind {
+	case FromStep:
+		in, _ := d.input(s.Branch, b.plan.typed.defs)
+		at.view = []*binding{at.out.as(in.Alias)}
+		return b.nodes(s.Next, at)
+	case WhereStep:
+		condition, _ := c.where(d, at.view)
+		return one(&operators.Filter{Policy: c.policy(d), Condition: condition}, b.nodes(s.Next, at))
+	case JoinStep:
+		return b.join(s, at)
+	case SelectStep:
+		at.out, at.view = c.selected(d, at.view), nil
+		next := b.nodes(s.Next, at)
+		if sel, ok := at.out.space.(*selection); ok && len(d.Query.Select)+len(d.Joins) > 0 {
+			return one(sel.project, next)
+		}
+		return next
+	case GroupStep:
+		return b.group(s, at)
+	case RepartitionStep:
+		return one(b.repartition(s, at), nil)
+	}
+	return one(b.sink(s, at), nil)
+}
+
+func one(spec operators.Spec, next []*operators.Node) []*operators.Node {
+	return []*operators.Node{{Spec: spec, Next: next}}
+}
+
+// join makes a join, and behind one with a derived table the columns of that.
+func (b *binder) join(s *Step, at cursor) []*operators.Node {
+	c, d, j := b.c, s.Def, s.Def.Joins[s.Join]
+	t := c.table(j.Def, j.Alias)
+	spec := &operators.Join{Policy: c.policy(d), Left: j.Left, Keys: c.join(d, s.Join, at.view, t)}
+	if t.doc != nil {
+		spec.Table = b.table(t)
+	} else {
+		spec.Groups = b.groups(t)
+	}
+	at.view = append(slices.Clip(at.view), t.binding)
+	next := b.nodes(s.Next, at)
+	if t.selection != nil {
+		t.selection.project.Policy = c.policy(d)
+		next = one(t.selection.project, next)
+	}
+	return one(spec, next)
+}
+
+// groups describes how the rows of a derived table are decoded for a binding.
+func (b *binder) groups(t *joinedTable) *operators.Groups {
+	td := b.plan.typed.defs[t.def]
+	return &operators.Groups{
+		Name: t.def.Name, Keys: len(td.groupTypes), Aggregates: len(td.aggregates),
+		Row: t.row, Number: t.memo.number, Memos: func() int { return t.memo.places },
+	}
+}
+
+// group makes the aggregate of a derived table and the columns behind it.
+func (b *binder) group(s *Step, at cursor) []*operators.Node {
+	c, d := b.c, s.Def
+	td := b.plan.typed.defs[d]
+	row := c.layout.row()
+	memo := c.layout.joined(row)
+	list := slices.Clone(td.aggregates)
+	sel, args := c.derive(d, at.view, row, &list)
+	spec := &operators.Aggregate{Policy: c.policy(d), KeyExprs: c.groupKeys(d, at.view)}
+	spec.Groups = operators.Groups{
+		Name: d.Name, Keys: len(td.groupTypes), Aggregates: len(td.aggregates),
+		Row: row, Number: memo.number, Memos: func() int { return memo.places },
+	}
+	for i, a := range td.aggregates {
+		spec.Aggregations = append(spec.Aggregations, operators.Aggregation{Kind: a.kind, Arg: args[i]})
+	}
+	at.out = &binding{typ: sel.typ(), space: sel, key: groupKey(row, td)}
+	at.view = nil
+	return one(spec, one(sel.project, b.nodes(s.Next, at)))
+}
+
+// repartition makes the step that sends a stream to a topic of the pipeline's own.
+func (b *binder) repartition(s *Step, at cursor) operators.Spec {
+	c, d := b.c, s.Def
+	reader := b.plan.inputOf(s.Topic)
+	spec := &operators.Repartition{
+		Policy: c.policy(d), Topic: s.Topic, Output: slices.Index(b.sub.Outputs, s.Topic),
+		Format: b.plan.readerOf(s.Topic).KeyFormat, Origins: map[string]int{},
+	}
+	for i, topic := range reader.Origins {
+		spec.Origins[topic] = i
+	}
+	if s.Join >= 0 {
+		j := d.Joins[s.Join]
+		spec.KeepNull = j.Left
+		// The table is compiled for the condition's sake only: it is not here.
+		scratch := newCompiler(b.plan.typed.defs)
+		spec.Keys = c.join(d, s.Join, at.view, scratch.table(j.Def, j.Alias))
+	} else {
+		spec.Keys = c.groupKeys(d, at.view)
+	}
+	if len(at.view) == 1 {
+		spec.Doc = docOfBinding(c.layout, at.view[0])
+		return spec
+	}
+	spec.Doc = &operators.Doc{Whole: -1}
+	b.writers = append(b.writers, writer{s.Topic, at.view, spec})
+	return spec
+}
+
+// carry is how a writer with these bindings writes what the reader needs.
+func (c *carrier) carry(view []*binding) []operators.Part {
+	var parts []operators.Part
+	member := func(name string, value operators.MemberValue) {
+		parts = append(parts, operators.Part{Name: memberName(name), Value: value})
+	}
+	for i, p := range c.parts {
+		v := view[slices.IndexFunc(view, func(v *binding) bool { return v.alias == c.names[i] })]
+		whole, _ := v.space.at(nil)
+		member(c.names[i], operators.MemberValue{IsRef: true, Ref: whole.Ref})
+		if p.KeySlot >= 0 {
+			refs := v.key.refs()
+			member(keyMember(c.names[i]), operators.MemberValue{IsRef: len(refs) == 1, Ref: refs[0], Refs: refs})
+		}
+	}
+	return parts
+}
+
+// docOfBinding writes the whole value of a binding.
+func docOfBinding(l *layout, in *binding) *operators.Doc {
+	if doc, ok := in.space.(*document); ok {
+		return &operators.Doc{Whole: doc.row}
+	}
+	return docOf(l, in.space.pieces())
+}
+
+// sink makes a sink.
+func (b *binder) sink(s *Step, at cursor) operators.Spec {
+	c, d, td := b.c, s.Def, b.plan.typed.defs[s.Def]
+	spec := &operators.Sink{
+		Policy: c.policy(d), Output: slices.Index(b.sub.Outputs, s.Topic), Topic: s.Topic,
+		Key: c.sinkKey(d, at.out), KeyFormat: td.keyFormat, Format: td.format,
+		Keep: s.Keep, Like: at.in.Topic,
+	}
+	if td.changes && spec.Key == nil {
+		spec.TableKey = at.out.key.refs()
+	}
+	if td.format == codec.FormatJSON {
+		spec.Doc = docOfBinding(c.layout, at.out)
+		return spec
+	}
+	whole, _ := at.out.space.at(nil)
+	spec.Whole = &whole.Ref
+	return spec
+}
+
+// refs are the places of the components of a table's key, or of the whole of a simple one.
+func (k *keySpace) refs() []expr.Ref {
+	k.used = true
+	if k.own == nil || len(k.components) == 1 {
+		return []expr.Ref{{Row: k.row}}
+	}
+	refs := make([]expr.Ref, len(k.components))
+	for i := range refs {
+		refs[i] = expr.Ref{Row: k.row, Slot: i}
+	}
+	return refs
+}

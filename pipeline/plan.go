@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"slices"
+
+	"streamctl/internal/codec"
+	"streamctl/operators"
+	"streamctl/state"
+)
+
+// Plan says how a pipeline runs: which sub-topologies it is cut into, what
+// each reads, does, keeps and writes, and which topics of its own it needs. It
+// is data; String is its stable text form.
+type Plan struct {
+	Pipeline string
+	Subs     []*SubPlan                // by name
+	Topics   []operators.InternalTopic // by name
+
+	typed *Typed
+}
+
+// SubPlan is a part of the pipeline that one task runs.
+type SubPlan struct {
+	Name      string
+	KeyFormat codec.Format      // of the keys that partitions follow
+	Inputs    []*InputPlan      // by topic
+	Tables    []state.TableSpec // by name
+	Outputs   []string          // topics, sorted
+}
+
+// InputKind is how an input is read.
+type InputKind uint8
+
+const (
+	SourceInput      InputKind = iota // a source's topic
+	TableInput                        // a table's topic, which is its changelog
+	ChangelogInput                    // the changelog of a re-keyed table
+	RekeyInput                        // the topic of a table that is being re-keyed
+	RepartitionInput                  // a repartition topic
+)
+
+// InputPlan is one topic that a sub-topology reads, and what is done with its records.
+type InputPlan struct {
+	Kind  InputKind
+	Topic string
+	Def   *Def // the source or table; of a repartition topic, the definition whose step it serves
+	// Join is the join that a repartition topic leads to, -1 = a group_by.
+	Join int
+	// Origins are the outer topics that the records come from, sorted.
+	Origins []string
+	// Placed says that the sub-topology relies on the partitions of an outer topic.
+	Placed bool
+	Output string // of a RekeyInput: the changelog
+	Steps  []*Step
+}
+
+// StepKind is what a step does.
+type StepKind uint8
+
+const (
+	FromStep        StepKind = iota // a definition begins to read
+	WhereStep                       //
+	JoinStep                        //
+	SelectStep                      //
+	GroupStep                       // a derived table is updated and sends its changes
+	RepartitionStep                 // ends here; goes on in another sub-topology
+	SinkStep                        // ends here
+)
+
+// Step is one operator, with those behind it.
+type Step struct {
+	Kind   StepKind
+	Def    *Def
+	Branch int    // of Def, the first that comes this way
+	Join   int    // of JoinStep and RepartitionStep: index in Def.Joins, -1 = group_by
+	Topic  string // of RepartitionStep and SinkStep
+	Keep   bool   // of SinkStep: records stay in their partition
+	Next   []*Step
+}
+
+// KeysTable is the name of the state in which the re-keying of a table
+// remembers keys.
+func KeysTable(table string) string { return table + ".rekey" }
+
+// planner builds a Plan.
+type planner struct {
+	typed   *Typed
+	plan    *Plan
+	parts   []*part
+	flows   map[*Def][]*flow
+	tables  map[*Def]*part
+	readers map[*Def]*InputPlan // inputs of topic tables
+	topics  map[string]*ownTopic
+	repeats map[string]*flow // repartition topics being filled
+}
+
+// part is a sub-topology in the making. Parts that turn out to belong together
+// are united: all but one then point to that one.
+type part struct {
+	into      *part
+	inputs    []*InputPlan
+	tables    []state.TableSpec
+	fixed     []string // outer topics whose partitions are taken as they are
+	keyFormat codec.Format
+	rekeyOf   string // the part only re-keys this table
+}
+
+func (p *part) root() *part {
+	for p.into != nil {
+		p = p.into
+	}
+	return p
+}
+
+// flow is a stream at one point of the plan.
+type flow struct {
+	part  *part
+	input *InputPlan
+	tail  *[]*Step
+	// branches are the branches of the definition at this point that come this
+	// way; facts tell, for each of them, by what the records are partitioned.
+	branches []int
+	facts    []fact
+}
+
+// fact is a key that records are partitioned by: its identity for each branch.
+type fact []string
+
+// ownTopic is a topic of the pipeline's own.
+type ownTopic struct {
+	name    string
+	in      *part // whose partitions it has
+	configs map[string]string
+}
+
+// newPart begins a sub-topology.
+func (p *planner) newPart() *part {
+	part := &part{keyFormat: codec.FormatString}
+	p.parts = append(p.parts, part)
+	return part
+}
+
+// agree says whether two parts can be one: partitions of outer topics follow
+// the encoded key, so the formats of keys must be the same.
+func agree(a, b *part) bool {
+	a, b = a.root(), b.root()
+	return a == b || len(a.fixed) == 0 || len(b.fixed) == 0 || a.keyFormat == b.keyFormat
+}
+
+// unite makes two parts one.
+func unitePart(a, b *part) {
+	a, b = a.root(), b.root()
+	if a == b {
+		return
+	}
+	if len(a.fixed) == 0 {
+		a.keyFormat = b.keyFormat
+	}
+	a.inputs = append(a.inputs, b.inputs...)
+	a.tables = append(a.tables, b.tables...)
+	a.fixed = append(a.fixed, b.fixed...)
+	b.into = a
+}
+
+// add appends a step to the flow, which goes on behind it.
+func (f *flow) add(s *Step) {
+	*f.tail = append(*f.tail, s)
+	f.tail = &s.Next
+}
+
+// end appends a step to the flow that nothing comes behind.
+func (f *flow) end(s *Step) { *f.tail = append(*f.tail, s) }
+
+// partitionedBy says whether the records lie where a key puts them; identities
+// has the key's identity for each branch of the definition.
+func (f *flow) partitionedBy(identities []string) bool {
+	return slices.ContainsFunc(f.facts, func(known fact) bool {
+		for i, b := range f.branches {
+			if identities[b] == "" || known[i] != identities[b] {
+				return false
+			}
+		}
+		return true
+	})
+}

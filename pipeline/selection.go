@@ -1,0 +1,291 @@
+package pipeline
+
+import (
+	"slices"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/value"
+	"streamctl/operators"
+)
+
+// selection is a select list over the bindings of a query: the space of the
+// stream that the query makes. Columns that only name something else are never
+// copied; computed ones are evaluated once per record, and only when somebody
+// reads them.
+type selection struct {
+	layout  *layout
+	columns []*column
+	row     int                // frame row of computed columns
+	project *operators.Project // evaluates them; its columns grow while readers are compiled
+	whole   int                // slot of the value as a whole, -1 = nobody reads it
+}
+
+// column is one entry of a select list.
+type column struct {
+	name   string
+	of     *binding // spread: alias.*
+	except []string
+
+	program *expr.Program
+	plain   *plainPath // the expression only names this
+	slot    int        // among the computed columns, -1 = nobody reads it
+}
+
+// plainPath is an expression that is a path and nothing more.
+type plainPath struct {
+	of   *binding
+	path []codec.Step
+}
+
+func newSelection(l *layout) *selection {
+	return &selection{layout: l, row: l.row(), project: &operators.Project{}, whole: -1}
+}
+
+// at finds the last column that has the path. A spread of undeclared fields
+// may have it or not: then what comes before decides where it is absent.
+func (s *selection) at(path []codec.Step) (*expr.Resolved, string) {
+	if len(path) == 0 {
+		return s.all(), ""
+	}
+	if path[0].IsIndex {
+		return nil, "the value is an object, which has no elements"
+	}
+	name := path[0].Name
+	var maybe []*column
+	for i := len(s.columns) - 1; i >= 0; i-- {
+		c := s.columns[i]
+		switch c.presence(name) {
+		case present:
+			if len(maybe) == 0 {
+				return s.of(c, path)
+			}
+			return s.firstOf(append(maybe, c), path)
+		case unknown:
+			maybe = append(maybe, c)
+		}
+	}
+	switch len(maybe) {
+	case 0:
+		return nil, ""
+	case 1:
+		return s.of(maybe[0], path)
+	}
+	return s.firstOf(maybe, path)
+}
+
+func (c *column) presence(name string) presence {
+	switch {
+	case c.of == nil && c.name == name:
+		return present
+	case c.of == nil || slices.Contains(c.except, name):
+		return absent
+	}
+	return c.of.space.has(name)
+}
+
+// of resolves a path whose first step is a member of c.
+func (s *selection) of(c *column, path []codec.Step) (*expr.Resolved, string) {
+	if c.of != nil {
+		c.of.used = true
+		return c.of.space.at(path)
+	}
+	if c.plain != nil {
+		return c.plain.of.resolve(slices.Concat(c.plain.path, path[1:]))
+	}
+	t, problem, ok := typeAt(c.program.Type(), path[1:])
+	if !ok {
+		return nil, problem
+	}
+	if ref, ok := c.program.Ref(); ok {
+		return &expr.Resolved{Ref: ref, Type: t, Rest: path[1:]}, ""
+	}
+	if c.slot < 0 {
+		c.slot = s.project.Add(operators.Computed{Program: c.program})
+	}
+	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: c.slot}, Type: t, Rest: path[1:]}, ""
+}
+
+// firstOf makes a computed column of the first of columns that has the member.
+func (s *selection) firstOf(columns []*column, path []codec.Step) (*expr.Resolved, string) {
+	var first []expr.Ref
+	for _, c := range columns {
+		res, problem := s.of(c, path[:1])
+		if res == nil {
+			return nil, problem
+		}
+		first = append(first, res.Ref)
+	}
+	slot := s.project.Add(operators.Computed{First: first})
+	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: slot}, Rest: path[1:]}, ""
+}
+
+// all makes a computed column of the whole value.
+func (s *selection) all() *expr.Resolved {
+	if s.whole < 0 {
+		s.whole = s.project.Add(operators.Computed{Doc: s.doc()})
+	}
+	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: s.whole}, Type: s.typ()}
+}
+
+func (s *selection) has(name string) presence {
+	best := absent
+	for _, c := range s.columns {
+		best = max(best, c.presence(name))
+	}
+	return best
+}
+
+func (s *selection) names() []string {
+	var names []string
+	for _, c := range s.columns {
+		if c.of == nil {
+			names = append(names, c.name)
+			continue
+		}
+		for _, n := range c.of.space.names() {
+			if !slices.Contains(c.except, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// typ is the type of the value: what is known of its members.
+func (s *selection) typ() expr.Type {
+	t := expr.Type{Kind: expr.Object}
+	for _, c := range s.columns {
+		if c.of != nil && (c.of.typ.Kind != expr.Object || c.of.typ.Open) {
+			t.Open = true
+		}
+	}
+	for _, name := range s.names() {
+		t.Fields = append(t.Fields, expr.Field{Name: name, Type: s.typeOf(name)})
+	}
+	return t
+}
+
+// typeOf is the type of a member, without asking for it to be computed.
+func (s *selection) typeOf(name string) expr.Type {
+	for i := len(s.columns) - 1; i >= 0; i-- {
+		c := s.columns[i]
+		switch {
+		case c.presence(name) == unknown:
+			return expr.Type{}
+		case c.presence(name) == absent:
+		case c.of == nil:
+			return c.program.Type()
+		default:
+			t, _ := fieldOf(c.of.typ, name)
+			return t
+		}
+	}
+	return expr.Type{}
+}
+
+// piece is what one part of a select list writes: the members of a document,
+// or one named value.
+type piece struct {
+	doc  *document
+	drop []string // of doc
+
+	name    string
+	program *expr.Program
+	slot    func() (expr.Ref, bool) // where the value lies once it is computed anyway
+}
+
+// pieces flattens the select list: spreads of derived streams become what
+// these are made of.
+func (s *selection) pieces() []piece {
+	var out []piece
+	for _, c := range s.columns {
+		if c.of == nil {
+			out = append(out, piece{name: c.name, program: c.program, slot: func() (expr.Ref, bool) {
+				return expr.Ref{Row: s.row, Slot: c.slot}, c.slot >= 0
+			}})
+			continue
+		}
+		c.of.used = true
+		for _, p := range c.of.space.pieces() {
+			if p.doc == nil {
+				if !slices.Contains(c.except, p.name) {
+					out = append(out, p)
+				}
+				continue
+			}
+			p.drop = slices.Concat(p.drop, c.except)
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// doc is how the value is written. What it needs is asked for now; how members
+// that others read too are written is known when the layout is done.
+func (s *selection) doc() *operators.Doc { return docOf(s.layout, s.pieces()) }
+
+// docOf lets later pieces win over earlier ones and makes the writer.
+func docOf(l *layout, pieces []piece) *operators.Doc {
+	d := &operators.Doc{Whole: -1}
+	type later struct {
+		names   []string
+		docs    []piece
+		members []operators.Members
+	}
+	var after later
+	for i := len(pieces) - 1; i >= 0; i-- {
+		p := pieces[i]
+		if p.doc != nil {
+			part := operators.Part{Below: slices.Clone(after.members)}
+			part.Row = p.doc.row
+			for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(p.drop, after.names)))) {
+				part.Drop = append(part.Drop, p.doc.shape.Cut(name))
+			}
+			d.Parts = append(d.Parts, part)
+			after.docs = append(after.docs, p)
+			after.members = append(after.members, part.Members)
+			continue
+		}
+		if slices.Contains(after.names, p.name) {
+			continue
+		}
+		after.names = append(after.names, p.name)
+		part := operators.Part{Name: memberName(p.name)}
+		for _, doc := range after.docs {
+			if !slices.Contains(doc.drop, p.name) {
+				part.Unless = append(part.Unless, operators.Presence{Row: doc.doc.row, Cut: doc.doc.shape.Cut(p.name)})
+			}
+		}
+		d.Parts = append(d.Parts, part)
+		at := len(d.Parts) - 1
+		l.finish = append(l.finish, func() { d.Parts[len(d.Parts)-1-at].Value = valueOf(l, p) })
+	}
+	slices.Reverse(d.Parts)
+	return d
+}
+
+// valueOf says where a named value comes from when it is written.
+func valueOf(l *layout, p piece) operators.MemberValue {
+	if ref, ok := p.slot(); ok {
+		return operators.MemberValue{Ref: ref, IsRef: true}
+	}
+	if ref, ok := p.program.Ref(); ok {
+		return operators.MemberValue{Ref: ref, IsRef: true}
+	}
+	v := operators.MemberValue{Program: p.program}
+	if p.program.Pure() {
+		var rows []int
+		for _, r := range p.program.Refs() {
+			rows = append(rows, r.Row)
+		}
+		v.Memo = l.keep(rows)
+	}
+	return v
+}
+
+// memberName is a member's name with its colon as JSON text.
+func memberName(name string) string {
+	return string(append(value.AppendQuoted(nil, name), ':'))
+}

@@ -1,0 +1,429 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/diag"
+)
+
+// Typed is a pipeline whose every expression has been checked against what is
+// known of the data. It is not changed after Typecheck.
+type Typed struct {
+	*Pipeline
+	defs map[*Def]*typedDef
+}
+
+// typedDef is what the checks found out about a definition.
+type typedDef struct {
+	format, keyFormat codec.Format
+	raw               expr.Type   // of what lies in the topic, behind the envelope
+	value             expr.Type   // of what others read
+	key               expr.Type   // of the key that others read
+	components        []expr.Type // of a composite key
+	// changes: its records are changes of a table, so that it can delete.
+	changes bool
+	// branches is the number of ways from a source or table to here: a union has
+	// more than one. Operators exist once per branch until a repartition unites them.
+	branches int
+
+	// Of a topic table.
+	rekeyed      bool   // its key is not the record key
+	keyFromValue bool   // the key depends on the value
+	keyIdentity  string // of its key expression
+	// keyPaths are, for each component of the key, the path where the row has it too;
+	// nil where it does not.
+	keyPaths [][]codec.Step
+
+	// Of a source or topic table.
+	recordKey string   // identity of the record key
+	placed    []string // identities of the components of partitioned_by
+
+	// Of a query.
+	late  bool         // where is decided behind the joins
+	joins [][]joinKeys // by branch, by join
+
+	// Of a derived table: the components of its group key, and its aggregates.
+	groups     [][]string // by branch: identities
+	groupNames []string   // "" = without a name
+	groupTexts []string
+	groupTypes []expr.Type
+	aggregates []aggregate
+
+	sinkKeys []string // of a sink with a key, by branch: its identity
+}
+
+// joinKeys are the expressions of the stream's side of a join, one per
+// component of the table's key.
+type joinKeys struct {
+	texts      []string
+	identities []string
+}
+
+// Typecheck is the third stage: types, names of fields, keys of joins and
+// aggregates. The Typed is complete when the list holds no error.
+func Typecheck(p *Pipeline) (*Typed, diag.List) {
+	t := &Typed{Pipeline: p, defs: map[*Def]*typedDef{}}
+	c := newCompiler(t.defs)
+	for _, d := range p.Order {
+		t.defs[d] = &typedDef{branches: 1}
+	}
+	for _, d := range p.Order {
+		c.define(d)
+	}
+	c.diags.Sort()
+	return t, c.diags
+}
+
+// define checks one definition; those that it reads have been checked.
+func (c *compiler) define(d *Def) {
+	switch d.Kind {
+	case SourceDef:
+		c.defineSource(d)
+	case TopicTableDef:
+		c.defineTable(d)
+	case StreamDef:
+		c.defineQuery(d)
+	case DerivedTableDef:
+		c.defineQuery(d)
+	case SinkDef:
+		c.defineSink(d)
+	}
+}
+
+// formatOr parses the name of a format; one that is unknown has been reported
+// by the parser.
+func formatOr(t Text, otherwise codec.Format) codec.Format {
+	if f, err := codec.ParseFormat(t.Value); t.Set && err == nil {
+		return f
+	}
+	return otherwise
+}
+
+// formats fills in what a topic holds.
+func (c *compiler) formats(td *typedDef, format, keyFormat Text, fields []FieldDecl) {
+	td.format = formatOr(format, codec.FormatJSON)
+	td.keyFormat = formatOr(keyFormat, codec.FormatString)
+	td.raw = formatType(td.format)
+	if len(fields) == 0 {
+		return
+	}
+	if td.format != codec.FormatJSON {
+		c.diags.Errorf(codeFieldsFormat, fields[0].Name.Span, "format %s has no fields", td.format).
+			Help = "fields: describes the members of a JSON object"
+		return
+	}
+	td.raw = declaredType(fields, &c.diags)
+}
+
+func (c *compiler) defineSource(d *Def) {
+	td := c.typed[d]
+	c.formats(td, d.Source.Format, d.Source.KeyFormat, d.Source.Fields)
+	r := c.root(d)
+	td.value, td.key = td.raw, formatType(td.keyFormat)
+	td.recordKey = refIdentity(expr.Ref{Row: r.in.key.row})
+	td.placed = identities(r.placed)
+}
+
+func (c *compiler) defineTable(d *Def) {
+	td, t := c.typed[d], d.Table
+	c.formats(td, t.Format, t.KeyFormat, t.Fields)
+	if t.Envelope.Set && td.format != codec.FormatJSON {
+		c.diags.Errorf(codeEnvelope, t.Envelope.Span, "envelope %s needs format json, not %s", t.Envelope.Value, td.format)
+	}
+	td.changes = true
+	td.key = formatType(td.keyFormat)
+	r := c.root(d)
+	td.recordKey = refIdentity(expr.Ref{Row: r.in.key.row})
+	td.placed = identities(r.placed)
+	if r.key != nil {
+		td.key = r.key.Type()
+		td.keyIdentity = joinIdentity(identities(components(r.key)))
+		ref, ok := r.key.Ref()
+		td.rekeyed = !ok || ref != (expr.Ref{Row: r.in.key.row})
+		if td.rekeyed {
+			for _, item := range itemsOf(r.key) {
+				td.components = append(td.components, item.Type())
+			}
+		}
+		for _, ref := range r.key.Refs() {
+			td.keyFromValue = td.keyFromValue || ref.Row == r.doc.row
+		}
+		td.keyPaths = r.keyPaths
+		c.checkTableKey(d, r.key)
+	}
+	td.value = td.raw
+	if r.value != nil {
+		td.value = r.value.Type()
+	}
+}
+
+// itemsOf are the components of a composite key, nil for a simple one.
+func itemsOf(p *expr.Program) []*expr.Program {
+	items, _ := p.Items()
+	return items
+}
+
+// checkTableKey refuses a key that is the same, or another one, for every record.
+func (c *compiler) checkTableKey(d *Def, key *expr.Program) {
+	if _, constant := key.Const(); constant {
+		c.diags.Errorf(codeTableInput, d.Table.Key.Span, "the key of table %q does not depend on the record", d.Name).
+			Help = "without key: the table's key is the record key"
+	}
+	if !key.Pure() {
+		c.diags.Errorf(codeTableInput, d.Table.Key.Span, "the key of table %q depends on the clock", d.Name)
+	}
+}
+
+// refIdentity names a place of the layout.
+func refIdentity(r expr.Ref) string { return fmt.Sprintf("@%d.%d", r.Row, r.Slot) }
+
+// identities names programs so that equal ones compute equal values; "" is
+// equal to nothing, for programs that read the clock.
+func identities(programs []*expr.Program) []string {
+	out := make([]string, len(programs))
+	for i, p := range programs {
+		if p.Pure() {
+			out[i] = p.Identity()
+		}
+	}
+	return out
+}
+
+func (c *compiler) defineQuery(d *Def) {
+	td := c.typed[d]
+	td.branches = 0
+	for _, in := range d.From {
+		td.branches += c.typed[in.Def].branches
+		td.changes = td.changes || c.typed[in.Def].changes
+	}
+	c.checkInputs(d)
+	for b := range td.branches {
+		in, branch := d.input(b, c.typed)
+		view := []*binding{c.out(in.Def, branch).as(in.Alias)}
+		td.joins = append(td.joins, nil)
+		for i := range d.Joins {
+			view = c.defineJoin(d, i, b, view)
+		}
+		_, td.late = c.where(d, view)
+		if d.Kind == DerivedTableDef {
+			c.defineGroups(d, b, view)
+			continue
+		}
+		out := c.selected(d, view)
+		c.outs[outKey{d, b}] = out
+		if b == 0 {
+			td.value, td.key = out.typ, typeOfKey(out)
+		} else {
+			td.value, td.key = unite(td.value, out.typ), unite(td.key, typeOfKey(out))
+		}
+	}
+	if d.Kind == DerivedTableDef {
+		td.branches = 1
+		td.changes = true
+	}
+}
+
+func typeOfKey(b *binding) expr.Type {
+	if b.key == nil {
+		return expr.Type{}
+	}
+	return b.key.typ
+}
+
+// unite is the type of what is one or the other.
+func unite(a, b expr.Type) expr.Type {
+	if a.Kind != b.Kind {
+		if isNumber(a) && isNumber(b) {
+			return expr.Type{Kind: expr.Float}
+		}
+		return expr.Type{}
+	}
+	if a.Kind != expr.Object {
+		return expr.Type{Kind: a.Kind}
+	}
+	out := expr.Type{Kind: expr.Object, Open: a.Open || b.Open}
+	for _, f := range a.Fields {
+		t, ok := fieldOf(b, f.Name)
+		if ok {
+			t = unite(f.Type, t)
+		}
+		out.Fields = append(out.Fields, expr.Field{Name: f.Name, Type: t})
+	}
+	for _, f := range b.Fields {
+		if _, ok := fieldOf(a, f.Name); !ok {
+			out.Fields = append(out.Fields, expr.Field{Name: f.Name})
+		}
+	}
+	return out
+}
+
+func isNumber(t expr.Type) bool { return t.Kind == expr.Int || t.Kind == expr.Float }
+
+// checkInputs refuses what a query cannot do with changes of a table.
+func (c *compiler) checkInputs(d *Def) {
+	td := c.typed[d]
+	if !td.changes {
+		return
+	}
+	for _, in := range d.From {
+		if !c.typed[in.Def].changes || len(d.From) > 1 {
+			c.diags.Errorf(codeUnion, in.Span, "a union with a table's changes is not possible").
+				Help = "unite streams, or read the table alone"
+			return
+		}
+	}
+	if len(d.Joins) > 0 {
+		c.diags.Errorf(codeJoinInput, d.Joins[0].Join.Span, "%q holds a table's changes: joins of two tables are not supported", d.From[0].Def.Name).
+			Help = "join the table to a stream"
+	}
+	if d.Kind == DerivedTableDef {
+		c.diags.Errorf(codeGroupBy, d.From[0].Span, "%q holds a table's changes: aggregates over a table are not supported", d.From[0].Def.Name).
+			Help = "aggregate a stream"
+	}
+}
+
+// defineJoin checks the condition of a join and finds which expression of the
+// stream gives each component of the table's key.
+func (c *compiler) defineJoin(d *Def, i, branch int, view []*binding) []*binding {
+	td, j := c.typed[d], d.Joins[i]
+	table := c.table(j.Def, j.Alias)
+	keys := c.join(d, i, view, table)
+	var found joinKeys
+	for _, k := range keys {
+		found.texts = append(found.texts, k.Text())
+	}
+	found.identities = identities(keys)
+	td.joins[branch] = append(td.joins[branch], found)
+	return append(view, table.binding)
+}
+
+// join compiles the condition of a join: the programs of the stream's side in
+// the order of the components of the table's key; nil when something is wrong.
+func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*expr.Program {
+	j := d.Joins[i]
+	on := j.Join.On
+	if !on.Set {
+		return nil
+	}
+	scope := scopeOf(append(view[:len(view):len(view)], table.binding)...)
+	terms, diags := expr.CompileJoin(sourceOf(on), scope, j.Alias)
+	c.diags.Append(diags)
+	if diags.HasErrors() {
+		return nil
+	}
+	names := table.keyNames(c.typed[j.Def])
+	keys := make([]*expr.Program, len(names))
+	for _, term := range terms {
+		at := table.component(c.typed[j.Def], term.Right)
+		if at < 0 {
+			c.diags.Errorf(codeJoinKey, term.RightSource.At(0, len(term.RightSource.Text)), "%s is not the key of table %q", term.Right.Text(), j.Def.Name).
+				Help = fmt.Sprintf("a stream finds rows by the table's primary key: compare with %s", strings.Join(names, " and "))
+			return nil
+		}
+		if keys[at] != nil {
+			c.diags.Errorf(codeJoinKey, term.Span, "%s is compared twice", names[at]).
+				Help = "decide with where what else must hold"
+			return nil
+		}
+		keys[at] = term.Left
+	}
+	for at, k := range keys {
+		if k == nil {
+			c.diags.Errorf(codeJoinKey, on.Span, "the condition leaves %s open", names[at]).
+				Help = "every part of the table's key must be given"
+			return nil
+		}
+	}
+	return keys
+}
+
+// keyNames writes the components of the table's key as a condition names them.
+func (t *joinedTable) keyNames(td *typedDef) []string {
+	if t.def.Kind == DerivedTableDef {
+		names := make([]string, len(td.groupNames))
+		for i, n := range td.groupNames {
+			names[i] = t.alias + "." + n
+			if n == "" {
+				names[i] = fmt.Sprintf("%s.key[%d]", t.alias, i)
+			}
+		}
+		if len(names) == 1 {
+			names[0] = t.alias + ".key"
+		}
+		return names
+	}
+	if len(td.components) == 0 {
+		return []string{t.alias + ".key"}
+	}
+	names := make([]string, len(td.components))
+	for i := range names {
+		names[i] = fmt.Sprintf("%s.key[%d]", t.alias, i)
+	}
+	return names
+}
+
+// component says which component of the table's key p is, -1 = none.
+func (t *joinedTable) component(td *typedDef, p *expr.Program) int {
+	ref, ok := p.Ref()
+	for i, path := range td.keyPaths {
+		if res, _ := t.space.at(path); ok && path != nil && res != nil && res.Ref == ref {
+			return i
+		}
+	}
+	switch {
+	case !ok:
+		return -1
+	case t.doc == nil: // keys come first in the row
+		if ref.Row == t.row && ref.Slot < len(td.groupTypes) {
+			return ref.Slot
+		}
+		return -1
+	case ref.Row == t.key.row && len(td.components) == 0 && ref.Slot == 0:
+		return 0
+	case ref.Row == t.key.row && len(td.components) > 0 && ref.Slot > 0:
+		return ref.Slot - 1
+	}
+	return -1
+}
+
+func (c *compiler) defineSink(d *Def) {
+	td := c.typed[d]
+	if len(d.From) == 0 {
+		return
+	}
+	from := c.typed[d.From[0].Def]
+	td.branches, td.changes = from.branches, from.changes
+	td.value, td.key = from.value, from.key
+	td.format = formatOr(d.Sink.Format, codec.FormatJSON)
+	td.keyFormat = formatOr(d.Sink.KeyFormat, codec.FormatString)
+	for b := range td.branches {
+		id := ""
+		if key := c.sinkKey(d, c.out(d.From[0].Def, b)); key != nil && key.Pure() {
+			id = key.Identity()
+		}
+		td.sinkKeys = append(td.sinkKeys, id)
+	}
+	if td.format != codec.FormatJSON && (td.value.Kind == expr.Object || td.value.Kind == expr.List) {
+		c.diags.Errorf(codeSinkFormat, d.Sink.Format.Span, "format %s cannot hold the %s that %q gives", td.format, td.value, d.From[0].Def.Name).
+			Help = "use format: json"
+	}
+}
+
+// sinkKey compiles the key of a sink; nil = the stream's own key.
+func (c *compiler) sinkKey(d *Def, in *binding) *expr.Program {
+	key := c.program(d.Sink.Key, scopeOf(in.as("")), expr.Want{})
+	if key == nil || !c.typed[d].changes {
+		return key
+	}
+	for _, ref := range key.Refs() {
+		if in.key == nil || !in.key.holds(ref) {
+			c.diags.Errorf(codeSinkKey, d.Sink.Key.Span, "the key of a table's sink cannot depend on the row: a deletion has none").
+				Help = "leave key: out, the table's key is then used, or compute it from key"
+			return nil
+		}
+	}
+	return key
+}
