@@ -237,7 +237,7 @@ func checkClone(t *testing.T, fs FS, n, kept int) {
 // applied; it never gives wrong rows. Put aside, the directory begins anew.
 func TestDamageIsNeverWrongData(t *testing.T) {
 	noticed := 0
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
 			db, task, err := openEpochs(Options{Dir: dir})
@@ -385,7 +385,42 @@ func TestBlownFuse(t *testing.T) {
 	if info, err := disk.Stat("a"); err != nil || info.Size() != 1 {
 		t.Errorf("file %v, %v", info, err)
 	}
+	if _, err := fs.Open("a"); !errors.Is(err, ErrFailed) {
+		t.Errorf("open: %v", err)
+	}
 	if vfs.Root(fs) != disk {
 		t.Error("the fuse hides the file system below")
+	}
+}
+
+// A disk that fails at random, reads too, never kills the process nor leaves a
+// mixture of epochs.
+func TestFailingDisk(t *testing.T) {
+	for seed := range int64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			disk := NewMemFS()
+			rng := errorfs.Randomly(0.002, seed)
+			failing := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if rng.Evaluate(op) {
+					return &os.PathError{Op: "use", Path: op.Path, Err: syscall.EIO}
+				}
+				return nil
+			}))
+			applied, err := runUntilFailure(Options{Dir: "state", FS: failing, CacheBytes: 1})
+			if err == nil {
+				t.Fatal("nothing failed")
+			}
+			if applied == 0 {
+				return
+			}
+			db, task, err := openEpochs(Options{Dir: "state", FS: disk})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if n, err := epochOf(task); err != nil || n > applied+1 {
+				t.Fatalf("found epoch %d after %d: %v", n, applied, err)
+			}
+		})
 	}
 }

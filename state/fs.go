@@ -113,12 +113,15 @@ func (f *fuseFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.Fi
 	return f.create(func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
 }
 
+// Open fails behind a blown fuse: what is there by now may be another store's.
 func (f *fuseFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
-	file, err := f.FS.Open(name, o...)
-	if err != nil && f.blown.Load() {
-		time.Sleep(blownDelay)
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if !f.blown.Load() {
+		return f.FS.Open(name, o...)
 	}
-	return file, err
+	time.Sleep(blownDelay)
+	return nil, &fs.PathError{Op: "open", Path: name, Err: ErrFailed}
 }
 
 func (f *fuseFS) OpenDir(name string) (vfs.File, error) {
