@@ -323,14 +323,18 @@ func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (ma
 		if err != nil {
 			return err
 		}
-		if code := resp.GroupError(); code != sarama.ErrNoError {
+		clear(out)
+		switch code := resp.GroupError(); code {
+		case sarama.ErrNoError:
+		case sarama.ErrGroupIDNotFound: // brokers differ in how they say "none"
+			return nil
+		default:
 			return code
 		}
 		blocks := resp.Blocks
 		if g := resp.GetGroup(group); g != nil {
 			blocks = g.Blocks
 		}
-		clear(out)
 		for topic, parts := range blocks {
 			for partition, block := range parts {
 				if block.Err != sarama.ErrNoError {

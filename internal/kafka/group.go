@@ -102,8 +102,8 @@ func (g *group) run() {
 		if g.ctx.Err() != nil {
 			return
 		}
-		if !g.recover(err) {
-			g.tell(engine.GroupEvent{Err: err})
+		if fatal := g.recover(err); fatal != nil {
+			g.tell(engine.GroupEvent{Err: fatal})
 			for g.ctx.Err() == nil {
 				g.idle(time.Hour)
 			}
@@ -125,23 +125,22 @@ var errRejoin = errors.New("the group rebalances")
 // errFencedInstance ends the membership: two processes have one name.
 var errFencedInstance = errors.New("another process has joined the group under the same instance name")
 
-// recover says whether joining again makes sense after err, and loses the
-// membership where the broker does not know it any more.
-func (g *group) recover(err error) bool {
+// recover returns nil where joining again makes sense after err, and else why
+// it does not. It loses the membership where the broker does not know it any more.
+func (g *group) recover(err error) error {
 	switch {
 	case errors.Is(err, errRejoin):
-		return true
 	case errors.Is(err, sarama.ErrFencedInstancedId):
 		g.lose(errFencedInstance)
-		return false
+		return fmt.Errorf("group %s, instance %s: %w: %w", g.name, g.c.set.Instance, errFencedInstance, err)
 	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrIllegalGeneration):
 		g.lose(err)
-		return true
 	case errors.Is(err, sarama.ErrRebalanceInProgress), retriable(err):
 		g.address = ""
-		return true
+	default:
+		return err
 	}
-	return false
+	return nil
 }
 
 // lose tells the engine that its tasks are not its own any more.

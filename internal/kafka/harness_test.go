@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,8 @@ var (
 		"group.min.session.timeout.ms": "500",
 		"log.cleaner.backoff.ms":       "200",
 	}}}
-	names atomic.Int64
+	names      atomic.Int64
+	notInNames = regexp.MustCompile(`[^a-z0-9-]+`)
 )
 
 func TestMain(m *testing.M) {
@@ -66,7 +68,7 @@ func (e *env) ctx() context.Context {
 
 // name makes a name that no other test uses.
 func (e *env) name(kind string) string {
-	return fmt.Sprintf("%s-%s-%d", kind, strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-").Replace(e.Name())), names.Add(1))
+	return fmt.Sprintf("%s-%s-%d", kind, notInNames.ReplaceAllString(strings.ToLower(e.Name()), "-"), names.Add(1))
 }
 
 func (e *env) settings() Settings {
@@ -179,6 +181,32 @@ func (e *env) readTo(s engine.Source, tp record.TopicPartition, from int64, iso 
 	}
 	e.Fatalf("the end of %v was not reached: %d records", tp, len(out))
 	panic("not reached")
+}
+
+// settle waits until the markers of ended transactions are in tp's log: the
+// broker answers the end of a transaction before it has written them.
+func (e *env) settle(t *Transport, tp record.TopicPartition) {
+	e.Helper()
+	e.await("markers", func() bool {
+		at := []record.TopicPartition{tp}
+		stable, err := t.Admin().Ends(e.ctx(), at, engine.ReadCommitted)
+		if err != nil {
+			e.Fatal(err)
+		}
+		end, err := t.Admin().Ends(e.ctx(), at, engine.ReadUncommitted)
+		if err != nil {
+			e.Fatal(err)
+		}
+		return stable[tp] == end[tp]
+	})
+}
+
+// readAll reads what tp holds when its transactions have ended.
+func (e *env) readAll(t *Transport, tp record.TopicPartition) []record.Record {
+	e.Helper()
+	e.settle(t, tp)
+	out, _ := e.readTo(e.source(t), tp, 0, engine.ReadCommitted)
+	return out
 }
 
 // await repeats f until it returns true.

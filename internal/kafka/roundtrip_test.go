@@ -43,8 +43,7 @@ func TestRoundTrip(t *testing.T) {
 				if p.Buffered() != 0 {
 					e.Errorf("buffered after commit: %d", p.Buffered())
 				}
-				got, _ := e.readTo(e.source(tr), tp(topic, 1), 0, engine.ReadCommitted)
-				checkSame(e.T, got, sent)
+				checkSame(e.T, e.readAll(tr, tp(topic, 1)), sent)
 			})
 		})
 	}
@@ -90,6 +89,7 @@ func TestManyBatches(t *testing.T) {
 				result := e.mustCommit(p, engine.Commit{})
 				s := e.source(tr)
 				for part := range int32(5) {
+					e.settle(tr, tp(topic, part))
 					got, next := e.readTo(s, tp(topic, part), 0, engine.ReadCommitted)
 					if len(got) != each {
 						e.Fatalf("partition %d: got %d records, want %d", part, len(got), each)
@@ -136,6 +136,7 @@ func TestReadCommitted(t *testing.T) {
 		a.Discard()
 		e.mustCommit(b, engine.Commit{})
 		send(plain, "p3")
+		e.settle(tr, topic)
 		s := e.source(tr)
 		got, _ := e.readTo(s, topic, 0, engine.ReadCommitted)
 		want := []string{"a1", "p1", "a2", "b2", "b3", "p2", "p3"}
@@ -154,6 +155,7 @@ func TestReadCommitted(t *testing.T) {
 			e.Errorf("with an open transaction: got %q to %d", values(got), next)
 		}
 		e.mustCommit(a, engine.Commit{})
+		e.settle(tr, topic)
 		got, _ = e.readTo(s, topic, got[6].Offset+1, engine.ReadCommitted)
 		if !slices.Equal(values(got), []string{"a4", "p4"}) {
 			e.Errorf("after its commit: got %q", values(got))
@@ -180,9 +182,8 @@ func TestFenced(t *testing.T) {
 		if err := old.Err(); err != nil {
 			e.Errorf("Err after being fenced: %v", err)
 		}
-		got, _ := e.readTo(e.source(tr), topic, 0, engine.ReadCommitted)
-		if !slices.Equal(values(got), []string{"kept"}) {
-			e.Errorf("got %q", values(got))
+		if got := values(e.readAll(tr, topic)); !slices.Equal(got, []string{"kept"}) {
+			e.Errorf("got %q", got)
 		}
 		// What is sent before Discard stays out; afterwards the id is taken back.
 		old.Send(topic, rec("k", "stale"))
@@ -193,9 +194,8 @@ func TestFenced(t *testing.T) {
 		if r := e.commit(young, engine.Commit{}); !errors.Is(r.Err, engine.ErrFenced) {
 			e.Fatalf("commit of the other one: got %v, want fenced", r.Err)
 		}
-		got, _ = e.readTo(e.source(tr), topic, 0, engine.ReadCommitted)
-		if !slices.Equal(values(got), []string{"kept", "again"}) {
-			e.Errorf("got %q", values(got))
+		if got := values(e.readAll(tr, topic)); !slices.Equal(got, []string{"kept", "again"}) {
+			e.Errorf("got %q", got)
 		}
 	})
 }
