@@ -112,6 +112,7 @@ type function struct {
 	name   string
 	params []param
 	result Type
+	gives  string // names the result in the signature where resultOf decides
 	// resultOf, when set, gives the type of the result from the arguments.
 	resultOf func(args []*node) Type
 	doc      string // one sentence or two, Markdown
@@ -175,7 +176,11 @@ func (fn *function) signature() string {
 			b.WriteString(", ...")
 		}
 	}
-	b.WriteString(") -> " + fn.result.String())
+	gives := fn.gives
+	if gives == "" {
+		gives = fn.result.String()
+	}
+	b.WriteString(") -> " + gives)
 	return b.String()
 }
 

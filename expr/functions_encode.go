@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 
+	"streamctl/internal/codec"
 	"streamctl/internal/value"
 )
 
@@ -129,6 +130,7 @@ func hashFunctions() []function {
 	str := Type{Kind: String}
 	return []function{
 		{name: "hash", params: []param{{name: "x", kinds: anyKind}}, result: Type{Kind: Int}, call: hashCall, doc: "A 64-bit int that is the same for equal values, today and in every release (FNV-1a of the canonical JSON). Not for secrets."},
+		{name: "murmur2", params: []param{data}, result: Type{Kind: Int}, call: murmur2, doc: "The hash by which Kafka's default partitioner places a key, without its sign: `murmur2(key) % partitions` is the partition."},
 		{name: "md5", params: []param{data}, result: str, call: digest(func(b []byte) []byte { h := md5.Sum(b); return h[:] }), doc: "MD5 in hexadecimal. Not for secrets."},
 		{name: "sha1", params: []param{data}, result: str, call: digest(func(b []byte) []byte { h := sha1.Sum(b); return h[:] }), doc: "SHA-1 in hexadecimal. Not for secrets."},
 		{name: "sha256", params: []param{data}, result: str, call: digest(func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }), doc: "SHA-256 in hexadecimal."},
@@ -140,6 +142,10 @@ func hashCall(_ *Frame, args []value.Value) (value.Value, error) {
 	h := fnv.New64a()
 	h.Write(value.AppendKey(nil, args[0]))
 	return value.OfInt(int64(h.Sum64())), nil
+}
+
+func murmur2(_ *Frame, args []value.Value) (value.Value, error) {
+	return value.OfInt(int64(codec.Murmur2([]byte(args[0].Text)) & 0x7fffffff)), nil
 }
 
 func digest(sum func(b []byte) []byte) impl {

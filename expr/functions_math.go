@@ -11,19 +11,19 @@ func mathFunctions() []function {
 	x := param{name: "x", kinds: numberKind}
 	integer, float := Type{Kind: Int}, Type{Kind: Float}
 	return []function{
-		{name: "abs", params: []param{x}, resultOf: sameAsFirst, result: float, call: absolute, doc: "Without the sign."},
+		{name: "abs", params: []param{x}, resultOf: sameAsFirst, gives: "number", call: absolute, doc: "Without the sign."},
 		{name: "ceil", params: []param{x}, result: integer, call: rounded(math.Ceil), doc: "The next int that is not less."},
 		{name: "floor", params: []param{x}, result: integer, call: rounded(math.Floor), doc: "The next int that is not greater."},
-		{name: "round", params: []param{x, {name: "digits", kinds: intKind, optional: true}}, resultOf: roundType, result: float, call: round, doc: "The nearest int, halves away from zero; with `digits`, the nearest float with so many decimals."},
+		{name: "round", params: []param{x, {name: "digits", kinds: intKind, optional: true}}, resultOf: roundType, gives: "number", call: round, doc: "The nearest int, halves away from zero; with `digits`, the nearest float with so many decimals."},
 		{name: "sqrt", params: []param{x}, result: float, call: onFloat(math.Sqrt), doc: "The square root; of a negative number an error."},
 		{name: "pow", params: []param{x, {name: "exponent", kinds: numberKind}}, result: float, call: power, doc: "`x ** exponent`."},
 		{name: "exp", params: []param{x}, result: float, call: onFloat(math.Exp), doc: "e to the power of x."},
 		{name: "log", params: []param{x, {name: "base", kinds: numberKind, optional: true}}, result: float, call: logarithm, doc: "The logarithm, to base e unless said otherwise; of what is not positive an error."},
 		{name: "mod", params: []param{{name: "x", kinds: intKind}, {name: "by", kinds: intKind}}, result: integer, call: modulo, doc: "The remainder that is never negative: `mod(-1, 7)` is 6, where `-1 % 7` is -1."},
 		{name: "div", params: []param{{name: "x", kinds: intKind}, {name: "by", kinds: intKind}}, result: integer, call: divide, doc: "The quotient without its fraction, where `/` of two ints is a float."},
-		{name: "min", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: extremeType, result: Type{}, call: extreme(-1), doc: "The least of several numbers or strings; of one list, its least element, nulls left out."},
-		{name: "max", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: extremeType, result: Type{}, call: extreme(1), doc: "The greatest of several numbers or strings; of one list, its greatest element, nulls left out."},
-		{name: "sum", params: []param{{name: "list", kinds: listKind}}, resultOf: elementOfFirst, result: float, call: sumCall, doc: "The sum of the elements of a list, nulls left out; `sum(list, expression)` of an expression per element."},
+		{name: "min", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: extremeType, gives: "number|string", call: extreme(-1), doc: "The least of several numbers or strings, null when one is null; of one list, its least element, nulls left out."},
+		{name: "max", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: extremeType, gives: "number|string", call: extreme(1), doc: "The greatest of several numbers or strings, null when one is null; of one list, its greatest element, nulls left out."},
+		{name: "sum", params: []param{{name: "list", kinds: listKind}}, resultOf: elementOfFirst, gives: "number", call: sumCall, doc: "The sum of the elements of a list, nulls left out; `sum(list, expression)` of an expression per element."},
 		{name: "mean", params: []param{{name: "list", kinds: listKind}}, result: float, call: mean, doc: "The mean of the elements of a list, nulls left out; null when there are none."},
 	}
 }

@@ -47,7 +47,7 @@ func stringFunctions() []function {
 		{name: "repeat", params: []param{text, {name: "times", kinds: intKind}}, result: str, call: repeatText, doc: "The text so many times, at most 1 MiB."},
 		{name: "pad_left", params: []param{text, {name: "length", kinds: intKind}, {name: "with", kinds: stringKind, optional: true}}, result: str, call: padText(true), doc: "Filled at the beginning with `with` (default: a space) up to `length` characters."},
 		{name: "pad_right", params: []param{text, {name: "length", kinds: intKind}, {name: "with", kinds: stringKind, optional: true}}, result: str, call: padText(false), doc: "Filled at the end with `with` (default: a space) up to `length` characters."},
-		{name: "reverse", params: []param{{name: "x", kinds: stringKind | listKind}}, resultOf: sameAsFirst, call: reverse, doc: "The characters of a string, or the elements of a list, from the last to the first."},
+		{name: "reverse", params: []param{{name: "x", kinds: stringKind | listKind}}, resultOf: sameAsFirst, gives: "string|list", call: reverse, doc: "The characters of a string, or the elements of a list, from the last to the first."},
 		{name: "format", params: []param{{name: "template", kinds: stringKind}, {name: "values", kinds: anyKind, repeats: true, optional: true}}, result: str, call: formatText, doc: "The template with each `{}` replaced by the next value as text; `{{` and `}}` are braces."},
 	}
 }

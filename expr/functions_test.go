@@ -60,7 +60,7 @@ func functionCases() [][]string {
 		{"url_query", `"https://ex.com/?q=1&r"`, `"q=1&r"`}, {"url_param", `"https://ex.com/?q=a+b&q=2"`, `"q"`, `"a b"`}, {"url_param", `"https://ex.com/?q=1"`, `"z"`, `null`}, {"url_host", `"not a host"`, `null`}, {"url_host", `"http://[" + v.s`, `error: is not a URL`},
 		{"url_encode", `"a b&é"`, `"a+b%26%C3%A9"`}, {"url_decode", `"a+b%26"`, `"a b&"`}, {"url_decode", `"%zz" + v.s`, `error: is not URL-encoded`},
 
-		{"hash", `"a"`, `-3159516928754090262`}, {"hash", `1234`, `2282126479029740061`}, {"hash", `1234.0`, `2282126479029740061`}, {"md5", `"a"`, `"0cc175b9c0f1b6a831c399e269772661"`}, {"sha1", `"a"`, `"86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"`},
+		{"hash", `"a"`, `-3159516928754090262`}, {"hash", `1234`, `2282126479029740061`}, {"hash", `1234.0`, `2282126479029740061`}, {"murmur2", `"21"`, `1173551340`}, {"md5", `"a"`, `"0cc175b9c0f1b6a831c399e269772661"`}, {"sha1", `"a"`, `"86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"`},
 		{"sha256", `"a"`, `"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"`}, {"uuid_of", `"dns"`, `"www.example.com"`, `"2ed6657d-e927-568b-95e1-2665a8aea6a2"`}, {"uuid_of", `v.s`, `"x"`, `error: namespace "Héllo" is not a UUID`},
 
 		{"seconds", `1413215518`, `1413215518000`}, {"seconds", `1.001`, `1001`}, {"seconds", `v.big`, `error: time 9223372036854775807 is out of range`}, {"millis", `1413215518000`, `1413215518000`}, {"millis", `1.9`, `1`}, {"micros", `1999`, `1`}, {"micros", `-1`, `-1`},
