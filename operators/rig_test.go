@@ -269,3 +269,5 @@ func expect(t *testing.T, what string, got []string, want ...string) {
 		t.Errorf("%s:\n got  %s\n want %s", what, strings.Join(got, "\n      "), strings.Join(want, "\n      "))
 	}
 }
+
+func replaced(s string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(s) }

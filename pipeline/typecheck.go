@@ -401,8 +401,8 @@ func (c *compiler) defineSink(d *Def) {
 	td.keyFormat = formatOr(d.Sink.KeyFormat, codec.FormatString)
 	for b := range td.branches {
 		id := ""
-		if key := c.sinkKey(d, c.out(d.From[0].Def, b)); key != nil && key.Pure() {
-			id = key.Identity()
+		if key := c.sinkKey(d, c.out(d.From[0].Def, b)); key != nil {
+			id = joinIdentity(identities(components(key)))
 		}
 		td.sinkKeys = append(td.sinkKeys, id)
 	}
