@@ -30,7 +30,7 @@ func TestBehavesAsKafka(t *testing.T) {
 		{"a transaction with offsets only writes no marker into data topics", offsetsOnly},
 		{"initialising a transactional id aborts what it left open", initAborts},
 		{"initialising a transactional id fences the older producer", initFences},
-		{"a transaction open for longer than its timeout is aborted", txnTimeout},
+		{"a transaction open for longer than its timeout is aborted, its producer fenced", txnTimeout},
 		{"a stale generation cannot commit offsets", staleGeneration},
 		{"a member that was put out cannot commit offsets", kickedMember},
 		{"tasks that are taken away can be committed until acknowledged", commitWhileRevoking},
@@ -327,13 +327,20 @@ func initFences(t *testing.T, e *env) {
 	if res := e.commit(old, engine.Commit{}); !errors.Is(res.Err, engine.ErrFenced) {
 		t.Errorf("older producer: %v", res.Err)
 	}
-	if err := old.Err(); !errors.Is(err, engine.ErrFenced) {
-		t.Errorf("its Err: %v", err)
-	}
 	if res := e.commit(young, engine.Commit{}); res.Err != nil {
 		t.Errorf("younger producer: %v", res.Err)
 	}
 	e.expectValues("out", "2:young ")
+	old.Discard()
+	old.Send(out0, rec("k", "back"))
+	if res := e.commit(old, engine.Commit{}); res.Err != nil {
+		t.Errorf("older producer that took its id back: %v", res.Err)
+	}
+	young.Send(out0, rec("k", "too late"))
+	if res := e.commit(young, engine.Commit{}); !errors.Is(res.Err, engine.ErrFenced) {
+		t.Errorf("younger producer after that: %v", res.Err)
+	}
+	e.expectValues("out", "2:young 4:back ")
 }
 
 func txnTimeout(t *testing.T, e *env) {
@@ -348,7 +355,7 @@ func txnTimeout(t *testing.T, e *env) {
 	if lso := e.ends(engine.ReadCommitted, out0); lso != 2 {
 		t.Errorf("last stable offset %d, want 2 after the abort", lso)
 	}
-	if res := e.commit(p, engine.Commit{}); !errors.Is(res.Err, engine.ErrAborted) {
+	if res := e.commit(p, engine.Commit{}); !errors.Is(res.Err, engine.ErrFenced) {
 		t.Errorf("commit after the timeout: %v", res.Err)
 	}
 	p.Discard()

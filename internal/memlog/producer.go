@@ -3,6 +3,7 @@ package memlog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -26,6 +27,7 @@ type producer struct {
 	next       map[record.TopicPartition]int64 // CommitResult.Next of the current unit
 	abandoned  bool
 	failed     bool // a commit has failed and Discard has not been called
+	used       bool // something was sent since the last commit
 }
 
 // sent is a record on its way.
@@ -80,6 +82,7 @@ func (p *producer) check(tp record.TopicPartition, rec *record.Record) error {
 // producer that was fenced or whose transaction timed out appends nothing, as
 // the broker refuses its epoch; Commit will report it.
 func (p *producer) place(tp record.TopicPartition, rec record.Record) {
+	p.used = true
 	var tx *txn
 	if p.identity != nil {
 		if p.epoch != p.identity.epoch {
@@ -125,8 +128,9 @@ func (p *producer) Err() error {
 	return p.err
 }
 
-// Discard aborts what is open of the current unit and drops what is held.
-// Records that are in the log already stay there under at-least-once.
+// Discard aborts what is open of the current unit and drops what is held; a
+// producer that was fenced takes its id back. Records that are in the log
+// already stay there under at-least-once.
 func (p *producer) Discard() {
 	p.t.log.mu.Lock()
 	defer p.t.log.mu.Unlock()
@@ -134,8 +138,12 @@ func (p *producer) Discard() {
 	if p.committing { // the unit in flight is its own; only what came after it goes
 		return
 	}
-	p.placed, p.next = nil, nil
-	if id := p.identity; id != nil && id.open != nil && p.epoch == id.epoch {
+	p.placed, p.next, p.used = nil, nil, false
+	switch id := p.identity; {
+	case id == nil || p.err != nil || p.t.gone() != nil:
+	case p.epoch != id.epoch:
+		p.renew()
+	case id.open != nil:
 		tx := id.open
 		id.open = nil
 		tx.end(txnAborted)
@@ -161,18 +169,18 @@ func (p *producer) commit(c engine.Commit) engine.CommitResult {
 	tx, err := p.stage(c)
 	l.mu.Unlock()
 	var f Fault
-	if err == nil {
+	if err == nil && !p.empty(c) {
 		f = l.fault(p.t, Op{Kind: OpCommit, ID: p.id, Offsets: c.Offsets})
 		l.hold(f, p.t.dead)
 		err = f.Err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil {
+	if err == nil && !p.empty(c) {
 		err = p.finish(c, tx, f.Outcome)
 	}
 	res := engine.CommitResult{Next: p.next, Err: err}
-	p.next, p.placed, p.committing = nil, nil, false
+	p.next, p.placed, p.committing, p.used = nil, nil, false, false
 	if err != nil {
 		p.fail(err)
 		return res
@@ -185,6 +193,9 @@ func (p *producer) commit(c engine.Commit) engine.CommitResult {
 // exactly-once, makes the offsets part of the transaction. It returns the
 // transaction to end, nil when there is none.
 func (p *producer) stage(c engine.Commit) (*txn, error) {
+	if p.empty(c) && p.err == nil {
+		return nil, p.t.gone()
+	}
 	if err := p.standing(); err != nil {
 		return nil, err
 	}
@@ -211,6 +222,10 @@ func (p *producer) stage(c engine.Commit) (*txn, error) {
 	return p.identity.open, nil
 }
 
+// empty says that a unit of work has nothing in it: nobody is asked then, so
+// a producer that was fenced does not learn it.
+func (p *producer) empty(c engine.Commit) bool { return !p.used && len(c.Offsets) == 0 }
+
 // standing says whether the broker would still listen to this producer.
 func (p *producer) standing() error {
 	switch {
@@ -221,7 +236,7 @@ func (p *producer) standing() error {
 	case p.identity == nil || p.epoch == p.identity.epoch:
 		return nil
 	case p.identity.owner == p:
-		return fmt.Errorf("commit %s: transaction timed out: %w", p.id, engine.ErrAborted)
+		return fmt.Errorf("commit %s: transaction timed out: %w", p.id, engine.ErrFenced)
 	default:
 		return fmt.Errorf("commit %s: %w", p.id, engine.ErrFenced)
 	}
@@ -267,19 +282,20 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 }
 
 // fail puts the producer where a failed commit leaves it: what was buffered
-// for the next unit is gone with this one; unless it was fenced, it goes on
-// with a new epoch, and what was open is aborted.
+// for the next unit is gone with this one. Unless the id was taken away, it
+// goes on with a new epoch, and what was open is aborted.
 func (p *producer) fail(err error) {
 	p.held, p.failed = nil, true
-	if p.identity == nil || p.t.crashed {
+	if p.identity == nil || p.t.crashed || errors.Is(err, engine.ErrFenced) {
 		return
 	}
-	if p.identity.owner != p {
-		p.err = fmt.Errorf("producer %s: %w", p.id, engine.ErrFenced)
-		return
-	}
+	p.renew()
+}
+
+// renew initialises the id for this producer, whoever has it.
+func (p *producer) renew() {
 	p.t.log.bump(p.identity)
-	p.epoch = p.identity.epoch
+	p.identity.owner, p.epoch = p, p.identity.epoch
 }
 
 func (p *producer) Close(context.Context) error {
