@@ -61,7 +61,7 @@ func (k AggregateKind) add(old, arg value.Value) (value.Value, error) {
 // groupRow is a row of a derived table: the greatest event time of the group's
 // records and the aggregates. Its slots begin with the components of the group key.
 type groupRow struct {
-	tableRow
+	row  value.Row
 	keys int // components of the group key
 	time int64
 }
@@ -86,22 +86,9 @@ type Groups struct {
 	Keys       int // components of the group key
 	Aggregates int
 	Row        int // frame row
-	Number     int // memo table number
-	Memos      func() int
 }
 
-// decoded returns the row of r, decoding it at first sight.
-func (g *Groups) decoded(t *state.Table, r *state.Row) (*tableRow, error) {
-	row, err := g.groupRow(t, r)
-	if err != nil {
-		return nil, err
-	}
-	if len(row.memo) != g.Memos() {
-		row.memo = make([][]byte, g.Memos())
-	}
-	return &row.tableRow, nil
-}
-
+// groupRow returns the row of r, decoding it at first sight.
 func (g *Groups) groupRow(t *state.Table, r *state.Row) (*groupRow, error) {
 	if row, ok := r.Decoded.(*groupRow); ok {
 		return row, nil
@@ -112,6 +99,16 @@ func (g *Groups) groupRow(t *state.Table, r *state.Row) (*groupRow, error) {
 	}
 	t.SetDecoded(r, row, row.memory())
 	return row, nil
+}
+
+// memory estimates what a row holds, texts of minimum and maximum included.
+func (g *groupRow) memory() int {
+	const header, slot = 96, 48
+	size := header + slot*len(g.row.Slots)
+	for _, v := range g.row.Slots {
+		size += len(v.Text)
+	}
+	return size
 }
 
 func (g *Groups) decode(row *groupRow, r *state.Row) error {
@@ -263,7 +260,6 @@ func (a *aggregate) update(e *Event, row *groupRow) error {
 	copy(a.old.Slots, row.row.Slots)
 	copy(aggregates, a.new)
 	row.time = max(row.time, e.Time)
-	clear(row.memo)
 	return nil
 }
 

@@ -31,8 +31,8 @@ func (j *Join) Make(t *Task, next Operator) (Operator, error) {
 		}
 	} else {
 		name = j.Groups.Name
-		op.number, op.row, op.keyRow = j.Groups.Number, j.Groups.Row, -1
-		op.none = &tableRow{memo: make([][]byte, j.Groups.Memos())}
+		op.number, op.row, op.keyRow = -1, j.Groups.Row, -1
+		op.none = &tableRow{}
 	}
 	if op.table = t.Tables[name]; op.table == nil {
 		return nil, fmt.Errorf("open join: the task has no table %q", name)
@@ -45,7 +45,7 @@ type join struct {
 	task        *Task
 	table       *state.Table
 	next        Operator
-	number      int
+	number      int // of memo texts, -1 = none are kept
 	row, keyRow int // frame rows; keyRow -1 = none
 	none        *tableRow
 	key         []byte
@@ -57,45 +57,57 @@ func (j *join) Process(e *Event) error {
 		j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNullValue)
 		return nil
 	}
-	found, drop, err := j.find(e)
+	drop, err := j.find(e)
 	if err != nil {
 		return j.task.refuseEvent(j.spec.Policy, e, reasonOf(err, ReasonExpression), err)
 	}
 	if drop {
 		return nil
 	}
-	e.joined[j.number] = found
-	e.Frame.Rows[j.row] = &found.row
-	if j.keyRow >= 0 {
-		e.Frame.Rows[j.keyRow] = &found.key
-	}
 	return j.next.Process(e)
 }
 
-// find is the row that e's key names; drop says that e goes no further.
-func (j *join) find(e *Event) (found *tableRow, drop bool, err error) {
+// find puts the row that e's key names into the frame; drop says that e goes no
+// further.
+func (j *join) find(e *Event) (drop bool, err error) {
 	key, null, err := appendKey(j.key[:0], j.spec.Keys, &e.Frame)
 	j.key = key
 	if err != nil {
-		return nil, true, err
+		return true, err
 	}
+	var row *state.Row
 	if null {
 		if !j.spec.Left {
 			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNullKey)
 		}
-		return j.none, !j.spec.Left, nil
-	}
-	row, err := j.table.Get(key)
-	if err != nil {
-		return nil, true, &stateError{err}
+	} else if row, err = j.table.Get(key); err != nil {
+		return true, &stateError{err}
 	}
 	if row == nil {
-		return j.none, !j.spec.Left, nil
+		j.place(e, j.none)
+		return !j.spec.Left, nil
 	}
-	if j.spec.Table != nil {
-		found, err = j.spec.Table.decoded(j.table, row)
-	} else {
-		found, err = j.spec.Groups.decoded(j.table, row)
+	if j.spec.Table == nil {
+		group, err := j.spec.Groups.groupRow(j.table, row)
+		if err != nil {
+			return true, &stateError{err}
+		}
+		e.Frame.Rows[j.row] = &group.row
+		return false, nil
 	}
-	return found, false, err
+	found, err := j.spec.Table.decoded(j.table, row)
+	if err != nil {
+		return true, err
+	}
+	j.place(e, found)
+	return false, nil
+}
+
+// place makes r the row that operators behind see.
+func (j *join) place(e *Event, r *tableRow) {
+	e.Frame.Rows[j.row] = &r.row
+	if j.keyRow >= 0 {
+		e.Frame.Rows[j.keyRow] = &r.key
+		e.joined[j.number] = r
+	}
 }

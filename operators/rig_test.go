@@ -271,3 +271,27 @@ func expect(t *testing.T, what string, got []string, want ...string) {
 }
 
 func replaced(s string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(s) }
+
+// reopen commits what was changed, and opens all tasks anew on what is stored.
+func (r *rig) reopen() {
+	r.t.Helper()
+	old := r.tasks
+	for _, t := range old {
+		sealed, err := t.store.Seal(func(*state.Table, []byte, []byte) {})
+		if err == nil {
+			err = t.store.Apply(sealed)
+		}
+		if err == nil {
+			err = t.store.Close()
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.tasks = nil
+	r.open()
+	for i, t := range r.tasks {
+		t.position = old[i].position
+		t.tc.Counters.Drops = old[i].tc.Counters.Drops
+	}
+}

@@ -323,7 +323,7 @@ func (c *compiler) derivedTable(d *Def, alias string) *joinedTable {
 	list := slices.Clone(td.aggregates)
 	s, _ := c.derive(d, scratchView(c.typed, d), row, &list)
 	b := &binding{alias: alias, typ: s.typ(), space: s, key: groupKey(row, td)}
-	return &joinedTable{binding: b, def: d, row: row, selection: s, memo: c.layout.joined(row)}
+	return &joinedTable{binding: b, def: d, row: row, selection: s}
 }
 
 // scratchView is the view of d over a layout of its own: for the types of what

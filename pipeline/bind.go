@@ -393,7 +393,7 @@ func (b *binder) groups(t *joinedTable) *operators.Groups {
 	td := b.plan.typed.defs[t.def]
 	return &operators.Groups{
 		Name: t.def.Name, Keys: len(td.groupTypes), Aggregates: len(td.aggregates),
-		Row: t.row, Number: t.memo.number, Memos: func() int { return t.memo.places },
+		Row: t.row,
 	}
 }
 
@@ -402,13 +402,12 @@ func (b *binder) group(s *Step, at cursor) []*operators.Node {
 	c, d := b.c, s.Def
 	td := b.plan.typed.defs[d]
 	row := c.layout.row()
-	memo := c.layout.joined(row)
 	list := slices.Clone(td.aggregates)
 	sel, args := c.derive(d, at.view, row, &list)
 	spec := &operators.Aggregate{Policy: c.policy(d), KeyExprs: c.groupKeys(d, at.view)}
 	spec.Groups = operators.Groups{
 		Name: d.Name, Keys: len(td.groupTypes), Aggregates: len(td.aggregates),
-		Row: row, Number: memo.number, Memos: func() int { return memo.places },
+		Row: row,
 	}
 	for i, a := range td.aggregates {
 		spec.Aggregations = append(spec.Aggregations, operators.Aggregation{Kind: a.kind, Arg: args[i]})

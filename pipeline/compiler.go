@@ -175,10 +175,10 @@ func (d *Def) input(branch int, typed map[*Def]*typedDef) (ResolvedInput, int) {
 // joinedTable is a table as one join, or a reader of its changes, sees it.
 type joinedTable struct {
 	*binding
-	def  *Def
+	def *Def
+	// Of a topic table: its row, and the texts kept with what is found.
+	doc  *document
 	memo *memoTable
-	// doc is the row of a topic table.
-	doc *document
 	// Of a derived table: the row of keys and aggregates, and what select makes of it.
 	row       int
 	selection *selection
