@@ -44,7 +44,7 @@ func BenchmarkInt(b *testing.B) {
 		{"seconds", `seconds(v.timestamp)`},
 		{"int of URN", `int(split(v.urn, ":")[3])`},
 		{"day in Berlin", `truncate_time(seconds(v.timestamp), "day", "Europe/Berlin")`},
-		{"sum on the machine", `sum(1..3, # * v.n)`},
+		{"sum over a list", `sum(1..3, # * v.n)`}, {"let on the machine", `let x = v.n; x * x`},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			w := benchWorld(b)

@@ -83,6 +83,12 @@ func (l *lowerer) forms(n *node) code {
 		return l.object(n)
 	case opCall:
 		return l.call(n)
+	case opElement, opIndex:
+		return l.element(n)
+	case opPredicate:
+		if c, ok := l.looped(n); ok {
+			return c
+		}
 	}
 	return l.onMachine(n)
 }

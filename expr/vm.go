@@ -101,6 +101,7 @@ type machineBuilder struct {
 	l         *lowerer
 	functions conf.FunctionsTable
 	names     int
+	loops     int // of the machine, around the node in hand; beyond them lie those of closures
 }
 
 // fresh makes a name that nothing else has.
@@ -206,10 +207,14 @@ func (b *machineBuilder) tree(n *node) ast.Node {
 		return b.framed(b.l.lower(n).val)
 	case opLocal:
 		return &ast.IdentifierNode{Value: n.name}
-	case opElement:
+	case opElement, opIndex:
+		if b.loops == 0 {
+			return b.framed(b.l.lower(n).val)
+		}
+		if n.op == opIndex {
+			return &ast.PointerNode{Name: "index"}
+		}
 		return &ast.PointerNode{}
-	case opIndex:
-		return &ast.PointerNode{Name: "index"}
 	case opAcc:
 		return &ast.PointerNode{Name: "acc"}
 	case opLet:

@@ -46,10 +46,12 @@ func (b *machineBuilder) loop(n *node, items ast.Node) ast.Node {
 	builtinCall := func(name string, args ...ast.Node) ast.Node {
 		return &ast.BuiltinNode{Name: name, Arguments: args}
 	}
-	body := n.kids[1]
-	mapped := func() ast.Node {
-		return builtinCall("map", items, &ast.PredicateNode{Node: b.tree(body)})
+	inLoop := func(make func(n *node) ast.Node) ast.Node {
+		b.loops++
+		defer func() { b.loops-- }()
+		return &ast.PredicateNode{Node: make(n.kids[1])}
 	}
+	mapped := func() ast.Node { return builtinCall("map", items, inLoop(b.tree)) }
 	boxed := func(tree ast.Node) ast.Node {
 		return b.values(n, func(args []value.Value) (value.Value, error) { return args[0], nil }, tree)
 	}
@@ -72,15 +74,17 @@ func (b *machineBuilder) loop(n *node, items ast.Node) ast.Node {
 		index := n.name == "findLastIndex"
 		return b.values(n, func(args []value.Value) (value.Value, error) {
 			return lastOf(args[0].Tree.Items, args[1].Tree.Items, index), nil
-		}, items, builtinCall("map", items, &ast.PredicateNode{Node: b.truth(body)}))
+		}, items, builtinCall("map", items, inLoop(b.truth)))
 	case "reduce":
-		args := []ast.Node{items, &ast.PredicateNode{Node: b.tree(body)}}
-		if n.kids[2] != nil {
-			args = append(args, b.tree(n.kids[2]))
+		if n.kids[2] == nil {
+			return boxed(builtinCall("reduce", items, inLoop(b.tree)))
 		}
-		return boxed(builtinCall("reduce", args...))
+		// The machine would look at the start from within the loop.
+		return b.with(b.tree(n.kids[2]), func(start ast.Node) ast.Node {
+			return boxed(builtinCall("reduce", items, inLoop(b.tree), start))
+		})
 	}
-	return boxed(builtinCall(n.name, items, &ast.PredicateNode{Node: b.truth(body)}))
+	return boxed(builtinCall(n.name, items, inLoop(b.truth)))
 }
 
 // sumOf adds numbers up; nulls are left out, the sum of nothing is 0.
