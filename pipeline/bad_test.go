@@ -13,14 +13,18 @@ import (
 var update = flag.Bool("update", false, "rewrite the goldens")
 
 // checkAll runs every stage that needs no environment, as `validate` does.
+// Comments "# set: path=value" at the top of the file are overrides.
 func checkAll(name string, src []byte) (*File, diag.List) {
-	file, list := Parse(name, src, ParseOptions{})
-	if file.Syntax.Root != nil {
-		_, more := Resolve(file)
-		list.Append(more)
+	var opts ParseOptions
+	for line := range strings.Lines(string(src)) {
+		setting, ok := strings.CutPrefix(line, "# set: ")
+		if !ok {
+			break
+		}
+		opts.Set = append(opts.Set, strings.TrimSuffix(setting, "\n"))
 	}
-	list.Sort()
-	return file, list
+	result, list := Check(name, src, opts)
+	return result.File, list
 }
 
 // TestBadFiles holds what is said about each bad file to a golden, caret and all.
