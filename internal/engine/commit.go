@@ -98,6 +98,7 @@ func (w *worker) beginCommit() error {
 	w.inflight = run
 	w.lastCommit = w.now
 	w.producer.Commit(Commit{Offsets: offsets, Group: w.group}, func(result CommitResult) {
+		w.engine.crash(CrashAfterCommit)
 		run.result = result
 		w.mailbox.put(run)
 	})

@@ -319,6 +319,7 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	if err := r.loader.Finish(positions, marks...); err != nil {
 		return fmt.Errorf("restore table from %s/%d: %w", r.tp.Topic, r.tp.Partition, err)
 	}
+	w.engine.crash(CrashAfterRestore)
 	mode := "tail"
 	if r.full {
 		mode = "full"
