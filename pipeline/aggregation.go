@@ -66,7 +66,7 @@ func (c *compiler) groupKeys(d *Def, view []*binding) []*expr.Program {
 
 // nameGroups notes the names and types of the components of the group key.
 func (c *compiler) nameGroups(td *typedDef, d *Def, keys []*expr.Program, branch int) {
-	if branch > 0 {
+	if branch > 0 && len(td.groupTypes) == len(keys) { // else the first branch has a fault of its own
 		for i, k := range keys {
 			td.groupTypes[i] = unite(td.groupTypes[i], k.Type())
 		}
