@@ -33,8 +33,9 @@ func TestRunningAggregates(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, "running", runningPipeline)
 	data := testkit.NewData(testkit.DataConfig{Seed: h.rand.Uint64(), Profiles: 200})
-	stop := h.feed(h.topic("views"), 20, data.View)
+	h.produce(h.topic("views"), 500, data.View) // something in every partition
 	h.settle()
+	stop := h.feed(h.topic("views"), 20, data.View)
 	h.killEverywhere()
 	stop()
 	h.finish()
@@ -50,6 +51,7 @@ func TestJoin(t *testing.T) {
 	model := newLiveJoin(t)
 	model.prepare(h)
 	data := testkit.NewData(testkit.DataConfig{Seed: h.rand.Uint64(), Profiles: profiles, Viewers: viewers})
+	h.produce(h.topic("views"), 500, data.View) // something in every partition
 	stopViews := h.feed(h.topic("views"), 20, data.View)
 	for range bootKills {
 		h.killRandomly()

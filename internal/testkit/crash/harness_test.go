@@ -223,6 +223,20 @@ func soak(t *testing.T) time.Duration {
 	return d
 }
 
+// produce sends n messages and returns when they are acknowledged.
+func (h *harness) produce(topic string, n int, next func() testkit.Message) {
+	h.t.Helper()
+	_, err := h.cluster.Produce(h.t.Context(), topic, func() (testkit.Message, bool) {
+		if n--; n < 0 {
+			return testkit.Message{}, false
+		}
+		return next(), true
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // feed produces from next, a batch every few milliseconds, until stop is
 // called; stop returns when everything is acknowledged.
 func (h *harness) feed(topic string, batch int, next func() testkit.Message) (stop func()) {
