@@ -1,0 +1,121 @@
+package operators_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+	"streamctl/pipeline"
+	"streamctl/state"
+)
+
+// discard is an Emitter that only counts.
+type discard struct{ records, bytes int }
+
+func (d *discard) Emit(_ int, _ int32, rec record.Record) {
+	d.records++
+	d.bytes += len(rec.Key) + len(rec.Value)
+}
+
+// BenchmarkJoin is the main job's second half, and all of it where nothing has
+// to be repartitioned: views of about 190 bytes are scanned, filtered, joined
+// with a table of 100 000 profiles by Zipf keys, and encoded.
+func BenchmarkJoin(b *testing.B) {
+	const profiles, views = 100_000, 1 << 15
+	in, out, table := benchJoin(b)
+	for i := range profiles {
+		row := fmt.Sprintf(`{"location":"San Francisco Bay Area","industry":"Internet","positions":[{"job_title":"Engineer %d","company":"Company %d"},{"job_title":"Intern","company":"ACME"}]}`, i, i%977)
+		if _, err := table.Put(fmt.Appendf(nil, "%d", i), []byte(row)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	zipf := rand.NewZipf(random, 1.1, 1, profiles-1)
+	records := make([]record.Record, views)
+	for i := range records {
+		records[i] = record.Record{
+			Key:   fmt.Appendf(nil, "%d", i),
+			Value: fmt.Appendf(nil, `{"eventType":"PageViewEvent","timestamp":%d,"viewerId":%d,"sessionId":"%016x","pageKey":"profile-view","viewedProfileId":%d,"trackingKey":"invitation-email","extra":{"a":[1,2.50],"b":null}}`, 1413215518+i/100, zipf.Uint64(), random.Uint64(), zipf.Uint64()),
+			Time:  int64(i), Offset: int64(i),
+		}
+	}
+	tp := record.TopicPartition{Topic: "page-views"}
+	step := func(i int) {
+		if _, skip, err := in.Decode(&records[i%views], tp); err != nil || skip {
+			b.Fatal(skip, err)
+		}
+		if err := in.Process(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range views {
+		step(i) // rows are decoded at first sight
+	}
+	*out = discard{}
+	b.ReportAllocs()
+	before := cpuTime(b)
+	for i := 0; b.Loop(); i++ {
+		step(i)
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(out.bytes)/float64(out.records), "bytes/record")
+	b.ReportMetric(float64(len(records[0].Value)), "view-bytes")
+}
+
+// benchJoin compiles the join with views that lie where their viewers do.
+func benchJoin(b *testing.B) (operators.Input, *discard, *state.Table) {
+	b.Helper()
+	src := replaced(enrichment, "topic: page-views\n", "topic: page-views\n    partitioned_by: viewerId\n    on_error: fail\n")
+	result, diags := pipeline.Compile("bench.yaml", []byte(src), pipeline.ParseOptions{})
+	if diags.HasErrors() {
+		b.Fatal(diags)
+	}
+	db, err := state.Open(state.Options{Dir: "state", FS: state.NewMemFS(), CacheBytes: 256 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	for _, sub := range result.Topology.Subs {
+		if sub.Name != "profiles" {
+			continue
+		}
+		store, err := db.OpenTask(sub.Name, 0, sub.Tables)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = store.Close() })
+		out := &discard{}
+		now := int64(1_700_000_000_000)
+		inputs, err := sub.Build(&operators.TaskContext{
+			Tables:  map[string]*state.Table{"profiles": store.Table("profiles")},
+			Emitter: out, Counters: &operators.Counters{},
+			Now: func() int64 { return now }, StreamTime: func() int64 { return 0 },
+			Partitions: func(string) int32 { return 1 },
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i, in := range sub.Inputs {
+			if in.Topic == "page-views" {
+				return inputs[i], out, store.Table("profiles")
+			}
+		}
+	}
+	b.Fatal("no join was planned")
+	return nil, nil, nil
+}
+
+// cpuTime is what the process has used of the processors: on a machine that is
+// shared with others it tells more than the clock.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
