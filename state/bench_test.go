@@ -224,3 +224,33 @@ func BenchmarkMemory100kRows(b *testing.B) {
 		runtime.KeepAlive(t)
 	}
 }
+
+// BenchmarkScan10Rows scans ten rows of a table in which 10 000 rows are not
+// applied, with one row changing between scans.
+func BenchmarkScan10Rows(b *testing.B) {
+	_, _, t := benchTask(b, Options{})
+	const n = 100_000
+	load(b, t, n)
+	var key, row []byte
+	for i := range 10_000 {
+		key, row = benchKey(key, i*10), benchRow(row, i)
+		if _, err := t.Put(key, row); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		key = benchKey(key, i)
+		if _, err := t.Put(key, row); err != nil {
+			b.Fatal(err)
+		}
+		rows := 0
+		if err := t.ScanPrefix(key[:len(key)-2], func([]byte, *Row) (bool, error) { rows++; return true, nil }); err != nil || rows != 10 {
+			b.Fatal(rows, err)
+		}
+		if i += 7919; i >= n {
+			i -= n
+		}
+	}
+}

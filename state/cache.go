@@ -94,7 +94,7 @@ func (t *Table) forget() {
 	t.db.cached.Add(-t.bytes)
 	t.db.pinned.Add(-t.pinned)
 	t.bytes, t.pinned, t.live, t.hand = 0, 0, 0, 0
-	t.rows, t.ring, t.dirty = nil, nil, nil
+	t.rows, t.ring, t.dirty, t.overlay = nil, nil, nil, overlay{}
 	t.complete = false
 }
 

@@ -42,27 +42,83 @@ func (t *Table) ScanPrefix(prefix []byte, fn func(key []byte, row *Row) (more bo
 	return t.Scan(prefix, keyAfter(prefix), fn)
 }
 
-// unapplied returns the changed rows of a range, in order: they, and only they,
-// differ from the store.
-func (t *Table) unapplied(from, to []byte) []*Row {
-	var rows []*Row
-	collect := func(all []*Row, epoch uint64) {
-		for _, r := range all {
-			if r.epoch == epoch && r.key >= string(from) && (to == nil || r.key < string(to)) {
-				rows = append(rows, r)
-			}
-		}
-	}
+// overlay is what scans know of the rows that are not applied: they, and only
+// they, differ from the store. It is kept from a table's first scan on. A row
+// is in it at least while it is pinned, and may be in it twice.
+type overlay struct {
+	on     bool
+	sorted []*Row
+	fresh  []*Row // pinned since, in no order
+}
+
+// freshRows is up to how many rows a scan looks through one by one.
+const freshRows = 64
+
+// init fills the overlay with what has been pinned before it was kept.
+func (o *overlay) init(t *Table) {
+	o.on = true
+	o.fresh = append(o.fresh, t.dirty...)
 	for _, s := range t.task.waiting {
 		for i, table := range t.task.order {
 			if table == t {
-				collect(s.rows[i], s.epoch)
+				o.fresh = append(o.fresh, s.rows[i]...)
 			}
 		}
 	}
-	collect(t.dirty, t.task.current)
-	slices.SortFunc(rows, func(a, b *Row) int { return strings.Compare(a.key, b.key) })
-	return rows
+}
+
+// settle sorts in what is fresh, from the back, so that every run of sorted
+// rows between two fresh ones moves once.
+func (o *overlay) settle() {
+	slices.SortFunc(o.fresh, compareRows)
+	end := len(o.sorted)
+	o.sorted = append(o.sorted, o.fresh...)
+	for i := len(o.fresh) - 1; i >= 0; i-- {
+		at, _ := slices.BinarySearchFunc(o.sorted[:end], o.fresh[i], compareRows)
+		copy(o.sorted[at+i+1:], o.sorted[at:end])
+		o.sorted[at+i] = o.fresh[i]
+		end = at
+	}
+	clear(o.fresh)
+	o.fresh = o.fresh[:0]
+}
+
+// trim forgets the rows that have been applied.
+func (o *overlay) trim(applied uint64) {
+	is := func(r *Row) bool { return r.epoch <= applied }
+	o.sorted = slices.DeleteFunc(o.sorted, is)
+	o.fresh = slices.DeleteFunc(o.fresh, is)
+}
+
+func compareRows(a, b *Row) int { return strings.Compare(a.key, b.key) }
+
+// unapplied returns the pinned rows of a range, in order.
+func (t *Table) unapplied(from, to []byte) []*Row {
+	o := &t.overlay
+	if !o.on {
+		o.init(t)
+	}
+	if len(o.fresh) > freshRows {
+		o.settle()
+	}
+	var rows []*Row
+	inside := func(r *Row) bool { return to == nil || r.key < string(to) }
+	first, _ := slices.BinarySearchFunc(o.sorted, from, func(r *Row, from []byte) int { return strings.Compare(r.key, string(from)) })
+	for _, r := range o.sorted[first:] {
+		if !inside(r) {
+			break
+		}
+		if r.epoch > t.task.applied {
+			rows = append(rows, r)
+		}
+	}
+	for _, r := range o.fresh {
+		if r.key >= string(from) && inside(r) && r.epoch > t.task.applied {
+			rows = append(rows, r)
+		}
+	}
+	slices.SortFunc(rows, compareRows)
+	return slices.Compact(rows)
 }
 
 // merge walks store and changed rows together; of two with the same key the

@@ -25,6 +25,7 @@ type Table struct {
 	live   int    // cached rows that are not gone
 	// complete: every row of the table is cached, so what is not cached is not there.
 	complete bool
+	overlay  overlay
 	keyBuf   []byte
 }
 
@@ -178,6 +179,9 @@ func (t *Table) change(r *Row) {
 	if r.epoch <= t.task.applied {
 		t.pinned += int64(r.size)
 		t.db.pinned.Add(int64(r.size))
+		if t.overlay.on {
+			t.overlay.fresh = append(t.overlay.fresh, r)
+		}
 	}
 	r.epoch = t.task.current
 	t.dirty = append(t.dirty, r)
@@ -195,5 +199,6 @@ func (t *Table) unpin(rows []*Row, epoch uint64) {
 			t.remove(r)
 		}
 	}
+	t.overlay.trim(epoch)
 	t.trim(2 * len(t.ring)) // once around to clear the used bits, once to evict
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"streamctl/internal/record"
 )
 
@@ -277,7 +275,13 @@ func (t *Task) Drop() (err error) {
 	if t.closed {
 		return ErrClosed
 	}
-	if err := t.db.dropTask(t.key); err != nil {
+	if err := t.db.Err(); err != nil {
+		return err
+	}
+	t.db.mu.Lock()
+	err = t.db.dropTask(t.key)
+	t.db.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("drop state of task %s/%d: %w", t.key.sub, t.key.partition, t.db.check(err))
 	}
 	t.discard()
@@ -293,27 +297,4 @@ func (t *Task) Drop() (err error) {
 	t.newMarks, t.newTime, t.streamTime = nil, false, math.MinInt64
 	t.newSavedAt, t.savedAt = false, 0
 	return nil
-}
-
-// dropTask deletes by ranges.
-func (db *DB) dropTask(key taskKey) error {
-	db.mu.Lock()
-	b := db.store.NewBatch()
-	defer b.Close()
-	var ranges [][]byte
-	for name, id := range db.names {
-		if name == key.sub {
-			ranges = append(ranges, taskPrefix(id, key.partition))
-		} else if len(name) > len(key.sub) && name[:len(key.sub)+1] == key.sub+"/" {
-			p := tablePrefix(id, key.partition)
-			ranges = append(ranges, p[:])
-		}
-	}
-	db.mu.Unlock()
-	for _, r := range ranges {
-		if err := b.DeleteRange(r, keyAfter(r), nil); err != nil {
-			return err
-		}
-	}
-	return db.ok(b.Commit(pebble.Sync))
 }

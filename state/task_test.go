@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -239,6 +240,9 @@ func TestDropLeavesOthersAlone(t *testing.T) {
 		tk.Mark("loaded")
 	}
 	commit(t, task, other, longer)
+	if err := db.DropTask("sub", 0); !errors.Is(err, ErrOpen) {
+		t.Errorf("drop an open task from outside: %v", err)
+	}
 	if err := task.Drop(); err != nil {
 		t.Fatal(err)
 	}
@@ -261,6 +265,46 @@ func TestDropLeavesOthersAlone(t *testing.T) {
 		if want := i > 0; placed != want || tk.Marked("loaded") != want || rows != map[bool]int{true: 10, false: 1}[want] {
 			t.Errorf("task %d has %d rows, position %v, mark %v", i, rows, placed, tk.Marked("loaded"))
 		}
+	}
+}
+
+func TestStoredTasksAreListed(t *testing.T) {
+	db, task, table := openTable(t, Options{})
+	other, err := db.OpenTask("sub", 7, modelSpecs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, table, 0, 1)
+	task.SetPosition(inputTP, 4)
+	task.Mark("loaded")
+	other.SetPosition(changelogTP, 5)
+	other.SetStreamTime(1)
+	commit(t, task, other)
+	task.SetPosition(inputTP, 99) // not applied: it does not count
+	stored, err := db.Stored()
+	if err != nil || len(stored) != 2 {
+		t.Fatalf("%v, %v", stored, err)
+	}
+	for i, want := range []StoredTask{
+		{"sub", 0, map[record.TopicPartition]int64{inputTP: 4}},
+		{"sub", 7, map[record.TopicPartition]int64{changelogTP: 5}},
+	} {
+		if got := stored[i]; got.Sub != want.Sub || got.Partition != want.Partition || !maps.Equal(got.Positions, want.Positions) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	task.Abandon()
+	if err := db.DropTask("sub", 0); err != nil {
+		t.Fatal(err)
+	}
+	if stored, err = db.Stored(); err != nil || len(stored) != 1 || stored[0].Partition != 7 {
+		t.Errorf("after dropping one: %v, %v", stored, err)
+	}
+	if task, err = db.OpenTask("sub", 0, modelSpecs()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := task.Table("own").Get([]byte("000000")); r != nil || err != nil || task.Marked("loaded") {
+		t.Errorf("row %v, %v, mark %v after the drop", r, err, task.Marked("loaded"))
 	}
 }
 

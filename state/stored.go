@@ -1,0 +1,100 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"streamctl/internal/record"
+)
+
+// StoredTask says how far the stored state of a task is, open or not.
+type StoredTask struct {
+	Sub       string
+	Partition int32
+	Positions map[record.TopicPartition]int64
+}
+
+// Stored lists the tasks that have state here with its positions, in no
+// particular order: what a process can bring along when tasks are shared out.
+// Only what has been applied counts. It may be called from any goroutine.
+func (db *DB) Stored() (_ []StoredTask, err error) {
+	defer db.recoverInto(&err)
+	if err := db.Err(); err != nil {
+		return nil, err
+	}
+	db.mu.Lock()
+	subs := make(map[uint32]string)
+	for name, id := range db.names {
+		if !strings.Contains(name, "/") {
+			subs[id] = name
+		}
+	}
+	db.mu.Unlock()
+	var all []StoredTask
+	err = db.each(metaKey(metaTask, ""), func(key, val []byte) error {
+		id, partition := binary.BigEndian.Uint32(key[5:]), int32(binary.BigEndian.Uint32(key[9:]))
+		sub, known := subs[id]
+		if !known {
+			return fmt.Errorf("read %q: %w", key, ErrCorrupt)
+		}
+		if n := len(all); n == 0 || all[n-1].Sub != sub || all[n-1].Partition != partition {
+			all = append(all, StoredTask{sub, partition, make(map[record.TopicPartition]int64)})
+		}
+		if key[taskPrefixLen] != kindPosition || len(val) != 8 {
+			return nil
+		}
+		tp, err := parsePosition(key[taskPrefixLen+1:])
+		all[len(all)-1].Positions[tp] = int64(binary.BigEndian.Uint64(val))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list stored tasks: %w", db.check(err))
+	}
+	return all, nil
+}
+
+// DropTask is Task.Drop for a task that is not open, such as one that has moved
+// to another process. Errors: ErrOpen.
+func (db *DB) DropTask(sub string, partition int32) (err error) {
+	defer db.recoverInto(&err)
+	if err := db.Err(); err != nil {
+		return err
+	}
+	key := taskKey{sub, partition}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return ErrClosed
+	}
+	if db.open[key] != nil {
+		return fmt.Errorf("drop state of task %s/%d: %w", sub, partition, ErrOpen)
+	}
+	if err := db.dropTask(key); err != nil {
+		return fmt.Errorf("drop state of task %s/%d: %w", sub, partition, db.check(err))
+	}
+	return nil
+}
+
+// dropTask deletes a task's keys by ranges. Called with mu held.
+func (db *DB) dropTask(key taskKey) error {
+	b := db.store.NewBatch()
+	defer b.Close()
+	for name, id := range db.names {
+		var prefix []byte
+		if name == key.sub {
+			prefix = taskPrefix(id, key.partition)
+		} else if strings.HasPrefix(name, key.sub+"/") {
+			p := tablePrefix(id, key.partition)
+			prefix = p[:]
+		} else {
+			continue
+		}
+		if err := b.DeleteRange(prefix, keyAfter(prefix), nil); err != nil {
+			return err
+		}
+	}
+	return db.ok(b.Commit(pebble.Sync))
+}
