@@ -50,7 +50,6 @@ type modelTask struct {
 	partition int32
 	now       facts
 	sealed    []sealedFacts
-	past      []facts // index = epoch number of global history
 	changelog map[string]string
 	serial    int64 // of epochs, never repeated
 }
