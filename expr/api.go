@@ -128,6 +128,7 @@ type Frame struct {
 	Now   int64                     // wall clock, ms, for now()
 	args  []value.Value             // arguments of the calls under way
 	zones map[string]*time.Location // met in records
+	spent int                       // steps of the evaluation under way
 	loops []loopElement             // predicates under way
 	vm    *machine                  // free machines
 }

@@ -315,6 +315,32 @@ func TestHostileTexts(t *testing.T) {
 	}
 }
 
+// TestNoRecordTakesForever: loops in loops end with an error of the record.
+func TestNoRecordTakesForever(t *testing.T) {
+	w := sample(t)
+	for _, text := range []string{
+		`all(1..100000, all(1..100000, true))`,
+		`map(1..100000, 1..100000)`,
+		`map(1..100000, map(v.ints, 1..1000))`,
+		`map(1..100000, repeat(v.s, 100000))`,
+		`reduce(1..100000, reduce(1..100000, #acc + #, 0), 0)`,
+		`map(1..100000, filter(1..100000, true))`,
+		`map(1..100000, concat(1..10000, v.ints))`,
+	} {
+		start := time.Now()
+		_, err := w.compile(t, text).Eval(w.frame)
+		if err == nil || !strings.Contains(err.Error(), "more than 10000000 steps") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s took %s", text, took)
+		}
+	}
+	if got := w.eval(t, `count(1..100000, # % 2 == 0)`); got != "50000" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestSharedProgram: a program belongs to nobody; frames do.
 func TestSharedProgram(t *testing.T) {
 	p := sample(t).compile(t, `format_time(v.i + sum(v.ints, # * v.i), "%Y-%m-%d", v.b ? "Europe/Berlin" : "UTC") + upper(v.s) + string(any(v.items, .p == 4))`)

@@ -68,7 +68,7 @@ func (n *node) spoil() *node {
 	return n
 }
 
-// at makes an empty node for the text of a.
+// node makes an empty node for the text of a.
 func (c *checker) node(a ast.Node, o op) *node {
 	n := &node{op: o, bind: -1}
 	n.start, n.end = c.tree.span(c.tree.extentOf(a))
@@ -305,56 +305,61 @@ func (c *checker) unknown(n *node, alias string, path []codec.Step, problem stri
 // suggestion is the "did you mean" of an unknown name.
 func (c *checker) suggestion(alias string, path []codec.Step) string {
 	word := path[0].Name
-	var names []string
-	for _, b := range c.scope.Bindings {
-		if b.Names == nil || alias != "" && b.Alias != alias {
-			continue
-		}
-		names = append(names, b.Names()...)
-	}
 	if alias != "" {
-		if near := diag.Nearest(word, names); near != "" {
-			return fmt.Sprintf("did you mean %s.%s?", alias, near)
+		for _, b := range c.scope.Bindings {
+			if near := diag.Nearest(word, b.names()); b.Alias == alias && near != "" {
+				return fmt.Sprintf("did you mean %s.%s?", alias, near)
+			}
 		}
 		return ""
 	}
-	if word == "null" || word == "NULL" || word == "None" {
+	switch strings.ToLower(word) {
+	case "null", "none", "undefined":
 		return "write nil"
 	}
-	var all []string
 	for _, b := range c.scope.Bindings {
-		if b.Alias == "" {
-			continue
-		}
-		if b.Names != nil && slices.Contains(b.Names(), word) {
+		if b.Alias != "" && slices.Contains(b.names(), word) {
 			return fmt.Sprintf("did you mean %s.%s?", b.Alias, word)
 		}
-		all = append(all, b.Alias)
 	}
-	for _, l := range c.locals {
-		all = append(all, l.name)
-	}
-	for _, b := range c.scope.Bindings {
-		if b.Alias == "" && b.Names != nil {
-			all = append(all, b.Names()...)
-		}
-	}
-	if near := diag.Nearest(word, all); near != "" {
+	bare := c.bareNames()
+	if near := diag.Nearest(word, bare); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
 	for _, b := range c.scope.Bindings {
-		if b.Alias == "" || b.Names == nil {
-			continue
-		}
-		if near := diag.Nearest(word, b.Names()); near != "" {
+		if near := diag.Nearest(word, b.names()); b.Alias != "" && near != "" {
 			return fmt.Sprintf("did you mean %s.%s?", b.Alias, near)
 		}
 	}
-	if len(all) > 0 && len(all) <= 8 {
-		slices.Sort(all)
-		return "known here: " + strings.Join(slices.Compact(all), ", ")
+	if len(bare) > 0 && len(bare) <= 8 {
+		slices.Sort(bare)
+		return "known here: " + strings.Join(slices.Compact(bare), ", ")
 	}
 	return ""
+}
+
+// names lists the fields of a binding that are known.
+func (b *Binding) names() []string {
+	if b.Names == nil {
+		return nil
+	}
+	return b.Names()
+}
+
+// bareNames is all that may stand at the beginning of a path.
+func (c *checker) bareNames() []string {
+	var out []string
+	for _, l := range c.locals {
+		out = append(out, l.name)
+	}
+	for _, b := range c.scope.Bindings {
+		if b.Alias != "" {
+			out = append(out, b.Alias)
+		} else {
+			out = append(out, b.names()...)
+		}
+	}
+	return out
 }
 
 // stepText writes one step as a name.

@@ -202,7 +202,11 @@ func (n *node) asOperator(o op) {
 
 // unknownFunction reports a name that is no function.
 func (c *checker) unknownFunction(n *node, name string) *node {
-	d := c.errorf(codeFunction, n, "unknown function %s", name)
+	end := n.end
+	if strings.HasPrefix(c.tree.text[n.start:], name) {
+		end = n.start + len(name) // the name alone, not its arguments
+	}
+	d := c.diags.Errorf(codeFunction, c.at(n.start, end), "unknown function %s", name)
 	names := slices.Collect(maps.Keys(c.functions))
 	names = append(names, "filter", "map", "all", "any", "none", "one", "find", "reduce")
 	near := diag.Nearest(name, names)

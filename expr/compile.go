@@ -107,18 +107,28 @@ func (p *Program) Const() (value.Value, bool) {
 
 // Eval computes the value for the rows of f. Strings and trees of the result
 // may point into the rows. Errors are *Error.
-func (p *Program) Eval(f *Frame) (value.Value, error) { return p.code.val(f) }
+func (p *Program) Eval(f *Frame) (value.Value, error) {
+	f.spent = 0
+	return p.code.val(f)
+}
 
 // Bool computes a condition: null is false; another kind than bool is an *Error.
 func (p *Program) Bool(f *Frame) (bool, error) {
+	f.spent = 0
 	t, err := p.code.tri(f)
 	return t == triTrue, err
 }
 
 // Int computes an int; notNull is false for null. Another kind than int is an
 // *Error, a float without fraction apart.
-func (p *Program) Int(f *Frame) (v int64, notNull bool, err error) { return p.code.i64(f) }
+func (p *Program) Int(f *Frame) (v int64, notNull bool, err error) {
+	f.spent = 0
+	return p.code.i64(f)
+}
 
 // AppendJSON appends the value as JSON to dst. Maps and lists of the
 // expression are written without being built.
-func (p *Program) AppendJSON(dst []byte, f *Frame) ([]byte, error) { return p.code.json(dst, f) }
+func (p *Program) AppendJSON(dst []byte, f *Frame) ([]byte, error) {
+	f.spent = 0
+	return p.code.json(dst, f)
+}

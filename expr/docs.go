@@ -36,6 +36,8 @@ Expressions are written in the grammar of [expr-lang](https://expr-lang.org/docs
   values are; a string is never equal to a number, and where both types are known the comparison is refused.
 - **Strings** are compared byte by byte; their length and indexes count Unicode characters.
 - **Times** are ints: milliseconds since 1970.
+- **Limits.** An expression has at most 64 KiB of text and 10 000 parts. For one record it takes at most 10 million steps (an element looped over is one,
+  an element built four, 16 bytes of text one); more is an error of the record.
 
 ## Operators
 

@@ -208,7 +208,7 @@ func (fn *function) invoke(call impl, f *Frame, args []value.Value) (value.Value
 	if err != nil {
 		return value.Value{}, fmt.Errorf("%s: %w", fn.name, err)
 	}
-	return v, nil
+	return v, f.spendOn(v)
 }
 
 // describe shows a value in a message: its type and the beginning of it.

@@ -74,7 +74,7 @@ func (l *lowerer) forms(n *node) code {
 	case opMatches:
 		return l.matches(n)
 	case opRange:
-		return l.dyadic(n, rangeOn)
+		return l.rangeOf(n)
 	case opCond:
 		return l.conditional(n)
 	case opList:

@@ -33,9 +33,13 @@ func (p *loop) run(f *Frame, visit func(item value.Value, i int) (more bool, err
 	if !v.IsList() {
 		return false, p.at.want("a list", v)
 	}
+	items := v.Expand().Tree.Items
+	if err := f.spend(len(items)); err != nil {
+		return false, p.at.wrap(err)
+	}
 	depth := len(f.loops)
 	f.loops = append(f.loops, loopElement{})
-	for i, item := range v.Expand().Tree.Items {
+	for i, item := range items {
 		f.loops[depth] = loopElement{item, i}
 		more, e := visit(item, i)
 		if e != nil || !more {
@@ -150,7 +154,8 @@ func (p *loop) filter() code {
 		if null || err != nil {
 			return value.NullV(), err
 		}
-		return value.OfList(kept), nil
+		list := value.OfList(kept)
+		return list, p.at.wrap(f.spendOn(list))
 	}}
 }
 
@@ -166,7 +171,9 @@ func (p *loop) mapping(result func(items []value.Value) (value.Value, error), at
 		})
 		out := value.NullV()
 		if !null && err == nil {
-			out, err = result(f.args[base:])
+			if out, err = result(f.args[base:]); err == nil {
+				err = f.spendOn(out)
+			}
 		}
 		f.args = f.args[:base]
 		return out, at.wrap(err)

@@ -338,6 +338,18 @@ func (l *lowerer) coalesce(n *node) code {
 	}
 }
 
+// rangeOf computes a..b.
+func (l *lowerer) rangeOf(n *node) code {
+	at, made := l.failure(n), l.dyadic(n, rangeOn).val
+	return code{val: func(f *Frame) (value.Value, error) {
+		v, err := made(f)
+		if err == nil {
+			err = at.wrap(f.spendOn(v))
+		}
+		return v, err
+	}}
+}
+
 // membership computes in; a constant list is searched without building it.
 func (l *lowerer) membership(n *node) code {
 	if right := n.kids[1]; right.constant() && right.val.Kind == value.List {

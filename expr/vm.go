@@ -237,6 +237,14 @@ func (b *machineBuilder) tree(n *node) ast.Node {
 		return b.object(n)
 	case opSlice:
 		return b.slice(n)
+	case opRange:
+		return b.framedValues(n, func(f *Frame, args []value.Value) (value.Value, error) {
+			v, err := rangeOn(args[0], args[1])
+			if err == nil {
+				err = f.spendOn(v)
+			}
+			return v, err
+		}, b.trees(n.kids)...)
 	}
 	return b.operator(n)
 }
@@ -280,8 +288,6 @@ func dyadicOn(o op, x, y value.Value) (value.Value, error) {
 	switch o {
 	case opMember:
 		return memberOn(x, y)
-	case opRange:
-		return rangeOn(x, y)
 	case opEq, opNe:
 		t, err = equalOn(x, y)
 		t = flip(t, o == opNe)
@@ -331,8 +337,16 @@ func (b *machineBuilder) logic(n *node) ast.Node {
 
 // function is a call of the library.
 func (b *machineBuilder) function(n *node) ast.Node {
-	at, fn, impl := b.l.failure(n), n.fn, n.impl
-	args := append([]ast.Node{&ast.IdentifierNode{Value: "$env"}}, b.trees(n.kids)...)
+	fn, impl := n.fn, n.impl
+	return b.framedValues(n, func(f *Frame, args []value.Value) (value.Value, error) {
+		return fn.invoke(impl, f, args)
+	}, b.trees(n.kids)...)
+}
+
+// framedValues is a call of fn with the Frame and Values.
+func (b *machineBuilder) framedValues(n *node, fn func(f *Frame, args []value.Value) (value.Value, error), args ...ast.Node) ast.Node {
+	at := b.l.failure(n)
+	args = append([]ast.Node{&ast.IdentifierNode{Value: "$env"}}, args...)
 	return b.call(func(boxed ...any) (any, error) {
 		vals := make([]value.Value, len(boxed)-1)
 		for i := range vals {
@@ -342,7 +356,7 @@ func (b *machineBuilder) function(n *node) ast.Node {
 			}
 			vals[i] = v
 		}
-		v, err := fn.invoke(impl, boxed[0].(*Frame), vals)
+		v, err := fn(boxed[0].(*Frame), vals)
 		if err != nil {
 			return nil, at.wrap(err)
 		}

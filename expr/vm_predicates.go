@@ -32,12 +32,15 @@ func (b *machineBuilder) elements(n *node, list ast.Node) ast.Node {
 			return nil, at.want("a list", v)
 		}
 		items := v.Expand().Tree.Items
+		if err := args[1].(*Frame).spend(len(items)); err != nil {
+			return nil, at.wrap(err)
+		}
 		out := make([]any, len(items))
 		for i, item := range items {
 			out[i] = item
 		}
 		return out, nil
-	}, list)
+	}, list, &ast.IdentifierNode{Value: "$env"})
 }
 
 // loop is the machine's own function over items, or map() and ours over its
