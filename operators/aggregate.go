@@ -187,14 +187,14 @@ func (a *aggregate) Process(e *Event) error {
 	}
 	row, state, err := a.group(e)
 	if err != nil {
-		return a.task.refuseEvent(a.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		return a.task.refuseEvent(a.spec.Policy, e, ReasonExpression, err)
 	}
 	if row == nil {
 		a.task.Counters.Drop(a.spec.Policy.Operator, ReasonNullKey)
 		return nil
 	}
 	if err := a.update(e, row); err != nil {
-		return a.task.refuseEvent(a.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		return a.task.refuseEvent(a.spec.Policy, e, ReasonExpression, err)
 	}
 	existed := state != nil
 	if existed {

@@ -43,6 +43,7 @@ type MemberValue struct {
 	Ref     expr.Ref
 	Refs    []expr.Ref // a list of several slots, when neither of the others is set
 	Program *expr.Program
+	Policy  *Policy // of the definition that has Program
 	// Memo says that Program depends on one joined row only: its JSON is kept
 	// with that row, at this place.
 	Memo *Memo
@@ -109,18 +110,27 @@ func (v *MemberValue) append(dst []byte, e *Event, f *expr.Frame) ([]byte, error
 	case v.Program == nil:
 		return value.AppendJSON(dst, keyOf(f, v.Refs)), nil
 	case v.Memo == nil:
-		return v.Program.AppendJSON(dst, f)
+		return v.computed(dst, f)
 	}
 	row := e.joined[v.Memo.Table]
 	if text := row.memo[v.Memo.Place]; text != nil {
 		return append(dst, text...), nil
 	}
 	at := len(dst)
-	dst, err := v.Program.AppendJSON(dst, f)
+	dst, err := v.computed(dst, f)
 	if err == nil {
 		row.memo[v.Memo.Place] = append([]byte(nil), dst[at:]...)
 	}
 	return dst, err
+}
+
+// computed writes the result of the program.
+func (v *MemberValue) computed(dst []byte, f *expr.Frame) ([]byte, error) {
+	out, err := v.Program.AppendJSON(dst, f)
+	if err != nil {
+		return dst, &ownedError{v.Policy, err}
+	}
+	return out, nil
 }
 
 // slotOf reads a slot; a row that is not there reads as null.

@@ -59,7 +59,7 @@ func (j *join) Process(e *Event) error {
 	}
 	drop, err := j.find(e)
 	if err != nil {
-		return j.task.refuseEvent(j.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 	}
 	if drop {
 		return nil

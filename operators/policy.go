@@ -87,6 +87,17 @@ func faultf(reason, format string, args ...any) error {
 	return &fault{reason, fmt.Errorf(format, args...)}
 }
 
+// ownedError is an error in something that another definition than the one
+// being evaluated has written: a column of a stream that is computed where a
+// sink writes it. That definition's policy applies.
+type ownedError struct {
+	owner *Policy
+	err   error
+}
+
+func (o *ownedError) Error() string { return o.err.Error() }
+func (o *ownedError) Unwrap() error { return o.err }
+
 // reasonOf is the reason of err, otherwise when it has none.
 func reasonOf(err error, otherwise string) string {
 	var f *fault
@@ -99,8 +110,13 @@ func reasonOf(err error, otherwise string) string {
 // refuse deals with a record that p's operator cannot process because of err:
 // it returns the error that stops the pipeline, or nil when the record has
 // been dropped or sent to the dead letters, and counted. key is the key that
-// the record had in the outer topic.
+// the record had in the outer topic. reason is that of an err that brings none.
 func (t *Task) refuse(p *Policy, in *record.Record, key []byte, origin record.Position, reason string, err error) error {
+	reason = reasonOf(err, reason)
+	if owned, ok := err.(*ownedError); ok {
+		p, err = owned.owner, owned.err
+		reason = reasonOf(err, ReasonExpression)
+	}
 	if storage, ok := err.(*stateError); ok { // not the record's fault
 		return fmt.Errorf("process record in %s: %w", p.Operator, storage.err)
 	}

@@ -51,12 +51,12 @@ type project struct {
 func (p *project) Process(e *Event) error {
 	if !e.Delete {
 		if err := p.evaluate(e, &e.Frame, &p.now); err != nil {
-			return p.task.refuseEvent(p.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+			return p.task.refuseEvent(p.spec.Policy, e, ReasonExpression, err)
 		}
 	}
 	if e.Before != nil {
 		if err := p.evaluate(e, e.Before, &p.before); err != nil {
-			return p.task.refuseEvent(p.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+			return p.task.refuseEvent(p.spec.Policy, e, ReasonExpression, err)
 		}
 	}
 	return p.next.Process(e)

@@ -63,7 +63,7 @@ func (s *rekey) Process() error {
 	e := s.event
 	e.Frame.Now = s.task.Now()
 	if err := s.change(e); err != nil {
-		return s.task.refuseEvent(s.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		return s.task.refuseEvent(s.spec.Policy, e, ReasonExpression, err)
 	}
 	return nil
 }

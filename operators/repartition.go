@@ -44,7 +44,7 @@ func (r *repartition) Process(e *Event) error {
 		return nil
 	}
 	if err := r.send(e); err != nil {
-		return r.task.refuseEvent(r.spec.Policy, e, reasonOf(err, ReasonExpression), err)
+		return r.task.refuseEvent(r.spec.Policy, e, ReasonExpression, err)
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (s *repartitioned) Decode(rec *record.Record, tp record.TopicPartition) (in
 	e.In, e.Time, e.Headers = rec, rec.Time, rec.Headers
 	e.Origin.TopicPartition, e.Origin.Offset = tp, rec.Offset
 	if err := s.read(rec); err != nil {
-		return 0, true, s.task.refuseEvent(s.spec.Policy, e, reasonOf(err, ReasonInvalidValue), err)
+		return 0, true, s.task.refuseEvent(s.spec.Policy, e, ReasonInvalidValue, err)
 	}
 	return rec.Time, false, nil
 }

@@ -295,3 +295,8 @@ func (r *rig) reopen() {
 		t.tc.Counters.Drops = old[i].tc.Counters.Drops
 	}
 }
+
+// partitionOf is where a Java client would put a key.
+func (r *rig) partitionOf(topic, key string) int32 {
+	return codec.Partition([]byte(key), int32(len(r.topics[topic])))
+}

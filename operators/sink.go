@@ -47,12 +47,12 @@ type sink struct {
 func (s *sink) Process(e *Event) error {
 	key, err := s.key(e)
 	if err != nil {
-		return s.task.refuseEvent(s.spec.Policy, e, reasonOf(err, ReasonEncode), err)
+		return s.task.refuseEvent(s.spec.Policy, e, ReasonEncode, err)
 	}
 	var out []byte
 	if !e.Delete {
 		if out, err = s.value(e); err != nil {
-			return s.task.refuseEvent(s.spec.Policy, e, reasonOf(err, ReasonEncode), err)
+			return s.task.refuseEvent(s.spec.Policy, e, ReasonEncode, err)
 		}
 	}
 	s.task.Emitter.Emit(s.spec.Output, s.partition(e, key), record.Record{

@@ -96,7 +96,7 @@ func newDecoder(t *Task, spec *Decoder) *decoder {
 
 // refused hands a record that cannot be read to the policy: the results of Decode.
 func (d *decoder) refused(rec *record.Record, err error) (int64, bool, error) {
-	err = d.task.refuse(d.spec.Policy, rec, rec.Key, d.event.Origin, reasonOf(err, ReasonInvalidValue), err)
+	err = d.task.refuse(d.spec.Policy, rec, rec.Key, d.event.Origin, ReasonInvalidValue, err)
 	return 0, true, err
 }
 

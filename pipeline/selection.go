@@ -193,6 +193,7 @@ type piece struct {
 
 	name    string
 	program *expr.Program
+	policy  *operators.Policy       // of program
 	slot    func() (expr.Ref, bool) // where the value lies once it is computed anyway
 }
 
@@ -202,7 +203,7 @@ func (s *selection) pieces() []piece {
 	var out []piece
 	for _, c := range s.columns {
 		if c.of == nil {
-			out = append(out, piece{name: c.name, program: c.program, slot: func() (expr.Ref, bool) {
+			out = append(out, piece{name: c.name, program: c.program, policy: s.project.Policy, slot: func() (expr.Ref, bool) {
 				return expr.Ref{Row: s.row, Slot: c.slot}, c.slot >= 0
 			}})
 			continue
@@ -274,7 +275,7 @@ func valueOf(l *layout, p piece) operators.MemberValue {
 	if ref, ok := p.program.Ref(); ok {
 		return operators.MemberValue{Ref: ref, IsRef: true}
 	}
-	v := operators.MemberValue{Program: p.program}
+	v := operators.MemberValue{Program: p.program, Policy: p.policy}
 	if p.program.Pure() {
 		var rows []int
 		for _, r := range p.program.Refs() {

@@ -1,0 +1,101 @@
+package operators_test
+
+import (
+	"testing"
+
+	"streamctl/internal/record"
+)
+
+func TestSinkKeepsThePartitionOfAnUnchangedKey(t *testing.T) {
+	src := `
+pipeline: p
+sources:
+  in: {topic: in}
+sinks:
+  same: {from: in, topic: same}
+  more: {from: in, topic: more}
+  other: {from: in, topic: other, key: value.n}
+  as_json: {from: in, topic: as-json, key_format: json}
+`
+	r := newRig(t, src, map[string]int{"in": 2, "same": 2, "more": 3, "other": 2, "as-json": 2})
+	// The producer of this topic has its own idea of partitions.
+	wrong := 1 - r.partitionOf("in", "k")
+	r.append("in", wrong, record.Record{Key: []byte("k"), Value: []byte(`{"n":5}`), Time: 3})
+	r.append("in", wrong, record.Record{Value: []byte(`{"n":null}`), Time: 3})
+	r.mustRun()
+	at := func(topic string, p int32, n int) {
+		t.Helper()
+		if got := len(r.topics[topic][p]); got != n {
+			t.Errorf("%s has %d records in partition %d, want %d", topic, got, p, n)
+		}
+	}
+	at("same", wrong, 2)
+	if p := r.partitionOf("more", "k"); p == wrong {
+		at("more", p, 2)
+	} else {
+		at("more", p, 1)
+		at("more", wrong, 1)
+	}
+	if p := r.partitionOf("other", "5"); p == wrong {
+		at("other", p, 2)
+	} else {
+		at("other", p, 1)
+	}
+	expect(t, "as-json", r.values("as-json"), `"k" {"n":5}`, `- {"n":null}`)
+}
+
+func TestFormats(t *testing.T) {
+	for _, c := range []struct{ format, in, where, key, value, want string }{
+		{"string", "text", "true", "value", "string", "text text"},
+		{"string", "text", "len(value) > 0", "len(value)", "json", `4 "text"`},
+		{"long", "\x00\x00\x00\x00\x00\x00\x00\x07", "value == 7", "value + 1", "int", "8 \x00\x00\x00\x07"},
+		{"int", "\x00\x00\x00\x07", "true", "value", "double", "7 @\x1c\x00\x00\x00\x00\x00\x00"},
+		{"double", "@\x1c\x00\x00\x00\x00\x00\x00", "value == 7.0", "value", "long", "7 \x00\x00\x00\x00\x00\x00\x00\x07"},
+		{"json", `[1, 2]`, "value[0] == 1", "value[1]", "json", "2 [1, 2]"},
+		{"json", `"x"`, "true", "value", "string", "x x"},
+		{"json", ` 5 `, "true", "value", "string", "5 5"},
+	} {
+		r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in, format: `+c.format+`}
+streams:
+  s:
+    from: in
+    where: `+c.where+`
+sinks:
+  out: {from: s, topic: out, key: '`+c.key+`', format: `+c.value+`}
+`, nil)
+		r.produce("in", "k", c.in, 1)
+		r.mustRun()
+		expect(t, c.format+" to "+c.value, r.values("out"), c.want)
+	}
+}
+
+func TestNullValuesOfAStreamPass(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in}
+streams:
+  some:
+    from: in i
+    select:
+      - i.*
+      - n: i.n
+sinks:
+  all: {from: in, topic: all}
+  some_out: {from: some, topic: some}
+`, nil)
+	r.produce("in", "k", "-", 1, record.Header{Key: "a", Value: []byte("b")})
+	r.mustRun()
+	expect(t, "all", r.values("all"), "k -")
+	expect(t, "some", r.values("some"), `k {"n":null}`)
+	for _, log := range r.topics["all"] {
+		for _, rec := range log {
+			if len(rec.Headers) != 1 || rec.Headers[0].Key != "a" {
+				t.Errorf("headers %v", rec.Headers)
+			}
+		}
+	}
+}
