@@ -2,9 +2,11 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -80,8 +82,14 @@ func moved(err error) bool {
 	return errors.Is(err, sarama.ErrNotCoordinatorForConsumer) || errors.Is(err, sarama.ErrConsumerCoordinatorNotAvailable)
 }
 
-// denied says that credentials or permissions are missing: no retry helps.
+// denied says that credentials, certificates or permissions are not accepted:
+// no retry helps.
 func denied(err error) bool {
+	var unverified *tls.CertificateVerificationError
+	var remote *net.OpError // a TLS alert of the broker has no type of its own
+	if errors.As(err, &unverified) || errors.As(err, &remote) && remote.Op == "remote error" {
+		return true
+	}
 	for _, code := range []sarama.KError{
 		sarama.ErrSASLAuthenticationFailed, sarama.ErrUnsupportedSASLMechanism, sarama.ErrTopicAuthorizationFailed,
 		sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed, sarama.ErrTransactionalIDAuthorizationFailed,
