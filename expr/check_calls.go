@@ -207,32 +207,104 @@ func (c *checker) unknownFunction(n *node, name string) *node {
 		end = n.start + len(name) // the name alone, not its arguments
 	}
 	d := c.diags.Errorf(codeFunction, c.at(n.start, end), "unknown function %s", name)
-	names := slices.Collect(maps.Keys(c.functions))
-	names = append(names, "filter", "map", "all", "any", "none", "one", "find", "reduce")
-	near := diag.Nearest(name, names)
-	if near == "" {
-		near = diag.Nearest(snakeCase(name), append(names, snakeCase(name)+"s"))
-	}
-	if snake := snakeCase(name); c.functions[snake] != nil {
-		near = snake
-	}
-	if near != "" && c.functions[near] != nil {
+	if near := c.functionLike(name); near != "" {
 		d.Help = fmt.Sprintf("did you mean %s?", near)
 	}
 	return n.spoil()
 }
 
-// snakeCase writes trimPrefix as trim_prefix: expr-lang's names in our spelling.
+// functionLike is the function that somebody who writes name most likely means.
+func (c *checker) functionLike(name string) string {
+	if c.functions[snakeCase(name)] != nil {
+		return snakeCase(name)
+	}
+	for _, spelling := range []string{strings.ToLower(name), snakeCase(name)} {
+		if known := otherName(spelling); known != "" {
+			return known
+		}
+	}
+	names := slices.Collect(maps.Keys(c.functions))
+	names = append(names, "filter", "map", "all", "any", "none", "one", "count", "find", "findIndex", "findLast", "findLastIndex", "sortBy", "groupBy", "reduce")
+	return diag.Nearest(name, names)
+}
+
+// otherName translates what SQL and other languages call our functions.
+func otherName(name string) string {
+	switch name {
+	case "length", "size", "lenght", "char_length", "array_length", "cardinality":
+		return "len"
+	case "substr", "mid":
+		return "substring"
+	case "ucase", "uppercase", "to_upper", "toupper":
+		return "upper"
+	case "lcase", "lowercase", "to_lower", "tolower":
+		return "lower"
+	case "ifnull", "nvl", "isnull":
+		return "if_null"
+	case "nullif":
+		return "null_if"
+	case "to_string", "tostring", "str", "text":
+		return "string"
+	case "to_int", "toint", "integer", "bigint", "parseint", "parse_int":
+		return "int"
+	case "to_float", "tofloat", "double", "number", "parsefloat", "parse_float":
+		return "float"
+	case "exists", "some":
+		return "any"
+	case "every":
+		return "all"
+	case "date_trunc", "trunc", "datetrunc":
+		return "truncate_time"
+	case "to_timestamp", "strptime", "parse_date", "stringtotimestamp":
+		return "parse_time"
+	case "date_format", "to_char", "strftime", "timestamptostring", "format_date":
+		return "format_time"
+	case "extract", "date_part":
+		return "time_part"
+	case "current_timestamp", "unix_timestamp", "getdate":
+		return "now"
+	case "lpad":
+		return "pad_left"
+	case "rpad":
+		return "pad_right"
+	case "regexp_extract":
+		return "regex_extract"
+	case "regexp_replace":
+		return "regex_replace"
+	case "uniq", "unique":
+		return "distinct"
+	case "to_base64":
+		return "base64_encode"
+	case "from_base64":
+		return "base64_decode"
+	case "from_json", "json_parse", "json_decode":
+		return "parse_json"
+	case "average":
+		return "mean"
+	case "power":
+		return "pow"
+	case "instr", "strpos", "position":
+		return "index_of"
+	}
+	return ""
+}
+
+// snakeCase writes trimPrefix as trim_prefix and toJSON as to_json: expr-lang's
+// names in our spelling.
 func snakeCase(name string) string {
 	var b strings.Builder
-	for i, r := range name {
-		if r >= 'A' && r <= 'Z' {
-			if i > 0 {
-				b.WriteByte('_')
-			}
-			r += 'a' - 'A'
+	capital := true // the byte before is one
+	for i := range len(name) {
+		c := name[i]
+		isCapital := c >= 'A' && c <= 'Z'
+		if isCapital && !capital {
+			b.WriteByte('_')
 		}
-		b.WriteRune(r)
+		capital = isCapital
+		if isCapital {
+			c += 'a' - 'A'
+		}
+		b.WriteByte(c)
 	}
 	return b.String()
 }
