@@ -54,7 +54,7 @@ type producer struct {
 	current *unit
 	sending *unit
 	commit  *commitRun // on its way
-	wanted  []*outPart // to be added to a transaction
+	wanted  []want     // to be added to a transaction
 	renew   renewal    // what control has to do first
 	broken  error      // why everything sent is lost, until Discard
 	fatal   error
@@ -93,11 +93,18 @@ type outPart struct {
 	sequence int32
 	limit    int   // of a batch
 	added    *unit // in whose transaction the partition is
-	wants    *unit // into whose transaction it wants
+	wants    *unit // into whose transaction it wants, the youngest one
 
 	retryAt time.Time
 	wait    backoff
 	failing time.Time // since when nothing gets through
+}
+
+// want is a partition's wish to be in the transaction of a unit. It may have
+// two: one for the unit that is being committed, one for the next.
+type want struct {
+	part *outPart
+	unit *unit
 }
 
 // maxFree bounds the batches that are kept for their arenas.
@@ -177,7 +184,7 @@ func (p *producer) begin(part *outPart) *batch {
 	p.current.used = true
 	if p.exactly && part.wants != p.current {
 		part.wants = p.current
-		p.wanted = append(p.wanted, part)
+		p.wanted = append(p.wanted, want{part, p.current})
 		poke(p.ctl)
 	}
 	if part.loop != nil {
@@ -249,7 +256,7 @@ func (p *producer) Discard() {
 // dropCurrent forgets what was sent since Commit. mu is held.
 func (p *producer) dropCurrent() {
 	dropped := p.current
-	p.wanted = slices.DeleteFunc(p.wanted, func(part *outPart) bool { return part.wants == dropped })
+	p.wanted = slices.DeleteFunc(p.wanted, func(w want) bool { return w.unit == dropped })
 	for _, part := range p.parts {
 		if part.wants == dropped {
 			part.wants = nil

@@ -84,11 +84,11 @@ func (p *producer) fatalErr() error {
 func (p *producer) takeWanted() []*outPart {
 	var add []*outPart
 	left := p.wanted[:0]
-	for _, part := range p.wanted {
-		if part.wants == p.sending {
-			add = append(add, part)
+	for _, w := range p.wanted {
+		if w.unit == p.sending {
+			add = append(add, w.part)
 		} else {
-			left = append(left, part)
+			left = append(left, w)
 		}
 	}
 	p.wanted = left
