@@ -117,7 +117,10 @@ func (f *consumeFlags) open(ctx context.Context, s session, topic string, iso en
 	for n := range info.Partitions {
 		tps = append(tps, record.TopicPartition{Topic: topic, Partition: n})
 	}
-	ends, err := s.Admin().Ends(ctx, tps, iso)
+	// What a transaction has written counts as there from the moment it was
+	// written: one that has just committed may still lack its markers. Reading up
+	// to here waits until every transaction before it is decided.
+	ends, err := s.Admin().Ends(ctx, tps, engine.ReadUncommitted)
 	if err != nil {
 		return nil, fmt.Errorf("read ends of %s: %w", topic, err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -157,7 +158,8 @@ func (a *app) confirm(f *resetFlags) error {
 }
 
 func (a *app) printPlan(p *reset.Plan) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "Offsets of group %s:\n", p.Group)
 	fmt.Fprintln(w, "TOPIC\tPARTITION\tSTART\tEND\tBEFORE\tAFTER\tNOTE")
 	for _, ch := range p.Offsets {
@@ -166,6 +168,11 @@ func (a *app) printPlan(p *reset.Plan) error {
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print plan: %w", err)
+	}
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(a.stdout, strings.TrimRight(line, " \n")); err != nil {
+			return fmt.Errorf("print plan: %w", err)
+		}
 	}
 	for _, part := range []struct {
 		what  string

@@ -142,7 +142,12 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress
 		return r
 	}
 	settings := kafkaOptions{group: l.group(), instance: f.instance, crash: crash}
-	r.err = a.withSession(ctx, &f.brokerFlags, l.kafka, settings, func(_ *endpoint, s session) (err error) {
+	r.err = a.withSession(ctx, &f.brokerFlags, l.kafka, settings, func(e *endpoint, s session) (err error) {
+		if e.embedded() {
+			if err := makeTopics(ctx, s.Admin(), l.topology, log); err != nil {
+				return err
+			}
+		}
 		db, err := openState(f.stateDir(l.name), log)
 		if err != nil {
 			return err
