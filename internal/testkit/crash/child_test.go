@@ -95,12 +95,13 @@ func (c *child) await(ctx context.Context, what string) {
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		said := c.said(40)
 		_ = c.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks
 		select {
 		case <-c.done:
 		case <-time.After(2 * time.Second):
 		}
-		c.t.Fatalf("%s did not end in time; it said:\n%s", what, c.said(200))
+		c.t.Fatalf("%s did not end in time; it said:\n%s\n\nand its stacks are\n%s", what, said, c.stacks())
 	}
 }
 
@@ -115,6 +116,22 @@ func (c *child) fullRestores() []string {
 		}
 	}
 	return out
+}
+
+// stacks returns what it printed of its goroutines, each by its functions alone.
+func (c *child) stacks() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	for _, l := range c.lines {
+		switch {
+		case strings.HasPrefix(l, "goroutine "):
+			b.WriteString("\n" + l + "\n")
+		case strings.HasPrefix(l, "streamctl/"):
+			b.WriteString("  " + l[:max(strings.LastIndexByte(l, '('), 0)] + "\n")
+		}
+	}
+	return b.String()
 }
 
 // said returns the last n lines.
