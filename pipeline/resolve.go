@@ -160,7 +160,7 @@ func (r *resolver) settings() {
 		commit = defaultCommitAtLeastOnce
 	}
 	out.CommitInterval = r.duration(s.CommitInterval, commit, 10*time.Millisecond, time.Minute)
-	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, 0, maxDuration)
+	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, time.Second, maxDuration)
 	out.IdleTimeout = r.duration(s.IdleTimeout, defaultIdleTimeout, time.Second, maxDuration)
 	out.OnError = onErrorOf(s.OnError, Fail)
 }
@@ -204,7 +204,7 @@ func (r *resolver) declare() {
 	f, out, onError := r.file, r.out, r.out.Settings.OnError
 	for _, s := range f.Sources {
 		d := &Def{Kind: SourceDef, Source: s, OnError: onErrorOf(s.OnError, onError)}
-		d.MaxAhead = r.duration(s.MaxAhead, out.Settings.MaxAhead, 0, maxDuration)
+		d.MaxAhead = r.duration(s.MaxAhead, out.Settings.MaxAhead, time.Second, maxDuration)
 		out.Sources = append(out.Sources, r.add(d, &s.Declared))
 	}
 	for _, t := range f.Tables {
