@@ -274,10 +274,21 @@ func floatForm(at failure, c code) func(f *Frame) (float64, bool, error) {
 // constantCode gives a known value; its JSON is ready made.
 func constantCode(v value.Value) code {
 	text := value.AppendJSON(nil, v)
-	return code{
+	c := code{
 		val:  func(*Frame) (value.Value, error) { return v, nil },
 		json: func(dst []byte, _ *Frame) ([]byte, error) { return append(dst, text...), nil },
 	}
+	switch v.Kind {
+	case value.Int:
+		i := v.AsInt()
+		c.i64 = func(*Frame) (int64, bool, error) { return i, true, nil }
+	case value.String:
+		c.str = func(*Frame) (string, bool, error) { return v.Text, true, nil }
+	case value.Bool:
+		t := triOf(v.AsBool())
+		c.tri = func(*Frame) (tri, error) { return t, nil }
+	}
+	return c
 }
 
 // slot is the value at r; nil stands for null.

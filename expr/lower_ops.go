@@ -59,7 +59,7 @@ func (l *lowerer) arithmetic(n *node) code {
 func (l *lowerer) intArithmetic(n *node) code {
 	at, o := l.failure(n), n.op
 	a, b := l.lower(n.kids[0]).i64, l.lower(n.kids[1]).i64
-	if y, ok := n.kids[1].val.ToInt(); ok && n.kids[1].constant() && o != opMul {
+	if y, ok := n.kids[1].val.ToInt(); ok && n.kids[1].constant() {
 		return code{i64: func(f *Frame) (int64, bool, error) {
 			x, ok, err := a(f)
 			if !ok {
