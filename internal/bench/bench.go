@@ -104,7 +104,7 @@ func (b *bench) best(measure func() (result, error)) error {
 		}
 	}
 	b.results.add(best)
-	b.progress("  %s: %.2f us/record, %v", best.name, best.cpuPerRecord(), best.usage.wall.Round(time.Millisecond))
+	b.progress("  %s: %v of CPU in %v", best.name, best.usage.cpu.Round(time.Millisecond), best.usage.wall.Round(time.Millisecond))
 	return nil
 }
 
