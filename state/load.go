@@ -35,6 +35,9 @@ type Loader struct {
 	dir   string   // of its files, "" before the first
 	runs  []string // files of the runs on disk, oldest first
 	done  bool
+
+	seed  *seed
+	empty bool // the table had no rows when the load ended
 }
 
 // Loader begins a bulk load. Until Finish the table must not be changed otherwise.
@@ -62,7 +65,7 @@ func (l *Loader) Add(key, row []byte) (err error) {
 }
 
 // Finish makes everything added the table's, with positions and marks, and
-// empties the table's cache. The table must have no changes that are not applied
+// puts as many of the rows into the table's cache as it holds. The table must have no changes that are not applied
 // (ErrUncommitted).
 func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...string) (err error) {
 	t, db := l.table, l.table.db
@@ -75,6 +78,11 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	case t.pinned > 0:
 		return fmt.Errorf("load table %s: %w", t.name, ErrUncommitted)
 	}
+	// Where there are no rows yet, there is nothing to delete.
+	if l.empty, err = db.empty(t.prefix[:]); err != nil {
+		return fmt.Errorf("load table %s: %w", t.name, db.check(err))
+	}
+	l.seed = t.newSeed()
 	meta := t.task.metaEntries(positions, marks)
 	if len(l.runs) == 0 && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
 		err = l.finishSmall(meta)
@@ -91,8 +99,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	for _, m := range marks {
 		t.task.marks[m] = true
 	}
-	t.forget()
-	t.reset(false)
+	t.plant(l.seed, l.empty)
 	return nil
 }
 
@@ -143,6 +150,9 @@ func (l *Loader) finishSmall(meta []metaEntry) error {
 		} else {
 			err = b.Set(key, e.row, nil)
 		}
+		if err == nil {
+			err = l.seed.add(e)
+		}
 		if err != nil {
 			return err
 		}
@@ -161,13 +171,8 @@ func (l *Loader) finishFiles(meta []metaEntry) error {
 	if err := l.makeDir(); err != nil {
 		return err
 	}
-	// Where there are no rows yet, there is nothing to delete.
-	empty, err := db.empty(l.table.prefix[:])
-	if err != nil {
-		return err
-	}
 	w := tableWriter{db: db, dir: l.dir}
-	if err := l.writeRows(&w, empty); err != nil {
+	if err := l.writeRows(&w); err != nil {
 		w.abandon()
 		return err
 	}
@@ -191,14 +196,17 @@ func (l *Loader) finishFiles(meta []metaEntry) error {
 }
 
 // writeRows writes all rows in order of keys; of those with one key, the last added.
-func (l *Loader) writeRows(w *tableWriter, skipDeletes bool) error {
+func (l *Loader) writeRows(w *tableWriter) error {
 	key := append([]byte(nil), l.table.prefix[:]...)
 	write := func(e entry) error {
 		key = append(key[:prefixLen], e.key...)
 		switch {
 		case e.row != nil:
+			if err := l.seed.add(e); err != nil {
+				return err
+			}
 			return w.set(key, e.row)
-		case skipDeletes:
+		case l.empty:
 			return nil
 		}
 		return w.delete(key)
