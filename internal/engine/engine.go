@@ -31,7 +31,7 @@ type Options struct {
 	// Instance names this process among those of the pipeline, the same after a
 	// restart: transactional ids derive from it.
 	Instance string
-	// MaxBuffered is how many bytes a worker may have sent and not yet acknowledged; default 32 MiB.
+	// MaxBuffered is how many bytes a worker may have sent and not yet acknowledged; default 8 MiB.
 	MaxBuffered int
 	// Crash is called at the named steps of a commit; nil outside tests.
 	Crash func(step string)
@@ -66,7 +66,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	if o.MaxBuffered == 0 {
-		o.MaxBuffered = 32 << 20
+		o.MaxBuffered = 8 << 20
 	}
 	return o
 }

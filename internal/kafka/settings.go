@@ -104,8 +104,8 @@ type Settings struct {
 	// FetchWait is how long the broker may hold a fetch that finds nothing; default 50 ms.
 	FetchWait time.Duration
 	// BufferPartitionBytes is how much of a partition may be fetched and not
-	// released; default 4 MiB. BufferBytes is the same for a source as a whole;
-	// default 64 MiB. A partition of which nothing is held is fetched in any case.
+	// released; default 2 MiB. BufferBytes is the same for a source as a whole;
+	// default 16 MiB. A partition of which nothing is held is fetched in any case.
 	BufferPartitionBytes int
 	BufferBytes          int
 	// MaxDecompressedBytes refuses a batch that grows beyond it; default 64 MiB.
@@ -149,7 +149,7 @@ func (s Settings) withDefaults() Settings {
 	for p, v := range map[*int]int{
 		&s.BatchBytes: 1_000_000, &s.RequestBytes: 8 << 20,
 		&s.FetchPartitionBytes: 1 << 20, &s.FetchRequestBytes: 16 << 20,
-		&s.BufferPartitionBytes: 4 << 20, &s.BufferBytes: 64 << 20,
+		&s.BufferPartitionBytes: 2 << 20, &s.BufferBytes: 16 << 20,
 		&s.MaxDecompressedBytes: 64 << 20, &s.MaxResponseBytes: 100 << 20,
 	} {
 		if *p == 0 {
