@@ -60,6 +60,7 @@ Expressions are written in the grammar of [expr-lang](https://expr-lang.org/docs
 ## Functions over the elements of a list
 
 In the predicate, ` + "`#` is the element, `.name` its field, `#index`" + ` its index; a null list gives null, and a null predicate counts as false.
+An object as the result goes in parentheses: ` + "`map(list, ({name: .name}))`" + `.
 
 | function | gives |
 |---|---|
