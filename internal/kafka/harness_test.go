@@ -20,8 +20,9 @@ import (
 
 var (
 	shared = kafkatest.Shared{Options: kafkatest.Options{Secure: true, Properties: map[string]string{
-		"group.min.session.timeout.ms": "500",
-		"log.cleaner.backoff.ms":       "200",
+		"group.min.session.timeout.ms":                                "500",
+		"log.cleaner.backoff.ms":                                      "200",
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "300",
 	}}}
 	names      atomic.Int64
 	notInNames = regexp.MustCompile(`[^a-z0-9-]+`)
@@ -38,19 +39,29 @@ type env struct {
 	*testing.T
 	addr string
 	real bool
+	fake *kfake.Cluster // nil on real Kafka
 }
 
 // onBoth runs a test on the fake and on real Kafka.
-func onBoth(t *testing.T, f func(e *env)) {
+func onBoth(t *testing.T, f func(e *env)) { onBothOr(t, f, true) }
+
+func onBothOr(t *testing.T, f func(e *env), real bool) {
 	t.Run("fake", func(t *testing.T) {
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DefaultNumPartitions(1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(c.Close)
-		f(&env{T: t, addr: c.ListenAddrs()[0]})
+		f(&env{T: t, addr: c.ListenAddrs()[0], fake: c})
 	})
-	onReal(t, f)
+	if real {
+		onReal(t, f)
+	}
+}
+
+// onFake runs a test on the fake only, whose answers it changes.
+func onFake(t *testing.T, f func(e *env)) {
+	onBothOr(t, f, false)
 }
 
 // onReal runs a test on the shared real broker.

@@ -15,6 +15,7 @@ import (
 // dialer opens connections that authenticate as the settings say.
 type dialer struct {
 	conf *sarama.Config
+	wrap func(net.Conn) net.Conn // faults of the network in tests; nil otherwise
 }
 
 // link is one connection to one broker. Requests on it are answered in order;
@@ -56,6 +57,7 @@ type contextDialer struct {
 	ctx     context.Context //nolint:containedctx // lives for one call of open
 	timeout time.Duration
 	link    *link
+	wrap    func(net.Conn) net.Conn
 }
 
 // Dial implements the interface that sarama asks of a proxy.
@@ -64,6 +66,9 @@ func (d *contextDialer) Dial(network, addr string) (net.Conn, error) {
 	conn, err := dialer.DialContext(d.ctx, network, addr)
 	if err != nil {
 		return nil, err
+	}
+	if d.wrap != nil {
+		conn = d.wrap(conn)
 	}
 	d.link.raw = &rawConn{Conn: conn}
 	return d.link.raw, nil
@@ -77,7 +82,7 @@ func (d *dialer) open(ctx context.Context, addr string, readTimeout time.Duratio
 	l := &link{addr: addr, broker: sarama.NewBroker(addr)}
 	conf := *d.conf
 	conf.Net.Proxy.Enable = true
-	conf.Net.Proxy.Dialer = &contextDialer{ctx: ctx, timeout: conf.Net.DialTimeout, link: l}
+	conf.Net.Proxy.Dialer = &contextDialer{ctx: ctx, timeout: conf.Net.DialTimeout, link: l, wrap: d.wrap}
 	// Until the handshakes are through, a broker that says nothing must not hold us longer than this.
 	if readTimeout > 0 {
 		conf.Net.ReadTimeout = readTimeout
