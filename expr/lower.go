@@ -15,7 +15,6 @@ type code struct {
 	val  func(f *Frame) (value.Value, error)
 	tri  func(f *Frame) (tri, error)
 	i64  func(f *Frame) (int64, bool, error)
-	f64  func(f *Frame) (float64, bool, error)
 	str  func(f *Frame) (string, bool, error)
 	json func(dst []byte, f *Frame) ([]byte, error)
 }
@@ -150,9 +149,6 @@ func (l *lowerer) complete(n *node, c *code) {
 			return at.int(v)
 		}
 	}
-	if c.f64 == nil {
-		c.f64 = floatForm(at, *c)
-	}
 	if c.str == nil {
 		c.str = func(f *Frame) (string, bool, error) {
 			v, err := val(f)
@@ -206,14 +202,6 @@ func valueForm(c code) func(f *Frame) (value.Value, error) {
 			}
 			return value.OfInt(i), nil
 		}
-	case c.f64 != nil:
-		return func(f *Frame) (value.Value, error) {
-			x, ok, err := c.f64(f)
-			if !ok {
-				return value.NullV(), err
-			}
-			return value.OfFloat(x), nil
-		}
 	}
 	return func(f *Frame) (value.Value, error) {
 		s, ok, err := c.str(f)
@@ -250,24 +238,6 @@ func jsonForm(c code) func(dst []byte, f *Frame) ([]byte, error) {
 			return dst, err
 		}
 		return value.AppendJSON(dst, v), nil
-	}
-}
-
-// floatForm reads a float; ints are converted.
-func floatForm(at failure, c code) func(f *Frame) (float64, bool, error) {
-	return func(f *Frame) (float64, bool, error) {
-		v, err := c.val(f)
-		switch {
-		case err != nil:
-			return 0, false, err
-		case v.Kind == value.Float:
-			return v.AsFloat(), true, nil
-		case v.Kind == value.Int:
-			return float64(v.AsInt()), true, nil
-		case v.IsNull():
-			return 0, false, at.wrap(v.Err())
-		}
-		return 0, false, at.want("a number", v)
 	}
 }
 
