@@ -129,7 +129,7 @@ func unifyObjects(a, b Type) Type {
 	return out
 }
 
-// comparable is true when == between the two can ever hold.
+// comparableTypes is true when == between the two can ever hold.
 func comparableTypes(a, b Type) bool {
 	return a.open() || b.open() || a.Kind == b.Kind || a.numeric() && b.numeric()
 }
