@@ -105,3 +105,39 @@ func contains(os []Output, o Output) bool {
 func window(os []Output, at int) []Output {
 	return os[max(0, min(at-shownAround, len(os))):min(len(os), at+shownAfter)]
 }
+
+// Repeats checks a sequence that at-least-once delivery may have written: it
+// begins with want's first record, each record is followed by want's next one or
+// by one that had been there before, and it ends with want's last. It returns
+// what is wrong, "" for nothing, and how many records were repetitions. All
+// records of want must differ.
+func Repeats(want, got []Output) (problem string, repeated int) {
+	index := make(map[Output]int, len(want))
+	for i, o := range want {
+		index[o] = i
+	}
+	at, furthest := -1, -1
+	for n, o := range got {
+		i, known := index[o]
+		switch {
+		case !known:
+			return fmt.Sprintf("record %d is none of those there must be: %+v; the one before it: %s", n, o, shown(want, at)), repeated
+		case i > at+1:
+			return fmt.Sprintf("record %d is number %d of those there must be, the one before it number %d: what is between is missing: %+v", n, i, at, o), repeated
+		case i <= furthest:
+			repeated++
+		}
+		at, furthest = i, max(furthest, i)
+	}
+	if at != len(want)-1 {
+		return fmt.Sprintf("the last record is number %d of %d: %s", at, len(want), shown(want, at)), repeated
+	}
+	return "", repeated
+}
+
+func shown(os []Output, i int) string {
+	if i < 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%+v", os[i])
+}

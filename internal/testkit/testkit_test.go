@@ -129,3 +129,33 @@ func TestDiffNamesTheFault(t *testing.T) {
 		t.Errorf("other key: %s", diff)
 	}
 }
+
+func TestRepeats(t *testing.T) {
+	outputs := func(values string) []Output {
+		var os []Output
+		for _, v := range strings.Fields(values) {
+			os = append(os, Output{"k", v})
+		}
+		return os
+	}
+	for _, c := range []struct {
+		got, says string
+		repeated  int
+	}{
+		{"a b c d", "", 0},
+		{"a b c b c d", "", 2},
+		{"a b a b c c d", "", 3},
+		{"a b d", "what is between is missing", 0},
+		{"b c d", "what is between is missing", 0},
+		{"a b c d a c d", "what is between is missing", 1},
+		{"a b c", "the last record is number 2 of 4", 0},
+		{"a b c d c", "the last record is number 2 of 4", 1},
+		{"a b x c d", "none of those there must be", 0},
+		{"", "the last record is number -1 of 4: none", 0},
+	} {
+		problem, repeated := Repeats(outputs("a b c d"), outputs(c.got))
+		if (problem == "") != (c.says == "") || !strings.Contains(problem, c.says) || repeated != c.repeated {
+			t.Errorf("%q: %q with %d repetitions, want %q with %d", c.got, problem, repeated, c.says, c.repeated)
+		}
+	}
+}

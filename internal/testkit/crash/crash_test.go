@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,6 +75,29 @@ func TestJoin(t *testing.T) {
 	h.finish()
 	model.readVersions(h)
 	h.compare(model.view)
+}
+
+// TestAtLeastOnce: after a crash outputs may come again, but no view may be
+// missing, and none that the store holds may be counted twice: every output is
+// the model's, and what follows it is the model's next one, or a repetition.
+func TestAtLeastOnce(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, "repeating", runningPipeline+"guarantee: at_least_once\n")
+	data := testkit.NewData(testkit.DataConfig{Seed: h.rand.Uint64(), Profiles: 200})
+	h.produce(h.topic("views"), 500, data.View)
+	h.settle()
+	stop := h.feed(h.topic("views"), 20, data.View)
+	for range randomKills / 2 {
+		h.killRandomly()
+	}
+	for _, point := range engine.CrashPoints {
+		if !strings.Contains(point, "end-txn") && point != engine.CrashAfterRestore {
+			h.killAt(point)
+		}
+	}
+	stop()
+	h.finish()
+	h.compareRepeating(testkit.NewRunningModel().View)
 }
 
 // killEverywhere kills at random moments and at every named step, with the

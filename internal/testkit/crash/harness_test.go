@@ -269,11 +269,33 @@ func (h *harness) feed(topic string, batch int, next func() testkit.Message) (st
 	}
 }
 
-// compare reads input and output as committed and compares every record of
-// every partition with what the model makes of the input.
+// compare compares every record of every partition with what the model makes
+// of the input.
 func (h *harness) compare(model func(view testkit.Message) (testkit.Output, error)) {
 	h.t.Helper()
-	want, got := make(testkit.Sequences), make(testkit.Sequences)
+	want, got := h.wantAndGot(model)
+	if diff := testkit.Diff(want, got); diff != "" {
+		h.t.Errorf("output differs from the model after %d kills: %s", h.kills, diff)
+	}
+	h.tell(got)
+}
+
+// compareRepeating allows the output to go back and come again.
+func (h *harness) compareRepeating(model func(view testkit.Message) (testkit.Output, error)) {
+	h.t.Helper()
+	want, got := h.wantAndGot(model)
+	for place, outputs := range want {
+		if problem, _ := testkit.Repeats(outputs, got[place]); problem != "" {
+			h.t.Errorf("%s after %d kills: %s", place, h.kills, problem)
+		}
+	}
+	h.tell(got)
+}
+
+// wantAndGot reads input and output as committed, by partition.
+func (h *harness) wantAndGot(model func(view testkit.Message) (testkit.Output, error)) (want, got testkit.Sequences) {
+	h.t.Helper()
+	want, got = make(testkit.Sequences), make(testkit.Sequences)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := h.cluster.Read(ctx, h.topic("views"), func(m testkit.Message) {
@@ -294,9 +316,12 @@ func (h *harness) compare(model func(view testkit.Message) (testkit.Output, erro
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if diff := testkit.Diff(want, got); diff != "" {
-		h.t.Errorf("output differs from the model after %d kills: %s", h.kills, diff)
-	}
+	return want, got
+}
+
+// tell says how much this run showed, and fails it when that is too little.
+func (h *harness) tell(got testkit.Sequences) {
+	h.t.Helper()
 	h.t.Logf("%d kills, %d of them of a process that was ready, %d records compared", h.kills, h.readyRuns, got.Len())
 	if h.readyRuns < h.kills/2 {
 		h.t.Errorf("only %d of %d runs became ready: this shows too little", h.readyRuns, h.kills)
