@@ -226,3 +226,30 @@ sinks:
 		`x {"account":"x","balance":-3,"owed":3}`,
 		`x -`)
 }
+
+func TestAggregateOfWhatAJoinFound(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  orders: {topic: orders}
+tables:
+  items: {topic: items}
+  spent:
+    from: orders o
+    join:
+      - inner: items i
+        on: o.item == i.key
+    group_by: o.who
+    select:
+      - spent: sum(i.price)
+sinks:
+  out: {from: spent, topic: out}
+`, nil)
+	r.produce("items", "a", `{"price":2}`, 1)
+	r.produce("items", "b", `{"price":3}`, 1)
+	for i, item := range []string{"a", "b", "a"} {
+		r.produce("orders", "1", `{"who":"x","item":"`+item+`"}`, int64(2+i))
+		r.mustRun()
+	}
+	expect(t, "outputs", r.values("out"), `x {"spent":2}`, `x {"spent":5}`, `x {"spent":7}`)
+}

@@ -55,7 +55,7 @@ type Presence struct{ Row, Cut int }
 // Memo is a place for text that is kept with a joined row.
 type Memo struct {
 	Table int // memo table number: index of Event.joined
-	Place int // index of tableRow.memo
+	Place int // see tableRow.text
 }
 
 // append writes the value of e to dst. null says that the value is null as a
@@ -113,13 +113,18 @@ func (v *MemberValue) append(dst []byte, e *Event, f *expr.Frame) ([]byte, error
 		return v.computed(dst, f)
 	}
 	row := e.joined[v.Memo.Table]
-	if text := row.memo[v.Memo.Place]; text != nil {
+	if text := row.text(v.Memo.Place); text != nil {
 		return append(dst, text...), nil
+	}
+	if row.row == nil {
+		if err := e.lazy[v.Memo.Table].place(f); err != nil {
+			return dst, err
+		}
 	}
 	at := len(dst)
 	dst, err := v.computed(dst, f)
 	if err == nil {
-		row.memo[v.Memo.Place] = append([]byte(nil), dst[at:]...)
+		row.keep(v.Memo.Place, dst[at:])
 	}
 	return dst, err
 }

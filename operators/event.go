@@ -37,6 +37,7 @@ type Event struct {
 	Before *expr.Frame
 
 	joined []*tableRow // by memo table number: the row that each join found
+	lazy   []*lazyRow  // likewise: how it is decoded, where that has not been done
 }
 
 // null says whether the record of a stream has no value.

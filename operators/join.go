@@ -20,44 +20,77 @@ type Join struct {
 
 // Make implements Spec.
 func (j *Join) Make(t *Task, next Operator) (Operator, error) {
-	op := &join{spec: j, task: t, next: next}
-	name := ""
-	if j.Table != nil {
-		name = j.Table.Name
-		op.number, op.row, op.keyRow = j.Table.Number, j.Table.Row, j.Table.KeyRow
-		op.none = &tableRow{memo: make([][]byte, j.Table.Memos())}
-		if err := j.Table.Shape.Scan(nil, &op.none.row); err != nil {
-			return nil, fmt.Errorf("open join: %w", err)
+	if j.Table == nil {
+		op := &groupJoin{lookup: lookup{spec: j, task: t, table: t.Tables[j.Groups.Name]}, next: next}
+		if op.table == nil {
+			return nil, fmt.Errorf("open join: the task has no table %q", j.Groups.Name)
 		}
-	} else {
-		name = j.Groups.Name
-		op.number, op.row, op.keyRow = -1, j.Groups.Row, -1
-		op.none = &tableRow{}
+		return op, nil
 	}
-	if op.table = t.Tables[name]; op.table == nil {
-		return nil, fmt.Errorf("open join: the task has no table %q", name)
+	op := &join{lookup: lookup{spec: j, task: t, table: t.Tables[j.Table.Name]}, next: next, reader: j.Table}
+	if op.table == nil {
+		return nil, fmt.Errorf("open join: the task has no table %q", j.Table.Name)
+	}
+	op.none = j.Table.newRow()
+	if j.Table.Lazy() {
+		op.lazy = &lazyRow{table: j.Table}
+		return op, nil
+	}
+	d := &decodedRow{}
+	op.none.row, op.none.key = &d.row, &d.key
+	if err := j.Table.decode(d, "", nil); err != nil {
+		return nil, fmt.Errorf("open join: %w", err)
 	}
 	return op, nil
 }
 
+// lookup finds the rows that events ask for.
+type lookup struct {
+	spec  *Join
+	task  *Task
+	table *state.Table
+	key   []byte
+}
+
+// find returns the row that e's key names, nil when there is none; drop says
+// that e goes no further.
+func (l *lookup) find(e *Event) (row *state.Row, drop bool, err error) {
+	if e.null() {
+		l.task.Counters.Drop(l.spec.Policy.Operator, ReasonNullValue)
+		return nil, true, nil
+	}
+	key, null, err := appendKey(l.key[:0], l.spec.Keys, &e.Frame)
+	l.key = key
+	if err != nil {
+		return nil, true, err
+	}
+	if null {
+		if !l.spec.Left {
+			l.task.Counters.Drop(l.spec.Policy.Operator, ReasonNullKey)
+		}
+		return nil, !l.spec.Left, nil
+	}
+	if row, err = l.table.Get(key); err != nil {
+		return nil, true, &stateError{err}
+	}
+	return row, row == nil && !l.spec.Left, nil
+}
+
+// join joins with a topic table.
 type join struct {
-	spec        *Join
-	task        *Task
-	table       *state.Table
-	next        Operator
-	number      int // of memo texts, -1 = none are kept
-	row, keyRow int // frame rows; keyRow -1 = none
-	none        *tableRow
-	key         []byte
+	lookup
+	next   Operator
+	reader *Table
+	none   *tableRow // what unmatched records get
+	lazy   *lazyRow  // nil = rows are decoded at first sight
 }
 
 // Process joins e.
 func (j *join) Process(e *Event) error {
-	if e.null() {
-		j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNullValue)
-		return nil
+	row, drop, err := j.find(e)
+	if err == nil && !drop {
+		err = j.place(e, row)
 	}
-	drop, err := j.find(e)
 	if err != nil {
 		return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 	}
@@ -67,47 +100,47 @@ func (j *join) Process(e *Event) error {
 	return j.next.Process(e)
 }
 
-// find puts the row that e's key names into the frame; drop says that e goes no
-// further.
-func (j *join) find(e *Event) (drop bool, err error) {
-	key, null, err := appendKey(j.key[:0], j.spec.Keys, &e.Frame)
-	j.key = key
-	if err != nil {
-		return true, err
-	}
-	var row *state.Row
-	if null {
-		if !j.spec.Left {
-			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNullKey)
+// place makes row what operators behind see; nil = no row.
+func (j *join) place(e *Event, row *state.Row) (err error) {
+	found, key, doc := j.none, "", []byte(nil)
+	if row != nil {
+		if found, err = j.reader.cached(j.table, row, j.lazy != nil); err != nil {
+			return err
 		}
-	} else if row, err = j.table.Get(key); err != nil {
-		return true, &stateError{err}
+		key, doc = row.Key(), row.Value
 	}
-	if row == nil {
-		j.place(e, j.none)
-		return !j.spec.Left, nil
+	e.joined[j.reader.Number] = found
+	if j.lazy != nil {
+		j.lazy.key, j.lazy.doc = key, doc
+		e.lazy[j.reader.Number] = j.lazy
+		return nil
 	}
-	if j.spec.Table == nil {
-		group, err := j.spec.Groups.groupRow(j.table, row)
-		if err != nil {
-			return true, &stateError{err}
-		}
-		e.Frame.Rows[j.row] = &group.row
-		return false, nil
-	}
-	found, err := j.spec.Table.decoded(j.table, row)
-	if err != nil {
-		return true, err
-	}
-	j.place(e, found)
-	return false, nil
+	e.Frame.Rows[j.reader.Row], e.Frame.Rows[j.reader.KeyRow] = found.row, found.key
+	return nil
 }
 
-// place makes r the row that operators behind see.
-func (j *join) place(e *Event, r *tableRow) {
-	e.Frame.Rows[j.row] = &r.row
-	if j.keyRow >= 0 {
-		e.Frame.Rows[j.keyRow] = &r.key
-		e.joined[j.number] = r
+// groupJoin joins with a derived table, whose rows change in place.
+type groupJoin struct {
+	lookup
+	next Operator
+}
+
+// Process joins e.
+func (j *groupJoin) Process(e *Event) error {
+	row, drop, err := j.find(e)
+	if err != nil {
+		return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 	}
+	if drop {
+		return nil
+	}
+	e.Frame.Rows[j.spec.Groups.Row] = nil
+	if row != nil {
+		group, err := j.spec.Groups.groupRow(j.table, row)
+		if err != nil {
+			return err
+		}
+		e.Frame.Rows[j.spec.Groups.Row] = &group.row
+	}
+	return j.next.Process(e)
 }

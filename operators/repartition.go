@@ -125,7 +125,7 @@ func (s *Repartitioned) Open(t *Task) (Input, error) {
 	in.key.Slots = make([]value.Value, 1)
 	rows := in.event.Frame.Rows
 	rows[s.Row], rows[s.KeyRow] = &in.row, &in.key
-	in.partRows = make([]tableRow, len(in.parts))
+	in.partRows = make([]decodedRow, len(in.parts))
 	for i, p := range in.parts {
 		rows[p.Row] = &in.partRows[i].row
 		if p.KeySlot >= 0 {
@@ -143,7 +143,7 @@ type repartitioned struct {
 	row, key value.Row
 	keyUsed  bool
 	parts    []CarriedPart
-	partRows []tableRow
+	partRows []decodedRow
 }
 
 // Decode implements Input.
@@ -172,11 +172,7 @@ func (s *repartitioned) read(rec *record.Record) error {
 		if p.KeySlot < 0 {
 			continue
 		}
-		v := s.row.Slots[p.KeySlot]
-		row.key.Slots = append(row.key.Slots[:0], v)
-		for c := range p.Components {
-			row.key.Slots = append(row.key.Slots, v.Index(c))
-		}
+		setKey(&row.key, s.row.Slots[p.KeySlot], p.Components)
 	}
 	return nil
 }

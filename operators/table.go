@@ -1,21 +1,14 @@
 package operators
 
 import (
+	"streamctl/expr"
 	"streamctl/internal/codec"
 	"streamctl/internal/value"
 	"streamctl/state"
 )
 
-// tableRow is a row of a table as joins see it, kept with the row in the
-// state's cache: decoded once, with the texts that have been computed from it.
-type tableRow struct {
-	row  value.Row
-	key  value.Row // slot 0: the whole key; behind it the components of a composite one
-	memo [][]byte  // by Memo.Place; nil = not yet computed
-}
-
-// Table is how the rows of a topic table are decoded for the readers of one
-// binding. Every binding has its own.
+// Table is how the rows of a topic table are seen by one reader: a join, or
+// what takes the table's changes. Every reader has its own.
 type Table struct {
 	Name  string
 	Shape *codec.Shape
@@ -27,63 +20,130 @@ type Table struct {
 	// Number is the memo table number; Memos tells how many texts are kept.
 	Number int
 	Memos  func() int
+	// Lazy says that all that is read of a row are kept texts: it is then decoded
+	// only while one of them is missing, and what is decoded is not kept.
+	Lazy func() bool
 }
 
-// decodeRow fills r from a row of the state.
-func (s *Table) decodeRow(r *tableRow, key string, doc []byte) error {
-	if err := s.Shape.Scan(doc, &r.row); err != nil {
+// tableRow is a row of a table as one reader sees it, kept with the row in the
+// state's cache. Its fields are in the order in which the hot path meets them:
+// they share a cache line.
+type tableRow struct {
+	number int       // memo table number of the reader
+	first  []byte    // text at place 0; nil = not yet computed
+	more   *tableRow // of other readers in the task; nearly always nil
+	texts  [][]byte  // at the places behind
+	// row and key are the decoded row; nil of a lazy reader.
+	row, key *value.Row
+}
+
+// decodedRow is memory for a row and its key: slot 0 of key is the whole key,
+// the components of a composite one are behind it.
+type decodedRow struct{ row, key value.Row }
+
+// text is the kept text at a place, nil when there is none yet.
+func (r *tableRow) text(place int) []byte {
+	if place == 0 {
+		return r.first
+	}
+	return r.texts[place-1]
+}
+
+// keep keeps a copy of text at a place.
+func (r *tableRow) keep(place int, text []byte) {
+	text = append(make([]byte, 0, len(text)), text...)
+	if place == 0 {
+		r.first = text
+	} else {
+		r.texts[place-1] = text
+	}
+}
+
+// newRow makes a row without content.
+func (s *Table) newRow() *tableRow {
+	r := &tableRow{number: s.Number}
+	if n := s.Memos(); n > 1 {
+		r.texts = make([][]byte, n-1)
+	}
+	return r
+}
+
+// decode fills d from a row of the state; a nil doc is a row of nulls.
+func (s *Table) decode(d *decodedRow, key string, doc []byte) error {
+	if err := s.Shape.Scan(doc, &d.row); err != nil {
 		return scanFault(err)
 	}
 	if !s.KeyUsed() {
 		return nil
 	}
-	return decodeStateKey(&r.key, key, s.Components)
-}
-
-// decodeStateKey reads a canonical key into the slots of a key row.
-func decodeStateKey(row *value.Row, key string, components int) error {
+	if doc == nil && key == "" {
+		d.key.Slots = d.key.Slots[:0] // what is not there reads as null
+		return nil
+	}
 	v, err := value.ParseJSON(key)
 	if err != nil {
 		return &fault{ReasonInvalidKey, err}
 	}
-	row.Slots = append(row.Slots[:0], v)
-	for i := range components {
-		row.Slots = append(row.Slots, v.Index(i))
-	}
+	setKey(&d.key, v, s.Components)
 	return nil
 }
 
-// rowMemory estimates what a decoded row holds beside its bytes.
-func (r *tableRow) memory() int {
-	const header, slot = 160, 48
-	return header + slot*(len(r.row.Slots)+len(r.key.Slots)) + 24*len(r.memo) + 8*len(r.row.Cuts)
+// setKey fills a key row.
+func setKey(row *value.Row, key value.Value, components int) {
+	row.Slots = append(row.Slots[:0], key)
+	for i := range components {
+		row.Slots = append(row.Slots, key.Index(i))
+	}
 }
 
-// cached is the decoded forms of one state row: one per binding that reads the
-// table in this task. Nearly always there is only one.
-type cached struct {
-	number int // memo table number
-	tableRow
-	more *cached
-}
-
-// decoded returns the row as this binding sees it.
-func (s *Table) decoded(t *state.Table, r *state.Row) (*tableRow, error) {
-	first, _ := r.Decoded.(*cached)
+// cached returns the row as this reader sees it; it is decoded at first sight,
+// unless the reader is lazy.
+func (s *Table) cached(t *state.Table, r *state.Row, lazy bool) (*tableRow, error) {
+	first, _ := r.Decoded.(*tableRow)
 	for c := first; c != nil; c = c.more {
 		if c.number == s.Number {
-			return &c.tableRow, nil
+			return c, nil
 		}
 	}
-	c := &cached{number: s.Number, more: first}
-	if err := s.decodeRow(&c.tableRow, r.Key(), r.Value); err != nil {
-		return nil, err
+	c := s.newRow()
+	c.more = first
+	if !lazy {
+		d := &decodedRow{}
+		if err := s.decode(d, r.Key(), r.Value); err != nil {
+			return nil, err
+		}
+		c.row, c.key = &d.row, &d.key
 	}
-	c.memo = make([][]byte, s.Memos())
+	t.SetDecoded(r, c, c.memory())
+	return c, nil
+}
+
+// memory estimates what a row holds beside its bytes, in bytes.
+func (r *tableRow) memory() int {
+	const row, decoded, slot, text = 96, 208, 48, 64
 	size := 0
-	for at := c; at != nil; at = at.more {
-		size += at.memory()
+	for ; r != nil; r = r.more {
+		size += row + text*(1+len(r.texts)) + 24*len(r.texts)
+		if r.row != nil {
+			size += decoded + slot*(cap(r.row.Slots)+cap(r.key.Slots)) + 8*cap(r.row.Cuts)
+		}
 	}
-	t.SetDecoded(r, c, size)
-	return &c.tableRow, nil
+	return size
+}
+
+// lazyRow decodes the row that a lazy join found, when a text is missing.
+type lazyRow struct {
+	table *Table
+	key   string
+	doc   []byte
+	decodedRow
+}
+
+// place decodes the row into f.
+func (l *lazyRow) place(f *expr.Frame) error {
+	if err := l.table.decode(&l.decodedRow, l.key, l.doc); err != nil {
+		return err
+	}
+	f.Rows[l.table.Row], f.Rows[l.table.KeyRow] = &l.row, &l.decodedRow.key
+	return nil
 }

@@ -158,3 +158,39 @@ func inputOf(t *testing.T, task *rigTask, table string) int {
 	t.Fatalf("no input for table %s", table)
 	return -1
 }
+
+func TestChangesOfATableThroughAStream(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+tables:
+  users: {topic: users}
+streams:
+  adults:
+    from: users u
+    where: u.age >= 18
+    select:
+      - name: u.name
+      - in_years: u.age + 0
+      - key: u.key
+  old:
+    from: adults a
+    where: a.in_years >= 65
+sinks:
+  adults_out: {from: adults, topic: adults}
+  old_out: {from: old, topic: old}
+`, nil)
+	for i, rec := range []string{
+		`a {"name":"Ann","age":17}`, `a {"name":"Ann","age":18}`, `a {"name":"Anna","age":65}`, `a {"name":"Anna","age":64}`, `a -`,
+		`b {"name":"Bob","age":70}`, `b {"name":"Bob","age":3}`, `b {"name":"Bob","age":4}`, `b -`, `c -`,
+	} {
+		key, val, _ := strings.Cut(rec, " ")
+		r.produce("users", key, val, int64(i))
+	}
+	r.mustRun()
+	expect(t, "adults", r.values("adults"),
+		`a {"name":"Ann","in_years":18,"key":"a"}`, `a {"name":"Anna","in_years":65,"key":"a"}`,
+		`a {"name":"Anna","in_years":64,"key":"a"}`, `a -`,
+		`b {"name":"Bob","in_years":70,"key":"b"}`, `b -`)
+	expect(t, "old", r.values("old"),
+		`a {"name":"Anna","in_years":65,"key":"a"}`, `a -`, `b {"name":"Bob","in_years":70,"key":"b"}`, `b -`)
+}

@@ -180,7 +180,7 @@ type tableWriter struct {
 	reader *Table // nil = nobody behind
 	next   Operator
 	before expr.Frame
-	none   tableRow
+	none   value.Row // the row of what has been deleted
 }
 
 func newTableWriter(t *Task, p *Policy, name string, reader *Table, nodes []*Node) (*tableWriter, error) {
@@ -209,14 +209,14 @@ func (w *tableWriter) write(e *Event, key, row []byte) error {
 		}
 		return nil
 	}
-	before, err := w.decodedRow(key)
+	before, err := w.read(key)
 	if err == nil {
 		err = w.store(key, row)
 	}
 	if err != nil {
 		return fmt.Errorf("write table %s: %w", w.table.Name(), err)
 	}
-	after, err := w.decodedRow(key)
+	after, err := w.read(key)
 	if err != nil {
 		return fmt.Errorf("write table %s: %w", w.table.Name(), err)
 	}
@@ -234,23 +234,21 @@ func (w *tableWriter) store(key, row []byte) error {
 	return err
 }
 
-// decodedRow is the row of key as the readers see it, nil when there is none.
-func (w *tableWriter) decodedRow(key []byte) (*tableRow, error) {
+// read is the row of key as those behind see it, nil when there is none.
+func (w *tableWriter) read(key []byte) (*tableRow, error) {
 	row, err := w.table.Get(key)
 	if row == nil || err != nil {
 		return nil, err
 	}
-	return w.reader.decoded(w.table, row)
+	return w.reader.cached(w.table, row, false)
 }
 
 // tell hands the change on.
 func (w *tableWriter) tell(e *Event, key []byte, before, after *tableRow) error {
 	e.Change, e.Delete, e.Before = true, after == nil, nil
 	e.Frame.Now = w.task.Now()
-	if after == nil {
-		// The key is all there is: that of the old row.
-		w.none.key = before.key
-		after = &w.none
+	if after == nil { // the key is all there is: that of the old row
+		after = &tableRow{row: &w.none, key: before.key}
 	}
 	w.place(&e.Frame, after)
 	if before != nil {
@@ -262,5 +260,5 @@ func (w *tableWriter) tell(e *Event, key []byte, before, after *tableRow) error 
 }
 
 func (w *tableWriter) place(f *expr.Frame, r *tableRow) {
-	f.Rows[w.reader.Row], f.Rows[w.reader.KeyRow] = &r.row, &r.key
+	f.Rows[w.reader.Row], f.Rows[w.reader.KeyRow] = r.row, r.key
 }

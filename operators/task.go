@@ -70,7 +70,7 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 
 // event makes the Event of an input.
 func (t *Task) event() *Event {
-	e := &Event{joined: make([]*tableRow, t.joins)}
+	e := &Event{joined: make([]*tableRow, t.joins), lazy: make([]*lazyRow, t.joins)}
 	e.Frame.Rows = make([]*value.Row, t.rows)
 	return e
 }

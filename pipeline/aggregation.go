@@ -125,6 +125,7 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (
 			}
 			if len(call.Args) > 0 {
 				args[at] = call.Args[0]
+				c.layout.programs = append(c.layout.programs, call.Args[0])
 			}
 			return expr.Resolved{Ref: expr.Ref{Row: row, Slot: len(td.groupTypes) + at}, Type: (*list)[at].typ}, diags
 		}

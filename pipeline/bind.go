@@ -49,7 +49,7 @@ func settle(binders []*binder, carriers map[string]*carrier) {
 	}
 	for _, b := range binders {
 		for _, w := range b.writers {
-			w.spec.Doc.Parts = carriers[w.topic].carry(w.view)
+			w.spec.Doc.Parts = carriers[w.topic].carry(w.view, b.c.layout)
 		}
 	}
 	for again := true; again; {
@@ -187,6 +187,7 @@ func (b *binder) changes(in *InputPlan) (*operators.Table, []*operators.Node) {
 		return nil, nil
 	}
 	t := b.c.table(in.Def, "")
+	b.c.layout.notJoined(t.memo)
 	b.c.outs[outKey{in.Def, 0}] = t.binding
 	return b.table(t), b.nodes(in.Steps, cursor{in: in, out: t.binding})
 }
@@ -198,6 +199,7 @@ func (b *binder) table(t *joinedTable) *operators.Table {
 		Name: t.def.Name, Shape: t.doc.shape, Row: t.doc.row, KeyRow: key.row,
 		KeyUsed: func() bool { return key.used }, Components: len(key.components),
 		Number: t.memo.number, Memos: func() int { return t.memo.places },
+		Lazy: func() bool { return t.memo.lazy },
 	}
 }
 
@@ -447,9 +449,10 @@ func (b *binder) repartition(s *Step, at cursor) operators.Spec {
 }
 
 // carry is how a writer with these bindings writes what the reader needs.
-func (c *carrier) carry(view []*binding) []operators.Part {
+func (c *carrier) carry(view []*binding, l *layout) []operators.Part {
 	var parts []operators.Part
 	member := func(name string, value operators.MemberValue) {
+		l.direct[value.Ref.Row] = true
 		parts = append(parts, operators.Part{Name: memberName(name), Value: value})
 	}
 	for i, p := range c.parts {
@@ -488,6 +491,7 @@ func (b *binder) sink(s *Step, at cursor) operators.Spec {
 		return spec
 	}
 	whole, _ := at.out.space.at(nil)
+	c.layout.direct[whole.Ref.Row] = true
 	spec.Whole = &whole.Ref
 	return spec
 }

@@ -39,6 +39,9 @@ func (c *compiler) program(t Text, scope *expr.Scope, want expr.Want) *expr.Prog
 	}
 	p, diags := expr.Compile(sourceOf(t), scope, want)
 	c.diags.Append(diags)
+	if p != nil {
+		c.layout.programs = append(c.layout.programs, p)
+	}
 	return p
 }
 

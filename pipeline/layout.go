@@ -1,6 +1,9 @@
 package pipeline
 
 import (
+	"slices"
+
+	"streamctl/expr"
 	"streamctl/internal/codec"
 	"streamctl/operators"
 )
@@ -13,17 +16,31 @@ type layout struct {
 	rows   int
 	shapes []*codec.Shape
 	finish []func()
-	memo   map[int]*memoTable // by frame row: rows that a join finds
-	memos  []*memoTable
+
+	memo     map[int]*memoTable // by frame row: rows that a join finds
+	memos    []*memoTable
+	programs []*expr.Program // all that are evaluated
+	members  []member        // values of named members that are computed where they are written
+	direct   map[int]bool    // frame rows that are read other than by programs
 }
 
-// memoTable counts the texts that are kept with each row that one join finds.
+// memoTable is what is known of the rows that one join finds.
 type memoTable struct {
 	number int
-	places int
+	rows   []int
+	places int  // texts that are kept with each row
+	lazy   bool // nothing else is read of the rows
 }
 
-func newLayout() *layout { return &layout{memo: map[int]*memoTable{}} }
+// member is a value that a document names.
+type member struct {
+	program *expr.Program
+	value   *operators.MemberValue
+}
+
+func newLayout() *layout {
+	return &layout{memo: map[int]*memoTable{}, direct: map[int]bool{}}
+}
 
 // row gives out a row of the frame.
 func (l *layout) row() int {
@@ -41,7 +58,7 @@ func (l *layout) shape() *codec.Shape {
 // joined makes rows ones that one join fills together, so that texts can be
 // kept with what it finds.
 func (l *layout) joined(rows ...int) *memoTable {
-	m := &memoTable{number: len(l.memos)}
+	m := &memoTable{number: len(l.memos), rows: rows}
 	for _, row := range rows {
 		l.memo[row] = m
 	}
@@ -49,23 +66,66 @@ func (l *layout) joined(rows ...int) *memoTable {
 	return m
 }
 
-// keep gives a place for the text of a computed member that depends on the
-// joined row only; nil when it depends on more, or on nothing.
-func (l *layout) keep(refs []int) *operators.Memo {
-	if len(refs) == 0 {
+// notJoined takes back that rows are found by a join.
+func (l *layout) notJoined(m *memoTable) {
+	for _, row := range m.rows {
+		delete(l.memo, row)
+	}
+}
+
+// memoOf is the join whose rows alone decide what p computes, nil when there is
+// no such one.
+func (l *layout) memoOf(p *expr.Program) *memoTable {
+	refs := p.Refs()
+	if len(refs) == 0 || !p.Pure() {
 		return nil
 	}
-	m := l.memo[refs[0]]
-	if m == nil {
-		return nil
-	}
-	for _, r := range refs[1:] {
-		if l.memo[r] != m {
+	m := l.memo[refs[0].Row]
+	for _, r := range refs {
+		if l.memo[r.Row] != m {
 			return nil
 		}
 	}
-	m.places++
-	return &operators.Memo{Table: m.number, Place: m.places - 1}
+	return m
+}
+
+// decideMembers says for each named member how its value is had. What depends on a
+// joined row only is kept as text with that row; and where such texts are all
+// that is read of a join's rows, these need not be kept decoded.
+func (l *layout) decideMembers() {
+	kept := map[*expr.Program]*operators.Memo{}
+	for _, m := range l.members {
+		if l.memoOf(m.program) != nil {
+			kept[m.program] = nil
+		}
+	}
+	for _, p := range l.programs {
+		if _, ok := kept[p]; ok {
+			continue
+		}
+		for _, r := range p.Refs() {
+			l.direct[r.Row] = true
+		}
+	}
+	for _, m := range l.memos {
+		m.lazy = !slices.ContainsFunc(m.rows, func(row int) bool { return l.direct[row] })
+	}
+	for _, m := range l.members {
+		table := l.memoOf(m.program)
+		if ref, ok := m.program.Ref(); ok && (table == nil || !table.lazy) {
+			m.value.IsRef, m.value.Ref = true, ref
+			continue
+		}
+		m.value.Program = m.program
+		if table == nil {
+			continue
+		}
+		if kept[m.program] == nil {
+			kept[m.program] = &operators.Memo{Table: table.number, Place: table.places}
+			table.places++
+		}
+		m.value.Memo = kept[m.program]
+	}
 }
 
 // settle does what waited for everything to be compiled; false = nothing waited.
@@ -80,6 +140,7 @@ func (l *layout) settle() bool {
 
 // freeze ends the asking: shapes can then scan.
 func (l *layout) freeze() {
+	l.decideMembers()
 	for _, s := range l.shapes {
 		s.Freeze()
 	}

@@ -39,7 +39,8 @@ type plainPath struct {
 }
 
 func newSelection(l *layout) *selection {
-	return &selection{layout: l, row: l.row(), project: &operators.Project{}, whole: -1}
+	row := l.row()
+	return &selection{layout: l, row: row, project: &operators.Project{Row: row}, whole: -1}
 }
 
 // at finds the last column that has the path. A spread of undeclared fields
@@ -115,6 +116,7 @@ func (s *selection) firstOf(columns []*column, path []codec.Step) (*expr.Resolve
 			return nil, problem
 		}
 		first = append(first, res.Ref)
+		s.layout.direct[res.Ref.Row] = true
 	}
 	slot := s.project.Add(operators.Computed{First: first})
 	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: slot}, Rest: path[1:]}, ""
@@ -239,6 +241,7 @@ func docOf(l *layout, pieces []piece) *operators.Doc {
 	for i := len(pieces) - 1; i >= 0; i-- {
 		p := pieces[i]
 		if p.doc != nil {
+			l.direct[p.doc.row] = true
 			part := operators.Part{Below: slices.Clone(after.members)}
 			part.Row = p.doc.row
 			for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(p.drop, after.names)))) {
@@ -261,29 +264,21 @@ func docOf(l *layout, pieces []piece) *operators.Doc {
 		}
 		d.Parts = append(d.Parts, part)
 		at := len(d.Parts) - 1
-		l.finish = append(l.finish, func() { d.Parts[len(d.Parts)-1-at].Value = valueOf(l, p) })
+		l.finish = append(l.finish, func() { l.setValue(&d.Parts[len(d.Parts)-1-at].Value, p) })
 	}
 	slices.Reverse(d.Parts)
 	return d
 }
 
-// valueOf says where a named value comes from when it is written.
-func valueOf(l *layout, p piece) operators.MemberValue {
+// setValue says where a named value comes from when it is written.
+func (l *layout) setValue(v *operators.MemberValue, p piece) {
 	if ref, ok := p.slot(); ok {
-		return operators.MemberValue{Ref: ref, IsRef: true}
+		v.IsRef, v.Ref = true, ref
+		l.direct[ref.Row] = true
+		return
 	}
-	if ref, ok := p.program.Ref(); ok {
-		return operators.MemberValue{Ref: ref, IsRef: true}
-	}
-	v := operators.MemberValue{Program: p.program, Policy: p.policy}
-	if p.program.Pure() {
-		var rows []int
-		for _, r := range p.program.Refs() {
-			rows = append(rows, r.Row)
-		}
-		v.Memo = l.keep(rows)
-	}
-	return v
+	v.Policy = p.policy
+	l.members = append(l.members, member{p.program, v})
 }
 
 // memberName is a member's name with its colon as JSON text.

@@ -329,6 +329,7 @@ func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*e
 			return nil
 		}
 		keys[at] = term.Left
+		c.layout.programs = append(c.layout.programs, term.Left)
 	}
 	for at, k := range keys {
 		if k == nil {
