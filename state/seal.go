@@ -245,19 +245,37 @@ func (db *DB) commit(sealed []*Sealed) error {
 	return err
 }
 
-// write commits a batch that carries changes. A commit may wait for a flush;
-// when that never comes to an end because the DB has failed, the commit is left
-// to itself, and the batch must not be touched any more.
+// Sync makes everything applied so far last through the end of the process and
+// of the machine. Without it the last writes lie in this process's memory.
+func (db *DB) Sync() (err error) {
+	defer db.recoverInto(&err)
+	if err := db.Err(); err != nil {
+		return err
+	}
+	if err := db.attempt(func() error { return db.store.LogData(nil, pebble.Sync) }); err != nil {
+		return fmt.Errorf("sync state: %w", db.check(err))
+	}
+	return nil
+}
+
+// write commits a batch that carries changes.
 func (db *DB) write(b *pebble.Batch) error {
 	if b.Empty() {
 		return nil
 	}
+	return db.attempt(func() error { return b.Commit(pebble.NoSync) })
+}
+
+// attempt does a write. It may wait for a flush; when that never comes to an
+// end because the DB has failed, the write is left to itself, and what it uses
+// must not be touched any more.
+func (db *DB) attempt(write func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		var err error
 		defer func() { done <- err }()
 		defer db.recoverInto(&err)
-		err = b.Commit(pebble.NoSync)
+		err = write()
 	}()
 	select {
 	case err := <-done:

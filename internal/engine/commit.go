@@ -152,7 +152,7 @@ func (w *worker) commitDone(run *commitRun) error {
 		}
 		batch = append(batch, s.sealed)
 	}
-	if err := w.engine.opts.State.Apply(batch...); err != nil {
+	if err := w.engine.apply(batch...); err != nil {
 		return fmt.Errorf("apply committed state: %w", err)
 	}
 	w.engine.crash(CrashAfterApply)
@@ -167,6 +167,17 @@ func (w *worker) commitDone(run *commitRun) error {
 	w.stats.Commits++
 	w.engine.committed(w)
 	return nil
+}
+
+// apply writes what Kafka has committed to the store. Under exactly-once a
+// crash may lose the last of it: the changelog has it, and nothing beyond it.
+// Without transactions the changelog may have more than was committed, so the
+// store must keep what it is told.
+func (e *Engine) apply(sealed ...*state.Sealed) error {
+	if err := e.opts.State.Apply(sealed...); err != nil || e.opts.ExactlyOnce {
+		return err
+	}
+	return e.opts.State.Sync()
 }
 
 // commitFailed gives up everything since the last commit. When the producer

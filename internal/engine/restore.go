@@ -341,8 +341,39 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	return nil
 }
 
+// settlePositions writes the inputs' positions beside the state as it was
+// restored, before anything new goes to the changelog. Without transactions
+// the changelog may run ahead of the committed offsets; from then on the
+// positions tell the next restore that the store alone is right.
+func (w *worker) settlePositions(t *task) error {
+	if w.engine.opts.ExactlyOnce {
+		return nil
+	}
+	settled := true
+	for _, in := range t.inputs {
+		if stored, ok := t.store.Position(in.tp); !ok || stored != in.pos {
+			t.store.SetPosition(in.tp, in.pos)
+			settled = false
+		}
+	}
+	if settled {
+		return nil
+	}
+	sealed, err := t.store.Seal(func(*state.Table, []byte, []byte) {})
+	if err == nil {
+		err = w.engine.apply(sealed)
+	}
+	if err != nil {
+		return fmt.Errorf("write positions of task %s: %w", t.id, err)
+	}
+	return nil
+}
+
 // startInputs begins to fetch what is not being fetched yet; the task runs.
 func (w *worker) startInputs(t *task) error {
+	if err := w.settlePositions(t); err != nil {
+		return err
+	}
 	for _, in := range t.inputs {
 		if !in.started {
 			in.started = true
