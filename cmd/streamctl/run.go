@@ -232,11 +232,11 @@ func (a *app) report(results []result) error {
 	return a.explain(errors.Join(faults...))
 }
 
-// explain shows, under a record that failed, the line of the pipeline at fault.
+// explain adds, to the failure of a record, the line of the pipeline at fault and the input.
 func (a *app) explain(err error) error {
 	var rec *operators.RecordError
-	if errors.As(err, &rec) && rec.Span.File != "" {
-		return fmt.Errorf("%w\n  at %s:%d:%d", err, rec.Span.File, rec.Span.Start.Line, rec.Span.Start.Col)
+	if !errors.As(err, &rec) || rec.Span.File == "" {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w\n  at %s:%d:%d\n  input: %s", err, rec.Span.File, rec.Span.Start.Line, rec.Span.Start.Col, rec.Input)
 }
