@@ -43,7 +43,25 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int, 
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
-	return nil
+	return c.awaitTopic(ctx, name, partitions)
+}
+
+// awaitTopic returns when the broker answers for every partition: it has been
+// told to create the topic before it knows it itself.
+func (c *Cluster) awaitTopic(ctx context.Context, name string, partitions int) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ends, err := c.Ends(ctx, name)
+		if err == nil && len(ends) >= partitions {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("await topic %s: %w (%v)", name, ctx.Err(), err)
+		}
+	}
 }
 
 // DeleteTopics removes topics.
