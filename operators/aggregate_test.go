@@ -253,3 +253,32 @@ sinks:
 	}
 	expect(t, "outputs", r.values("out"), `x {"spent":2}`, `x {"spent":5}`, `x {"spent":7}`)
 }
+
+// A record that updates a table and is joined with it finds itself counted,
+// however the definitions are ordered in the file.
+func TestUpdateComesBeforeTheJoinOfTheSameRecord(t *testing.T) {
+	for _, placed := range []string{"partitioned_by: who, ", ""} {
+		r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in, `+placed+`fields: {who: string}}
+streams:
+  a_first:
+    from: in i
+    join: [{left: z_counts c, on: i.who == c.key}]
+    select: [{so_far: c.n}]
+tables:
+  z_counts:
+    from: in i
+    group_by: i.who
+    select: [{n: count()}]
+sinks:
+  a_out: {from: a_first, topic: out}
+`, map[string]int{"in": 1, "out": 1})
+		for range 3 {
+			r.produce("in", "x", `{"who":"x"}`, 1)
+			r.mustRun()
+		}
+		expect(t, placed, r.values("out"), `x {"so_far":1}`, `x {"so_far":2}`, `x {"so_far":3}`)
+	}
+}

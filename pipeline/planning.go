@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -323,7 +324,12 @@ func (p *planner) finish() (diags diag.List) {
 // sub makes the sub-topology of a part.
 func (p *planner) sub(part *part) *SubPlan {
 	s := &SubPlan{KeyFormat: part.keyFormat, Inputs: part.inputs, Tables: part.tables}
-	slices.SortFunc(s.Inputs, func(a, b *InputPlan) int { return strings.Compare(a.Topic, b.Topic) })
+	for _, in := range s.Inputs {
+		updatesFirst(in.Steps)
+	}
+	slices.SortFunc(s.Inputs, func(a, b *InputPlan) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), strings.Compare(a.Topic, b.Topic))
+	})
 	slices.SortFunc(s.Tables, func(a, b state.TableSpec) int { return strings.Compare(a.Name, b.Name) })
 	switch {
 	case part.rekeyOf != "":
@@ -355,6 +361,34 @@ func (in *InputPlan) settle(s *SubPlan, typed *Typed) {
 			step.Keep = false // the key's bytes are others
 		}
 	})
+}
+
+// updatesFirst puts branches that update a table before those that may read it:
+// of a record that does both, the update counts.
+func updatesFirst(steps []*Step) {
+	for _, s := range steps {
+		updatesFirst(s.Next)
+	}
+	slices.SortStableFunc(steps, func(a, b *Step) int { return cmp.Compare(rank([]*Step{a}), rank([]*Step{b})) })
+}
+
+// rank orders what happens at one event time: tables, updates of derived
+// tables, the rest.
+func (in *InputPlan) rank() int {
+	if in.Kind == TableInput || in.Kind == ChangelogInput {
+		return 0
+	}
+	return rank(in.Steps)
+}
+
+func rank(steps []*Step) int {
+	rank := 2
+	eachStep(steps, func(s *Step) {
+		if s.Kind == GroupStep {
+			rank = 1
+		}
+	})
+	return rank
 }
 
 // eachStep visits steps and those behind them.
