@@ -196,7 +196,7 @@ func (c *cluster) retry(ctx context.Context, what string, f func(context.Context
 		if wait.attempt == 4 {
 			c.log.Warn("retrying", "what", what, "cause", err)
 		}
-		if pause(ctx, wait.next()) != nil {
+		if pause(ctx, wait.after(err)) != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}

@@ -194,3 +194,9 @@ func fetchError(tp record.TopicPartition, offset int64, code error) error {
 	}
 	return fmt.Errorf("fetch %s/%d at offset %d: %w", tp.Topic, tp.Partition, offset, code)
 }
+
+// hasHiddenNext says whether this version of sarama has the field.
+func hasHiddenNext() bool {
+	f, ok := reflect.TypeFor[sarama.FetchResponseBlock]().FieldByName("recordsNextOffset")
+	return ok && f.Type == reflect.TypeFor[*int64]()
+}

@@ -271,7 +271,9 @@ func TestTooLarge(t *testing.T) {
 // on after Release. A second partition is not starved by the first.
 func TestBackpressure(t *testing.T) {
 	onBoth(t, func(e *env) {
-		tr := e.open(func(s *Settings) { s.BufferPartitionBytes, s.BufferBytes, s.FetchPartitionBytes, s.BatchBytes = 256<<10, 300<<10, 64<<10, 16<<10 })
+		tr := e.open(func(s *Settings) {
+			s.BufferPartitionBytes, s.BufferBytes, s.FetchPartitionBytes, s.BatchBytes = 256<<10, 300<<10, 64<<10, 16<<10
+		})
 		topic := e.topic(tr, 2, nil)
 		p := e.producer(tr, "")
 		const each, size = 3000, 1000

@@ -32,6 +32,18 @@ func (b *backoff) next() time.Duration {
 
 func (b *backoff) reset() { b.attempt = 0 }
 
+// soonMost bounds the waits for what is known to pass within milliseconds.
+const soonMost = 40 * time.Millisecond
+
+// after is next, but impatient where the broker only finishes a transaction.
+func (b *backoff) after(err error) time.Duration {
+	d := b.next()
+	if errors.Is(err, sarama.ErrConcurrentTransactions) || errors.Is(err, sarama.ErrUnstableOffsetCommit) {
+		return min(d, soonMost/2+rand.N(soonMost/2))
+	}
+	return d
+}
+
 // pause waits for d or the end of ctx, whose error it returns.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -216,7 +216,7 @@ func ask[Req, Resp any](ctx context.Context, p *producer, kind sarama.Coordinato
 		if err == nil || !retriable(err) || errors.Is(err, errOutcomeUnknown) || ctx.Err() != nil {
 			return err
 		}
-		d := wait.next()
+		d := wait.after(err)
 		if errors.Is(err, sarama.ErrConcurrentTransactions) && quick < backoffFirst {
 			d, quick = quick, quick*2
 		}
