@@ -20,7 +20,7 @@ import (
 const (
 	partitions = 4
 	// patience is how long a run may take that has to come to its own end.
-	patience = 45 * time.Second
+	patience = 60 * time.Second
 )
 
 // shared is what all tests of the package use: one broker, one binary.
