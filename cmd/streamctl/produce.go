@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (a *app) produce(ctx context.Context, f *produceFlags, topic string) error 
 		return err
 	}
 	defer in.Close()
-	return a.produceFrom(ctx, f, topic, lineReader(in, f.from))
+	return a.produceFrom(ctx, f, topic, lineReader(ctx, in, f.from))
 }
 
 // openInput opens a file, or the standard input for "-".
@@ -89,31 +90,54 @@ func (a *app) openInput(path string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// lineReader gives the records of a text, one per call; io.EOF at its end.
-func lineReader(in io.Reader, name string) func() (lines.Parsed, error) {
+// lineReader gives the records of a text, one per call; io.EOF at its end. It
+// reads ahead in a goroutine of its own, because reading the standard input
+// does not end with ctx; the goroutine ends with the text or the process.
+func lineReader(ctx context.Context, in io.Reader, name string) func() (lines.Parsed, error) {
 	if name == "-" {
 		name = "standard input"
 	}
-	scan := bufio.NewScanner(in)
-	scan.Buffer(make([]byte, 0, 1<<16), maxLine)
-	n := 0
-	return func() (lines.Parsed, error) {
+	type item struct {
+		parsed lines.Parsed
+		err    error
+	}
+	items := make(chan item, 256)
+	go func() {
+		scan := bufio.NewScanner(in)
+		scan.Buffer(make([]byte, 0, 1<<16), maxLine)
+		n := 0
 		for scan.Scan() {
 			n++
 			text := scan.Bytes()
-			if len(strings.TrimSpace(string(text))) == 0 {
+			if len(bytes.TrimSpace(text)) == 0 {
 				continue
 			}
 			p, err := lines.Parse(text)
 			if err != nil {
-				return p, fmt.Errorf("%s, line %d: %w", name, n, err)
+				err = fmt.Errorf("%s, line %d: %w", name, n, err)
 			}
-			return p, nil
+			select {
+			case items <- item{p, err}:
+			case <-ctx.Done():
+				return
+			}
 		}
+		last := item{err: io.EOF}
 		if err := scan.Err(); err != nil {
-			return lines.Parsed{}, fmt.Errorf("%s, line %d: %w", name, n+1, err)
+			last.err = fmt.Errorf("%s, line %d: %w", name, n+1, err)
 		}
-		return lines.Parsed{}, io.EOF
+		select {
+		case items <- last:
+		case <-ctx.Done():
+		}
+	}()
+	return func() (lines.Parsed, error) {
+		select {
+		case it := <-items:
+			return it.parsed, it.err
+		case <-ctx.Done():
+			return lines.Parsed{}, ctx.Err()
+		}
 	}
 }
 
