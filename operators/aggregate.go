@@ -28,6 +28,20 @@ type Aggregation struct {
 	Arg  *expr.Program // nil = count()
 }
 
+// Check says what is wrong with an argument of a static type, nil when nothing
+// is: only numbers can be added up, only numbers and strings put in order.
+func (k AggregateKind) Check(arg expr.Type) error {
+	switch {
+	case k == Count, arg.Kind == expr.Any, arg.Kind == expr.Null, arg.Kind == expr.Int, arg.Kind == expr.Float:
+		return nil
+	case k == Sum:
+		return fmt.Errorf("sum needs numbers, not %s", arg)
+	case arg.Kind != expr.String:
+		return fmt.Errorf("%s needs numbers or strings, not %s", k, arg)
+	}
+	return nil
+}
+
 // add takes one more argument into the aggregate.
 func (k AggregateKind) add(old, arg value.Value) (value.Value, error) {
 	if arg.IsNull() {

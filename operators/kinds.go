@@ -1,33 +1,133 @@
 package operators
 
-// Kind describes an operator to people: the operator reference is made of it.
+// Kind describes one operator to people: the operator reference is made of it.
 type Kind struct {
 	Name    string
 	Clause  string // how a pipeline asks for it
 	Summary string
+	Rules   []string // what it holds to
 	State   bool     // it keeps a table
 	Drops   []string // reasons with which it may drop records
 }
 
 // All lists the operators in the order in which records meet them. It is not changed.
 var All = []Kind{
-	{"source", "sources:", "reads a topic as a stream: decodes key and value, finds the event time, checks that partitions are as promised", false,
-		[]string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition}},
-	{"table", "tables: with topic:", "keeps the last row per key of a topic, bare or in an envelope; a null deletes", true,
-		[]string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition, ReasonNullKey, ReasonExpression}},
-	{"rekey", "tables: with key:", "writes the rows of a table under its own key to the table's changelog, and deletes the old row when a key changes", false,
-		[]string{ReasonNullKey, ReasonExpression}},
-	{"union", "from: [a x, b x]", "takes the records of several streams as one", false, nil},
-	{"filter", "where:", "hands on the records for which a condition holds; null counts as false", false,
-		[]string{ReasonExpression}},
-	{"repartition", "made by the compiler", "brings records with equal keys into one partition through a topic of the pipeline's own", false,
-		[]string{ReasonNullKey, ReasonNullValue, ReasonExpression}},
-	{"join", "join: [{inner: table t, on: ...}]", "finds for each record of a stream the row of a table by its key; left hands on unmatched records too", false,
-		[]string{ReasonNullKey, ReasonNullValue, ReasonExpression}},
-	{"project", "select:", "makes a new value of fields that pass through and of computed ones", false,
-		[]string{ReasonExpression, ReasonWrongType}},
-	{"aggregate", "tables: with group_by:", "keeps count, sum, min and max per group of a stream, and sends every update", true,
-		[]string{ReasonNullKey, ReasonNullValue, ReasonExpression}},
-	{"sink", "sinks:", "writes a stream, or the changes of a table, to a topic", false,
-		[]string{ReasonEncode, ReasonExpression, ReasonWrongType}},
+	{
+		Name: "source", Clause: "`sources:`",
+		Summary: "reads a topic as a stream of facts",
+		Rules: []string{
+			"Key and value are decoded by `key_format` and `format`. Only the fields that some expression uses are read; the whole document is checked.",
+			"Event time is `timestamp`, else the record's own. Null, negative, or more than `max_ahead` past the wall clock: the record is an error.",
+			"Where a join or a `group_by` relies on the partitions of the topic, and always under `partitioned_by`, the first 100 records of every partition and every 1024th after are checked: a record that Kafka's default partitioner would have put elsewhere is an error.",
+			"A null value stays null; a join and a `group_by` drop it.",
+		},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition},
+	},
+	{
+		Name: "table", Clause: "`tables:` with `topic:`", State: true,
+		Summary: "keeps the last row per key of a topic",
+		Rules: []string{
+			"A null value deletes the row; so does a row that is null behind `envelope` or `value`.",
+			"`envelope: old_new`: the row is `new`. `envelope: debezium`: the row is `after`, with or without the schema around it; `op: d` deletes. Expressions see the row as it is after the change, of a deletion as it was before.",
+			"A table whose key is the record key is read straight from its topic, which is its changelog. So is one whose `key` is the topic's `partitioned_by`, if the record key alone decides it.",
+			"A row with a null key is an error.",
+		},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition, ReasonNullKey, ReasonExpression},
+	},
+	{
+		Name: "rekey", Clause: "`tables:` with `key:`, by the compiler", State: true,
+		Summary: "writes the rows of a table under its own key to the table's changelog",
+		Rules: []string{
+			"The changelog is a compacted topic of the pipeline's own, `<pipeline>.<table>.changelog`; deletions pass.",
+			"Where the key depends on the value, the key of each record key is remembered in `<table>.rekey`: a changed key deletes the old row, and a deletion finds its row although it has no value.",
+		},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonNullKey, ReasonExpression},
+	},
+	{
+		Name: "union", Clause: "`from: [a x, b x]`",
+		Summary: "takes the records of several streams as one",
+		Rules: []string{
+			"Operators behind it exist once per input until a repartition brings the inputs together, so that a union costs nothing.",
+			"Each input is lined up for a join or a `group_by` by itself: one may be repartitioned and another not.",
+		},
+	},
+	{
+		Name: "filter", Clause: "`where:`",
+		Summary: "hands on the records for which a condition holds",
+		Rules: []string{
+			"Null counts as false.",
+			"A condition that names a joined table is decided behind the joins, any other one before.",
+			"Of a table's changes: a row that stops to qualify goes on as a deletion, one that never did not at all.",
+		},
+		Drops: []string{ReasonExpression},
+	},
+	{
+		Name: "repartition", Clause: "by the compiler, where records do not lie by the key that is needed",
+		Summary: "brings records with equal keys into one partition",
+		Rules: []string{
+			"Through a topic of the pipeline's own: `<pipeline>.<stream>-<table>.repartition` before a join, `<pipeline>.<table>.repartition` before a `group_by`. Records are deleted from it once they are processed.",
+			"The record's own key, headers and origin travel along: a sink without `key` and a dead letter know nothing of the detour.",
+			"The partition follows the key as the other side writes it, so that own and outer topics line up.",
+		},
+		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonExpression},
+	},
+	{
+		Name: "join", Clause: "`join:` with `inner` or `left`",
+		Summary: "finds for each record of a stream the row of a table by its key",
+		Rules: []string{
+			"Only the stream triggers; a later change of the table emits nothing. Output time is the stream record's.",
+			"Keys are equal as values: 1234 and 1234.0 are, 1234 and \"1234\" are not.",
+			"A null key: dropped and counted by an inner join, emitted unmatched by a left one. A null value is dropped and counted by both.",
+		},
+		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonExpression},
+	},
+	{
+		Name: "project", Clause: "`select:`",
+		Summary: "makes a new value of fields that pass through and of computed ones",
+		Rules: []string{
+			"What a spread passes on is not touched: unknown fields, number texts and order stay byte for byte.",
+			"Later entries win over earlier ones of the same name.",
+			"A computed column is evaluated at most once per record, and not at all where nobody reads it. What depends on a joined row only is kept with that row.",
+		},
+		Drops: []string{ReasonExpression, ReasonWrongType},
+	},
+	{
+		Name: "aggregate", Clause: "`tables:` with `group_by:`", State: true,
+		Summary: "keeps count, sum, min and max per group of a stream",
+		Rules: []string{
+			"Every record that reaches a group sends the group on. Its time is the greatest of the group's records.",
+			"`count()` counts records, `count(x)` those where x is not null. The others leave nulls out and are null while there is nothing else. Sums of ints are 64 bit ints; overflow is an error of the record, which then changes nothing.",
+			"A record that updates a table and is joined with it meets the updated row.",
+			"A null group key or a null value is dropped and counted.",
+		},
+		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonExpression},
+	},
+	{
+		Name: "sink", Clause: "`sinks:`",
+		Summary: "writes a stream, or the changes of a table, to a topic",
+		Rules: []string{
+			"The key is `key`, else the record's own (of a table: the table's), written by `key_format`.",
+			"A record whose key is the one its partition follows stays in its partition where both topics have equally many; any other goes where Kafka's default partitioner puts it.",
+			"Time is the event time; headers pass.",
+			"The deletion of a row is written as a null value.",
+		},
+		Drops: []string{ReasonEncode, ReasonExpression, ReasonWrongType},
+	},
+}
+
+// Reason explains one reason with which records are dropped.
+type Reason struct{ Name, Text string }
+
+// Reasons lists them all. It is not changed.
+var Reasons = []Reason{
+	{ReasonNullKey, "the key is null where one is needed"},
+	{ReasonNullValue, "the value is null in a join or an aggregate over a stream"},
+	{ReasonInvalidKey, "the key is not of its format"},
+	{ReasonInvalidValue, "the value is not of its format, or not in its envelope"},
+	{ReasonWrongType, "a field is not of its declared type, or a spread meets what is no object"},
+	{ReasonTimestamp, "the event time is null, negative, or cannot be computed"},
+	{ReasonAhead, "the event time lies further ahead than max_ahead allows"},
+	{ReasonExpression, "an expression fails: overflow, division by zero, a conversion, a wrong kind of value"},
+	{ReasonWrongPartition, "the record lies in another partition than its key says"},
+	{ReasonEncode, "the result is not of the sink's format"},
 }

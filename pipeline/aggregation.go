@@ -180,31 +180,15 @@ func (c *compiler) aggregate(call expr.AggregateCall, list *[]aggregate) (int, d
 		return -1, diags
 	}
 	if a.kind != operators.Count {
-		a.typ = expr.Type{Kind: call.Args[0].Type().Kind}
-		if diags = checkArgument(call, a.typ.Kind); diags.HasErrors() {
+		arg := call.Args[0].Type()
+		if err := a.kind.Check(arg); err != nil {
+			diags.Errorf(codeAggregateArgs, call.Span, "%s", err)
 			return -1, diags
 		}
+		a.typ = expr.Type{Kind: arg.Kind}
 	}
 	*list = append(*list, a)
 	return len(*list) - 1, nil
-}
-
-// checkArgument refuses what cannot be added up or put in order.
-func checkArgument(call expr.AggregateCall, kind expr.TypeKind) (diags diag.List) {
-	switch kind {
-	case expr.Any, expr.Null, expr.Int, expr.Float:
-		return nil
-	case expr.String:
-		if call.Name != "sum" {
-			return nil
-		}
-	}
-	what := "numbers"
-	if call.Name != "sum" {
-		what = "numbers or strings"
-	}
-	diags.Errorf(codeAggregateArgs, call.Span, "%s needs %s, not %s", call.Name, what, call.Args[0].Type())
-	return diags
 }
 
 // groupSpace is the bare names of a derived table's select list: the named
