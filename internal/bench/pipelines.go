@@ -63,6 +63,52 @@ sinks:
     key: viewerId
 `
 
+// tablePipeline keeps a topic of rows as a table and joins nothing that comes:
+// what it does is to load the table.
+const tablePipeline = `pipeline: %[1]s
+%[2]s
+sources:
+  nothing:
+    topic: ` + emptyTopic + `
+    partitioned_by: viewerId
+    fields: {viewerId: int}
+tables:
+  rows:
+    topic: ` + rowsTopic + `
+    key_format: json
+streams:
+  joined:
+    from: nothing v
+    join:
+      - left: rows r
+        on: v.viewerId == r.key
+sinks:
+  out:
+    from: joined
+    topic: %[3]s
+    key: viewerId
+`
+
+// changelogPipeline makes a table of as many rows that has a changelog.
+const changelogPipeline = `pipeline: %[1]s
+%[2]s
+sources:
+  rows:
+    topic: ` + rowsTopic + `
+    key_format: json
+    partitioned_by: key
+tables:
+  counts:
+    from: rows r
+    group_by: r.key
+    select:
+      - n: count()
+sinks:
+  out:
+    from: counts
+    topic: %[3]s
+`
+
 // guarantee is a delivery guarantee as it is measured.
 type guarantee struct{ label, settings string }
 
