@@ -1,7 +1,10 @@
 package kafka
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
+	"reflect"
 	"time"
 	"unsafe"
 
@@ -32,21 +35,18 @@ func wireSize(rec *record.Record) int {
 	return n
 }
 
-// batch collects the records of one partition that are sent at once. Its
-// arenas serve again for another batch when it has been acknowledged, so that
-// a record costs no allocation.
+// batch collects the records of one partition that are sent at once, encoded
+// as they go over the wire: nothing of a record is kept, and the memory serves
+// again for another batch when this one has been acknowledged.
 type batch struct {
-	part    *outPart
-	unit    *unit
-	bytes   int
-	born    time.Time
-	records []sarama.Record
-	headers []sarama.RecordHeader
-	spans   []headerSpan
-	refs    []*sarama.Record
-	hrefs   []*sarama.RecordHeader
-	first   int64 // Kafka timestamps
-	latest  int64
+	part   *outPart
+	unit   *unit
+	bytes  int // upper bound of what it takes on the wire, uncompressed
+	born   time.Time
+	data   []byte // records in Kafka's format, version 2
+	count  int
+	first  int64 // Kafka timestamps
+	latest int64
 
 	// Set when it is sent for the first time; a retry sends the same again.
 	life     *identity
@@ -54,30 +54,105 @@ type batch struct {
 	wire     sarama.RecordBatch
 }
 
-// headerSpan says which headers belong to a record.
-type headerSpan struct{ record, from, to int }
-
-// add appends rec. References into the arenas are made by encode: until then
-// the arenas may move.
+// add appends a copy of rec.
 func (b *batch) add(rec *record.Record, size int) {
 	at := min(max(rec.Time, -1), latestTime)
-	if len(b.records) == 0 {
+	if b.count == 0 {
 		b.first, b.latest = at, at
 	}
 	b.latest = max(b.latest, at)
-	if len(rec.Headers) > 0 {
-		from := len(b.headers)
-		for i := range rec.Headers {
-			h := &rec.Headers[i]
-			b.headers = append(b.headers, sarama.RecordHeader{Key: bytesOf(h.Key), Value: h.Value})
-		}
-		b.spans = append(b.spans, headerSpan{len(b.records), from, len(b.headers)})
+	delta, index := at-b.first, int64(b.count)
+	body := 1 + varintSize(delta) + varintSize(index) + bytesSize(rec.Key) + bytesSize(rec.Value) + varintSize(int64(len(rec.Headers)))
+	for i := range rec.Headers {
+		h := &rec.Headers[i]
+		body += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
 	}
-	b.records = append(b.records, sarama.Record{
-		Key: rec.Key, Value: rec.Value, OffsetDelta: int64(len(b.records)),
-		TimestampDelta: time.Duration(at-b.first) * time.Millisecond,
-	})
+	d := binary.AppendVarint(b.data, int64(body))
+	d = append(d, 0) // attributes
+	d = binary.AppendVarint(d, delta)
+	d = binary.AppendVarint(d, index)
+	d = appendBytes(d, rec.Key)
+	d = appendBytes(d, rec.Value)
+	d = binary.AppendVarint(d, int64(len(rec.Headers)))
+	for i := range rec.Headers {
+		h := &rec.Headers[i]
+		d = binary.AppendVarint(d, int64(len(h.Key)))
+		d = append(d, h.Key...)
+		d = appendBytes(d, h.Value)
+	}
+	b.data = d
+	b.count++
 	b.bytes += size
+}
+
+// varintSize is the length of v as a zigzag varint.
+func varintSize(v int64) int {
+	u := uint64(v<<1) ^ uint64(v>>63)
+	return (bits.Len64(u|1) + 6) / 7
+}
+
+// bytesSize is what nullable bytes take, with their length.
+func bytesSize(p []byte) int {
+	if p == nil {
+		return 1
+	}
+	return varintSize(int64(len(p))) + len(p)
+}
+
+// appendBytes appends nullable bytes: their length, -1 for null, and themselves.
+func appendBytes(d, p []byte) []byte {
+	if p == nil {
+		return binary.AppendVarint(d, -1)
+	}
+	return append(binary.AppendVarint(d, int64(len(p))), p...)
+}
+
+// encode fills the wire form at the first sending.
+func (b *batch) encode(codec sarama.CompressionCodec, transactional bool) {
+	if b.wire.Records != nil {
+		return // a retry
+	}
+	b.wire = sarama.RecordBatch{
+		Version: 2, PartitionLeaderEpoch: -1, Codec: codec, CompressionLevel: sarama.CompressionLevelDefault,
+		LastOffsetDelta: int32(b.count - 1), FirstTimestamp: wireTime(b.first), MaxTimestamp: wireTime(b.latest),
+		ProducerID: b.life.producer, ProducerEpoch: b.life.epoch, FirstSequence: b.sequence,
+		IsTransactional: transactional,
+	}
+	if codec == sarama.CompressionNone && setEncoded(&b.wire, b.data) {
+		b.wire.Records = make([]*sarama.Record, b.count) // it counts them, and looks at none
+		return
+	}
+	b.wire.Records = make([]*sarama.Record, 0, b.count)
+	b.each(func(i int, rec record.Record) {
+		r := &sarama.Record{Key: rec.Key, Value: rec.Value, OffsetDelta: int64(i), TimestampDelta: time.Duration(rec.Time-b.first) * time.Millisecond}
+		for _, h := range rec.Headers {
+			r.Headers = append(r.Headers, &sarama.RecordHeader{Key: bytesOf(h.Key), Value: h.Value})
+		}
+		b.wire.Records = append(b.wire.Records, r)
+	})
+}
+
+// encodedField is the place of sarama's unexported field for records that have
+// been encoded and compressed; -1 where this version of sarama has none.
+func encodedField() uintptr {
+	f, ok := reflect.TypeFor[sarama.RecordBatch]().FieldByName("compressedRecords")
+	if !ok || f.Type != reflect.TypeFor[[]byte]() {
+		return math.MaxUint
+	}
+	return f.Offset
+}
+
+// setEncoded gives sarama the records of an uncompressed batch as bytes. sarama
+// would encode them into a buffer of its own and copy that into the request's;
+// with the bytes in that buffer's place it only copies. Without the field, the
+// caller has to go the long way.
+func setEncoded(b *sarama.RecordBatch, data []byte) bool {
+	at := encodedField()
+	if at == math.MaxUint {
+		return false
+	}
+	*(*[]byte)(unsafe.Add(unsafe.Pointer(b), at)) = data
+	return true
 }
 
 // bytesOf views a string as bytes that nobody writes. An empty one is not nil:
@@ -89,30 +164,6 @@ func bytesOf(s string) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
 
-// encode fills the wire form at the first sending.
-func (b *batch) encode(codec sarama.CompressionCodec, transactional bool) {
-	if b.wire.Records != nil {
-		return // a retry
-	}
-	b.refs = b.refs[:0]
-	for i := range b.records {
-		b.refs = append(b.refs, &b.records[i])
-	}
-	b.hrefs = b.hrefs[:0]
-	for i := range b.headers {
-		b.hrefs = append(b.hrefs, &b.headers[i])
-	}
-	for _, s := range b.spans {
-		b.records[s.record].Headers = b.hrefs[s.from:s.to:s.to]
-	}
-	b.wire = sarama.RecordBatch{
-		Version: 2, PartitionLeaderEpoch: -1, Codec: codec, CompressionLevel: sarama.CompressionLevelDefault,
-		LastOffsetDelta: int32(len(b.records) - 1), FirstTimestamp: wireTime(b.first), MaxTimestamp: wireTime(b.latest),
-		ProducerID: b.life.producer, ProducerEpoch: b.life.epoch, FirstSequence: b.sequence,
-		IsTransactional: transactional, Records: b.refs,
-	}
-}
-
 // wireTime is the time that sarama writes as ms; the zero time is written as -1.
 func wireTime(ms int64) time.Time {
 	if ms < 0 {
@@ -121,41 +172,59 @@ func wireTime(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// reset lets go of the records and keeps the arenas.
-func (b *batch) reset() {
-	clear(b.records)
-	clear(b.headers)
-	*b = batch{records: b.records[:0], headers: b.headers[:0], spans: b.spans[:0], refs: b.refs[:0], hrefs: b.hrefs[:0]}
+// reset makes the batch empty and keeps its memory.
+func (b *batch) reset() { *b = batch{data: b.data[:0]} }
+
+// each calls f with every record as it was added; their bytes are the batch's.
+func (b *batch) each(f func(i int, rec record.Record)) {
+	d := wireReader{b.data}
+	for i := range b.count {
+		d.varint() // length
+		d.data = d.data[1:]
+		rec := record.Record{Time: b.first + d.varint()}
+		d.varint() // index
+		rec.Key, rec.Value = d.bytes(), d.bytes()
+		for range d.varint() {
+			key := d.bytes()
+			rec.Headers = append(rec.Headers, record.Header{Key: text(key), Value: d.bytes()})
+		}
+		f(i, rec)
+	}
+}
+
+// wireReader reads what add has written.
+type wireReader struct{ data []byte }
+
+func (r *wireReader) varint() int64 {
+	v, n := binary.Varint(r.data)
+	r.data = r.data[n:]
+	return v
+}
+
+func (r *wireReader) bytes() []byte {
+	n := r.varint()
+	if n < 0 {
+		return nil
+	}
+	p := r.data[:n:n]
+	r.data = r.data[n:]
+	return p
 }
 
 // split divides a sequenced batch that is too large for the broker in two,
 // which carry its sequence on.
 func (b *batch) split() (*batch, *batch) {
-	half := len(b.records) / 2
-	parts := [2]*batch{}
-	for i, bounds := range [2][2]int{{0, half}, {half, len(b.records)}} {
-		p := &batch{part: b.part, unit: b.unit, bytes: batchOverhead, born: b.born, life: b.life, sequence: addSequence(b.sequence, bounds[0])}
-		for r := bounds[0]; r < bounds[1]; r++ {
-			rec := b.recordAt(r)
-			p.add(&rec, wireSize(&rec))
+	half := b.count / 2
+	first := &batch{part: b.part, unit: b.unit, bytes: batchOverhead, born: b.born, life: b.life, sequence: b.sequence}
+	second := &batch{part: b.part, unit: b.unit, bytes: batchOverhead, born: b.born, life: b.life, sequence: addSequence(b.sequence, half)}
+	b.each(func(i int, rec record.Record) {
+		if i < half {
+			first.add(&rec, wireSize(&rec))
+		} else {
+			second.add(&rec, wireSize(&rec))
 		}
-		parts[i] = p
-	}
-	return parts[0], parts[1]
-}
-
-// recordAt gives back a record as it was added.
-func (b *batch) recordAt(i int) record.Record {
-	r := &b.records[i]
-	rec := record.Record{Key: r.Key, Value: r.Value, Time: b.first + int64(r.TimestampDelta/time.Millisecond)}
-	for _, s := range b.spans {
-		if s.record == i {
-			for _, h := range b.headers[s.from:s.to] {
-				rec.Headers = append(rec.Headers, record.Header{Key: text(h.Key), Value: h.Value})
-			}
-		}
-	}
-	return rec
+	})
+	return first, second
 }
 
 // addSequence counts on within 31 bits, as brokers do.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -176,6 +177,9 @@ func (c *cluster) coordinator(ctx context.Context, kind sarama.CoordinatorType, 
 	return resp.Coordinator.Addr(), nil
 }
 
+// retryWarning is how long something is retried before anybody is told.
+const retryWarning = 2 * time.Second
+
 // retry repeats f while its failure may pass, until ctx ends; where ctx has no
 // deadline, for as long as the settings say.
 func (c *cluster) retry(ctx context.Context, what string, f func(context.Context) error) error {
@@ -185,6 +189,7 @@ func (c *cluster) retry(ctx context.Context, what string, f func(context.Context
 		defer cancel()
 	}
 	var wait backoff
+	began, warned := time.Now(), false
 	for {
 		err := f(ctx)
 		if err == nil {
@@ -193,7 +198,8 @@ func (c *cluster) retry(ctx context.Context, what string, f func(context.Context
 		if !retriable(err) || ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		if wait.attempt == 4 {
+		if !warned && time.Since(began) > retryWarning {
+			warned = true
 			c.log.Warn("retrying", "what", what, "cause", err)
 		}
 		if pause(ctx, wait.after(err)) != nil {

@@ -93,6 +93,13 @@ func TestHiddenNext(t *testing.T) {
 	}
 }
 
+// TestEncodedField holds sarama to the field that setEncoded writes.
+func TestEncodedField(t *testing.T) {
+	if !setEncoded(&sarama.RecordBatch{}, nil) {
+		t.Fatal("sarama.RecordBatch has no compressedRecords []byte any more: records would be encoded twice")
+	}
+}
+
 // TestDeltaMillis undoes the overflow for any difference of times.
 func TestDeltaMillis(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -111,14 +118,14 @@ func TestSplitKeepsRecords(t *testing.T) {
 		b.add(&r, wireSize(&r))
 	}
 	first, second := b.split()
-	if len(first.records) != 2 || len(second.records) != 3 || first.sequence != 1<<31-2 || second.sequence != 0 || second.first != 98 || second.latest != 98 {
+	if first.count != 2 || second.count != 3 || first.sequence != 1<<31-2 || second.sequence != 0 || second.first != 98 || second.latest != 98 {
 		t.Errorf("first %+v, second %+v", first, second)
 	}
-	for i := range 3 {
-		if r := second.recordAt(i); r.Key[0] != byte(i+2) || r.Time != int64(98-i) || r.Headers[0].Value[0] != byte(i+2) {
+	second.each(func(i int, r record.Record) {
+		if r.Key[0] != byte(i+2) || r.Time != int64(98-i) || r.Headers[0].Value[0] != byte(i+2) {
 			t.Errorf("record %d: %+v", i, r)
 		}
-	}
+	})
 	if first.bytes+second.bytes != b.bytes+batchOverhead {
 		t.Errorf("bytes: %d and %d of %d", first.bytes, second.bytes, b.bytes)
 	}

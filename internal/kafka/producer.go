@@ -107,8 +107,8 @@ type want struct {
 	unit *unit
 }
 
-// maxFree bounds the batches that are kept for their arenas.
-const maxFree = 32
+// maxFree bounds the batches that are kept for their memory, up to BatchBytes each.
+const maxFree = 8
 
 func newProducer(c *cluster, id string, exactly bool, latest func(engine.GroupMeta) (engine.GroupMeta, bool)) *producer {
 	u := &unit{}

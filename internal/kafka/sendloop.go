@@ -123,7 +123,7 @@ func (l *sendLoop) number(part *outPart, b *batch) {
 	}
 	b.life, b.sequence = l.p.life, part.sequence
 	b.wire.Records = nil // encode anew
-	part.sequence = addSequence(part.sequence, len(b.records))
+	part.sequence = addSequence(part.sequence, b.count)
 }
 
 // send encodes and sends one request; the answer comes to done.
@@ -219,7 +219,7 @@ func (l *sendLoop) acknowledged(b *batch, base int64) {
 	if b.unit.next == nil {
 		b.unit.next = make(map[record.TopicPartition]int64)
 	}
-	b.unit.next[part.tp] = base + int64(len(b.records))
+	b.unit.next[part.tp] = base + int64(b.count)
 	p.buffered.Add(-int64(b.bytes - batchOverhead))
 	b.unit.batches--
 	if b.unit.batches == 0 && p.commit != nil {
@@ -303,7 +303,7 @@ func lostSequence(err error) bool {
 // the end. p.mu is held.
 func (l *sendLoop) tooLarge(b *batch, cause error) {
 	p, part := l.p, b.part
-	if len(b.records) == 1 {
+	if b.count == 1 {
 		p.die(fmt.Errorf("send to %s/%d: a record of %d bytes is larger than the topic takes (max.message.bytes): %w",
 			part.tp.Topic, part.tp.Partition, b.bytes-batchOverhead, cause))
 		return

@@ -21,10 +21,6 @@ type Transport struct {
 
 var _ engine.Transport = (*Transport)(nil)
 
-// limits are sarama's bounds on what it decodes. They are variables of that
-// package, so the settings of the last Open hold for the process.
-var limits sync.Mutex
-
 // Open connects to the cluster and checks that it answers. It fails after the
 // dial timeout when no broker can be reached.
 func Open(ctx context.Context, set Settings) (*Transport, error) {
@@ -32,10 +28,7 @@ func Open(ctx context.Context, set Settings) (*Transport, error) {
 		return nil, err
 	}
 	set = set.withDefaults()
-	limits.Lock()
-	sarama.MaxDecompressedBatchSize = int32(set.MaxDecompressedBytes)
-	sarama.MaxResponseSize = int32(set.MaxResponseBytes)
-	limits.Unlock()
+	setLimits(int32(set.MaxDecompressedBytes), int32(set.MaxResponseBytes))
 	c, err := newCluster(set)
 	if err != nil {
 		return nil, err
@@ -54,6 +47,18 @@ func Open(ctx context.Context, set Settings) (*Transport, error) {
 		return nil, err
 	}
 	return &Transport{c: c}, nil
+}
+
+// setLimits sets sarama's bounds on what it decodes. They are variables of that
+// package, so the settings of the last Open hold for the process; they are
+// written only when they change, since connections may be reading them.
+func setLimits(decompressed, response int32) {
+	if sarama.MaxDecompressedBatchSize != decompressed {
+		sarama.MaxDecompressedBatchSize = decompressed
+	}
+	if sarama.MaxResponseSize != response {
+		sarama.MaxResponseSize = response
+	}
 }
 
 // NewSource implements engine.Transport. The source has goroutines; Close ends them.
