@@ -1,22 +1,24 @@
 package operators
 
-// arenaChunk is the size of the pieces that output bytes are cut from. Large
-// enough that a chunk serves some hundred records, small enough that one
-// record waiting for its acknowledgement does not keep much alive.
+// arenaChunk is the memory that the outputs of one record are written to; more
+// is taken for a record that needs it.
 const arenaChunk = 64 << 10
 
-// arena gives out byte slices that are never written again: what a task emits
-// is kept by the producer until it is acknowledged. Chunks that nobody refers
-// to any more are the garbage collector's.
+// arena gives out byte slices that hold until the next record: what a task
+// emits is copied by the producer. Outputs that are computed once and used in
+// several places (a column of a derived stream) live here as well.
 type arena struct {
 	chunk []byte
 }
 
+// reset begins a new record: everything given out before is written over.
+func (a *arena) reset() { a.chunk = a.chunk[:0] }
+
 // begin returns an empty slice to append to. At least reserve bytes fit
 // without a copy. end must be called before the next begin.
 func (a *arena) begin(reserve int) []byte {
-	if a.chunk == nil || cap(a.chunk)-len(a.chunk) < reserve {
-		a.chunk = make([]byte, 0, max(arenaChunk, reserve))
+	if cap(a.chunk)-len(a.chunk) < reserve {
+		a.chunk = make([]byte, 0, max(arenaChunk, reserve)) // the old one is its users'
 	}
 	return a.chunk[len(a.chunk):]
 }
@@ -28,12 +30,4 @@ func (a *arena) end(b []byte) []byte {
 		a.chunk = a.chunk[:len(a.chunk)+len(b)]
 	} // otherwise b outgrew the chunk and has memory of its own
 	return b[:len(b):len(b)]
-}
-
-// copy stores b.
-func (a *arena) copy(b []byte) []byte {
-	if b == nil {
-		return nil
-	}
-	return a.end(append(a.begin(len(b)), b...))
 }

@@ -160,6 +160,6 @@ func (t *Task) deadLetter(p *Policy, in *record.Record, key []byte, origin recor
 	)
 	count := t.Partitions(t.deadLetterTopic)
 	t.Emitter.Emit(t.deadLetters, origin.Partition%max(count, 1), record.Record{
-		Key: t.arena.copy(key), Value: in.Value, Time: in.Time, Offset: -1, Headers: headers,
+		Key: key, Value: in.Value, Time: in.Time, Offset: -1, Headers: headers,
 	})
 }

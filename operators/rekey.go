@@ -61,7 +61,7 @@ func (s *rekey) Decode(rec *record.Record, tp record.TopicPartition) (int64, boo
 // Process implements Input.
 func (s *rekey) Process() error {
 	e := s.event
-	e.Frame.Now = s.task.Now()
+	s.task.begin(e)
 	if err := s.change(e); err != nil {
 		return s.task.refuseEvent(s.spec.Policy, e, ReasonExpression, err)
 	}
@@ -152,7 +152,7 @@ func (s *rekey) send(e *Event, v value.Value, row []byte) (err error) {
 	a := &s.task.arena
 	key := a.end(value.AppendKey(a.begin(len(v.Text)+32), v))
 	s.task.Emitter.Emit(s.spec.Output, codec.Partition(s.text, s.partitions), record.Record{
-		Key: key, Value: a.copy(row), Time: e.Time, Offset: -1,
+		Key: key, Value: row, Time: e.Time, Offset: -1,
 	})
 	return nil
 }

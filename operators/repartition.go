@@ -39,7 +39,7 @@ type repartition struct {
 
 // Process sends e.
 func (r *repartition) Process(e *Event) error {
-	if e.null() {
+	if e.Null {
 		r.task.Counters.Drop(r.spec.Policy.Operator, ReasonNullValue)
 		return nil
 	}
@@ -164,6 +164,7 @@ func (s *repartitioned) read(rec *record.Record) error {
 	if err := s.spec.Shape.Scan(rec.Value, &s.row); err != nil {
 		return scanFault(err)
 	}
+	s.event.Null = isNullDoc(rec.Value)
 	for i, p := range s.parts {
 		row := &s.partRows[i]
 		if err := p.Shape.Scan(jsonOf(s.row.Slots[p.Slot]), &row.row); err != nil {
@@ -202,6 +203,6 @@ func (s *repartitioned) origin(rec *record.Record) error {
 
 // Process implements Input.
 func (s *repartitioned) Process() error {
-	s.event.Frame.Now = s.task.Now()
+	s.task.begin(s.event)
 	return s.next.Process(s.event)
 }

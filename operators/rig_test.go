@@ -1,6 +1,7 @@
 package operators_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -124,6 +125,10 @@ func (r *rig) openTask(s *operators.SubTopology, p int32) {
 
 // Emit implements operators.Emitter.
 func (t *rigTask) Emit(out int, partition int32, rec record.Record) {
+	rec.Key, rec.Value, rec.Headers = bytes.Clone(rec.Key), bytes.Clone(rec.Value), slices.Clone(rec.Headers)
+	for i := range rec.Headers {
+		rec.Headers[i].Value = bytes.Clone(rec.Headers[i].Value)
+	}
 	t.rig.append(t.sub.Outputs[out].Topic, partition, rec)
 }
 

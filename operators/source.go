@@ -65,7 +65,7 @@ func (s *source) Decode(rec *record.Record, tp record.TopicPartition) (int64, bo
 
 // Process implements Input.
 func (s *source) Process() error {
-	s.event.Frame.Now = s.task.Now()
+	s.task.begin(s.event)
 	return s.next.Process(s.event)
 }
 
@@ -117,9 +117,11 @@ func (d *decoder) read(rec *record.Record, tp record.TopicPartition) error {
 	if err != nil {
 		return err
 	}
+	e.Null = doc == nil
 	if err := d.spec.Shape.Scan(doc, &d.row); err != nil {
 		return scanFault(err)
 	}
+	e.Null = e.Null || isNullDoc(doc)
 	return nil
 }
 

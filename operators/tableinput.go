@@ -112,7 +112,10 @@ func (d *decoder) tableRow(program *expr.Program, buf *[]byte) ([]byte, error) {
 }
 
 // Process implements Input.
-func (s *tableInput) Process() error { return s.out.write(s.event, s.stateKey, s.stateRow) }
+func (s *tableInput) Process() error {
+	s.task.begin(s.event)
+	return s.out.write(s.event, s.stateKey, s.stateRow)
+}
 
 // Load implements Loader.
 func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error) {
@@ -159,6 +162,7 @@ func (s *changelogInput) Decode(rec *record.Record, tp record.TopicPartition) (i
 
 // Process implements Input.
 func (s *changelogInput) Process() error {
+	s.task.begin(s.event)
 	return s.out.write(s.event, s.event.In.Key, s.event.In.Value)
 }
 

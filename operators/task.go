@@ -68,6 +68,12 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 	return inputs, nil
 }
 
+// begin begins to process the record in e.
+func (t *Task) begin(e *Event) {
+	t.arena.reset()
+	e.Frame.Now = t.Now()
+}
+
 // event makes the Event of an input.
 func (t *Task) event() *Event {
 	e := &Event{joined: make([]*tableRow, t.joins), lazy: make([]*lazyRow, t.joins)}

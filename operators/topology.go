@@ -90,7 +90,7 @@ type TaskContext struct {
 // Emitter takes what a task sends.
 type Emitter interface {
 	// Emit sends rec to partition of output out (index in SubTopology.Outputs).
-	// rec's slices are kept until they are acknowledged and must not be written again.
+	// rec is copied before it returns.
 	Emit(out int, partition int32, rec record.Record)
 }
 

@@ -83,8 +83,9 @@ type CommitResult struct {
 // two Commits, and the offsets, is one transaction; under at-least-once Commit
 // waits for all acknowledgements and then commits the offsets.
 type Producer interface {
-	// Send appends rec to the current unit of work. It does not block on the
-	// network; Buffered tells how much waits. rec's slices are kept until acknowledged.
+	// Send appends a copy of rec to the current unit of work: its slices may be
+	// written again when Send returns. It does not block on the network; Buffered
+	// tells how much waits.
 	Send(tp record.TopicPartition, rec record.Record)
 	// Buffered is the number of bytes not yet acknowledged.
 	Buffered() int

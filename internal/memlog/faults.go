@@ -17,8 +17,6 @@ var (
 	ErrUnstable = errors.New("offset commit pending in an open transaction")
 	// ErrTooLarge: a record above the topic's max.message.bytes.
 	ErrTooLarge = errors.New("record too large")
-	// ErrWritten: a record's bytes were changed between Send and its acknowledgement.
-	ErrWritten = errors.New("record changed after it was sent")
 )
 
 // OpKind names an operation that can fail.

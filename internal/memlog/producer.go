@@ -1,7 +1,6 @@
 package memlog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +22,6 @@ type producer struct {
 	err        error
 	committing bool
 	held       []sent                          // not in the log yet
-	placed     []placed                        // in the log since the last commit
 	next       map[record.TopicPartition]int64 // CommitResult.Next of the current unit
 	abandoned  bool
 	failed     bool // a commit has failed and Discard has not been called
@@ -34,13 +32,6 @@ type producer struct {
 type sent struct {
 	tp  record.TopicPartition
 	rec record.Record
-}
-
-// placed remembers what the caller's bytes were when they were copied, to
-// catch a caller that writes them again before they are acknowledged.
-type placed struct {
-	lent record.Record
-	copy record.Record
 }
 
 func (p *producer) Send(tp record.TopicPartition, rec record.Record) {
@@ -57,7 +48,7 @@ func (p *producer) Send(tp record.TopicPartition, rec record.Record) {
 		return
 	}
 	if p.committing || f.Hold || len(p.held) > 0 {
-		p.held = append(p.held, sent{tp, rec})
+		p.held = append(p.held, sent{tp, copyRecord(rec)})
 		return
 	}
 	p.place(tp, rec)
@@ -94,7 +85,6 @@ func (p *producer) place(tp record.TopicPartition, rec record.Record) {
 	}
 	c := copyRecord(rec)
 	off := p.t.log.append(tp, tx, c)
-	p.placed = append(p.placed, placed{lent: rec, copy: c})
 	if p.next == nil {
 		p.next = make(map[record.TopicPartition]int64)
 	}
@@ -138,7 +128,7 @@ func (p *producer) Discard() {
 	if p.committing { // the unit in flight is its own; only what came after it goes
 		return
 	}
-	p.placed, p.next, p.used = nil, nil, false
+	p.next, p.used = nil, false
 	switch id := p.identity; {
 	case id == nil || p.err != nil || p.t.gone() != nil:
 	case p.epoch != id.epoch:
@@ -180,7 +170,7 @@ func (p *producer) commit(c engine.Commit) engine.CommitResult {
 		err = p.finish(c, tx, f.Outcome)
 	}
 	res := engine.CommitResult{Next: p.next, Err: err}
-	p.next, p.placed, p.committing, p.used = nil, nil, false, false
+	p.next, p.committing, p.used = nil, false, false
 	if err != nil {
 		p.fail(err)
 		return res
@@ -198,11 +188,6 @@ func (p *producer) stage(c engine.Commit) (*txn, error) {
 	}
 	if err := p.standing(); err != nil {
 		return nil, err
-	}
-	for i := range p.placed {
-		if !same(&p.placed[i].lent, &p.placed[i].copy) {
-			return nil, fmt.Errorf("commit %s: key %q: %w", p.id, p.placed[i].copy.Key, ErrWritten)
-		}
 	}
 	g := p.t.log.group(c.Group.Group)
 	if len(c.Offsets) > 0 {
@@ -318,16 +303,4 @@ func (p *producer) abandon() {
 	if p.err == nil {
 		p.err = fmt.Errorf("use producer %s: it is closed", p.id)
 	}
-}
-
-func same(a, b *record.Record) bool {
-	if !bytes.Equal(a.Key, b.Key) || !bytes.Equal(a.Value, b.Value) || len(a.Headers) != len(b.Headers) {
-		return false
-	}
-	for i := range a.Headers {
-		if a.Headers[i].Key != b.Headers[i].Key || !bytes.Equal(a.Headers[i].Value, b.Headers[i].Value) {
-			return false
-		}
-	}
-	return true
 }
