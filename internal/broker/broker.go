@@ -135,6 +135,10 @@ func startLocked(c Config, lock *os.File) (*Broker, error) {
 		// From 4.0 on a producer may leave out to say which partitions a
 		// transaction will touch; the journal needs to be told.
 		kfake.MaxVersions(kversion.V3_9_0()),
+		// Records stay until somebody asks otherwise for their topic. The server
+		// lets records expire by their event time, in compacted topics too, where
+		// Kafka does not: a table of old rows would be gone within the hour.
+		kfake.BrokerConfigs(map[string]string{"log.retention.ms": "-1"}),
 		kfake.WithLogger(log),
 	)
 	if err != nil {

@@ -336,6 +336,29 @@ func TestAddressFileIsJSON(t *testing.T) {
 	}
 }
 
+// Records of long ago stay, in a compacted topic as in any other: their time is
+// that of the events.
+func TestOldRecordsStay(t *testing.T) {
+	dir := t.TempDir()
+	for _, policy := range []string{"compact", "delete"} {
+		b := start(t, filepath.Join(dir, policy))
+		if _, err := b.admin.CreateTopic(testContext(t), 2, 1, map[string]*string{"cleanup.policy": &policy}, "t"); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"a", "b", "c"} {
+			rec := &kgo.Record{Topic: "t", Key: []byte(key), Value: []byte(key), Timestamp: time.UnixMilli(1413215518000)}
+			if err := b.client.ProduceSync(testContext(t), rec).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.Compact() // the server enforces retention with it
+		if got := strings.Join(b.committed(t)[0], " "); got != "a b c" {
+			t.Errorf("%s: %q is left of a, b, c", policy, got)
+		}
+		b.stop(t)
+	}
+}
+
 func TestConfigListsEveryFault(t *testing.T) {
 	_, err := Start(Config{Partitions: -1, MinSessionTimeout: -1})
 	for _, want := range []string{"dir is empty", "partitions is -1", "min session timeout is -1ns"} {
