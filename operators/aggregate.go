@@ -195,7 +195,7 @@ type aggregate struct {
 
 // Process takes e into its group.
 func (a *aggregate) Process(e *Event) error {
-	if e.null() {
+	if e.Null {
 		a.task.Counters.Drop(a.spec.Policy.Operator, ReasonNullValue)
 		return nil
 	}

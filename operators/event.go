@@ -26,6 +26,8 @@ type Event struct {
 	KeyFormat codec.Format
 	// Headers are those of the outer record; outputs carry them on.
 	Headers []record.Header
+	// Null says that the record has no value, or null as its value.
+	Null bool
 	// Change says that the event is a change of a table.
 	Change bool
 	// Delete says that the event takes a row of a table away; the rows of the
@@ -38,12 +40,6 @@ type Event struct {
 
 	joined []*tableRow // by memo table number: the row that each join found
 	lazy   []*lazyRow  // likewise: how it is decoded, where that has not been done
-}
-
-// null says whether the record of a stream has no value.
-func (e *Event) null() bool {
-	v := e.In.Value
-	return v == nil || len(v) == 4 && string(v) == "null"
 }
 
 // Operator handles the events of one stream in one task. What it makes of

@@ -55,7 +55,7 @@ type lookup struct {
 // find returns the row that e's key names, nil when there is none; drop says
 // that e goes no further.
 func (l *lookup) find(e *Event) (row *state.Row, drop bool, err error) {
-	if e.null() {
+	if e.Null {
 		l.task.Counters.Drop(l.spec.Policy.Operator, ReasonNullValue)
 		return nil, true, nil
 	}

@@ -241,3 +241,27 @@ sinks:
 		t.Errorf("outputs: %q", got)
 	}
 }
+
+func TestJoinByTheFieldThatIsTheKey(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  orders: {topic: orders}
+tables:
+  items: {topic: items, key: '[value.shop.id, value.id]', envelope: old_new}
+streams:
+  named:
+    from: orders o
+    join:
+      - inner: items i
+        on: o.item == i.id && o.shop == i.shop.id
+    select: [{name: i.name}]
+sinks:
+  out: {from: named, topic: out}
+`, nil)
+	r.produce("items", "a", `{"new":{"id":1,"shop":{"id":"x"},"name":"A"}}`, 1)
+	r.produce("orders", "1", `{"item":1,"shop":"x"}`, 2)
+	r.produce("orders", "2", `{"item":1,"shop":"y"}`, 2)
+	r.mustRun()
+	expect(t, "outputs", r.values("out"), `1 {"name":"A"}`)
+}

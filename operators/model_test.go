@@ -22,7 +22,11 @@ func TestPlansMeanTheSame(t *testing.T) {
 			"orders": m.orderParts, "users": m.userParts, "shops": m.shopParts, "out": m.outParts, "totals": m.outParts,
 		})
 		for _, u := range m.users {
-			r.produceAt("users", u.recordKey(m), u.value(m), 1, u.recordKey(m))
+			placedBy := u.recordKey(m)
+			if m.usersKeyed == 3 {
+				placedBy = u.id
+			}
+			r.produceAt("users", u.recordKey(m), u.value(m), 1, placedBy)
 		}
 		for _, s := range m.shops {
 			r.produceAt("shops", s.id, fmt.Sprintf(`{"city":%q}`, s.city), 1, s.id)
@@ -72,11 +76,11 @@ func drawModel(t *rapid.T) *model {
 	m := &model{
 		userParts: rapid.IntRange(1, 4).Draw(t, "userParts"), shopParts: rapid.IntRange(1, 4).Draw(t, "shopParts"),
 		outParts: rapid.IntRange(1, 3).Draw(t, "outParts"), left: rapid.Bool().Draw(t, "left"),
-		usersKeyed: rapid.IntRange(0, 2).Draw(t, "usersKeyed"), ordersKeyed: rapid.IntRange(0, 2).Draw(t, "ordersKeyed"),
+		usersKeyed: rapid.IntRange(0, 3).Draw(t, "usersKeyed"), ordersKeyed: rapid.IntRange(0, 2).Draw(t, "ordersKeyed"),
 		union: rapid.Bool().Draw(t, "union"),
 	}
 	m.orderParts = rapid.IntRange(1, 4).Draw(t, "orderParts")
-	if m.usersKeyed == 0 && m.ordersKeyed > 0 {
+	if m.usersKeyed%3 == 0 && m.ordersKeyed > 0 {
 		m.orderParts = m.userParts // both are read as they lie
 	}
 	ids := []string{"a", "b", "c", "d", "e", "é"}
@@ -105,7 +109,7 @@ func drawModel(t *rapid.T) *model {
 // source writes the pipeline.
 func (m *model) source() string {
 	kind := map[bool]string{true: "left", false: "inner"}[m.left]
-	usersKey := []string{"", `, key: 'split(key, "-")[1]'`, ", key: value.id"}[m.usersKeyed]
+	usersKey := []string{"", `, key: 'split(key, "-")[1]'`, ", key: value.id", `, key: 'split(key, "-")[1]', partitioned_by: 'split(key, "-")[1]'`}[m.usersKeyed]
 	promise := []string{"", "", ", partitioned_by: user"}[m.ordersKeyed]
 	on := []string{"o.user", "o.key", "o.user"}[m.ordersKeyed]
 	from := "orders o"
@@ -155,7 +159,7 @@ func (u modelUser) recordKey(m *model) string {
 	switch m.usersKeyed {
 	case 0:
 		return u.id
-	case 1:
+	case 1, 3:
 		return "user-" + u.id
 	}
 	return fmt.Sprintf("account%d", u.account)

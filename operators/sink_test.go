@@ -99,3 +99,23 @@ sinks:
 		}
 	}
 }
+
+func TestTheTextNullIsNoNull(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in, format: string}
+tables:
+  words:
+    from: in i
+    group_by: i.value
+    select: [{n: count()}]
+sinks:
+  out: {from: words, topic: out}
+`, nil)
+	r.produce("in", "k", "null", 1)
+	r.produce("in", "k", "-", 1)
+	r.mustRun()
+	expect(t, "outputs", r.values("out"), `null {"n":1}`)
+	expect(t, "drops", r.drops(), "words null-value 1")
+}

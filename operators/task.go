@@ -23,7 +23,7 @@ type Task struct {
 	Pipeline string
 
 	arena           arena
-	headers         []record.Header // piece that header lists are cut from
+	headers         []record.Header // of the record's outputs
 	deadLetters     int             // output, -1 = no policy needs it
 	deadLetterTopic string
 	rows            int // of a frame
@@ -71,6 +71,7 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 // begin begins to process the record in e.
 func (t *Task) begin(e *Event) {
 	t.arena.reset()
+	t.headers = t.headers[:0]
 	e.Frame.Now = t.Now()
 }
 
@@ -81,7 +82,7 @@ func (t *Task) event() *Event {
 	return e
 }
 
-// withHeader is headers and one more, in memory of its own.
+// withHeader is headers and one more, in memory that holds until the next record.
 func (t *Task) withHeader(headers []record.Header, h record.Header) []record.Header {
 	const piece = 256
 	n := len(headers) + 1

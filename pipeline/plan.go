@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"streamctl/internal/codec"
+	"streamctl/internal/diag"
 	"streamctl/operators"
 	"streamctl/state"
 )
@@ -92,6 +93,7 @@ type planner struct {
 	readers map[*Def]*InputPlan // inputs of topic tables
 	topics  map[string]*ownTopic
 	repeats map[string]*flow // repartition topics being filled
+	diags   diag.List
 }
 
 // part is a sub-topology in the making. Parts that turn out to belong together

@@ -212,6 +212,12 @@ func (p *planner) repartition(f *flow, d *Def, i int, to *part, ids []string) *f
 		known = append(known, ids[b])
 	}
 	if on := p.repeats[topic]; on != nil {
+		if on.input.Def != d || on.input.Join != i {
+			p.diags.Add(diag.Errorf(codeTopicTwice, d.Decl.Span, "%s %q and %s %q would share the repartition topic %q", d.Kind, d.Name, on.input.Def.Kind, on.input.Def.Name, topic).
+				WithNote(on.input.Def.Decl.Span, "%q is defined here", on.input.Def.Name).
+				WithHelp("the topic is called by the names of the stream and the table it is joined with: rename one of them"))
+			return nil
+		}
 		on.branches = append(on.branches, f.branches...)
 		on.facts[0] = append(on.facts[0], known...)
 		on.input.Origins = sortedUnion(on.input.Origins, f.input.Origins)
@@ -318,7 +324,7 @@ func (p *planner) finish() (diags diag.List) {
 		p.plan.Topics = append(p.plan.Topics, operators.InternalTopic{Name: name, PartitionsLike: t.in.root().like(), Configs: t.configs})
 	}
 	p.deadLetters()
-	return p.checkTopics()
+	return append(p.diags, p.checkTopics()...)
 }
 
 // sub makes the sub-topology of a part.
