@@ -8,6 +8,6 @@
 // cluster.go knows who leads what. source.go and fetchloop.go fetch, decode.go
 // turns batches into records. producer.go takes records, sendloop.go sends
 // them, txn.go and commit.go make a unit of work out of them. group.go is the
-// membership, assignor.go decides who owns which task. admin.go and reset.go
-// are the control plane. transport.go ties it together.
+// membership, join.go its protocol, assignor.go decides who owns which task.
+// admin.go and reset.go are the control plane. transport.go ties it together.
 package kafka

@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"streamctl/internal/engine"
+	"streamctl/internal/record"
 )
 
 // catchUpWait is how long a fetch may be held at the broker while another
@@ -172,14 +173,27 @@ func (l *fetchLoop) answered(resp *sarama.FetchResponse) {
 		}
 		var got covered
 		var err error
-		if block.Err == sarama.ErrNoError {
+		switch block.Err {
+		case sarama.ErrNoError:
 			got, err = convert(block, p.next, p.iso == engine.ReadCommitted)
+		case sarama.ErrOffsetOutOfRange:
+			l.askBounds(p.tp, block)
 		}
 		l.s.mu.Lock()
 		if !p.stopped {
 			l.take(p, block, got, err)
 		}
 		l.s.mu.Unlock()
+	}
+}
+
+// askBounds completes the answer to an offset that is out of range, which does
+// not say what the range is.
+func (l *fetchLoop) askBounds(tp record.TopicPartition, block *sarama.FetchResponseBlock) {
+	block.LogStartOffset = -1
+	admin := &Admin{c: l.s.c}
+	if starts, err := admin.Starts(l.s.ctx, []record.TopicPartition{tp}); err == nil {
+		block.LogStartOffset = starts[tp]
 	}
 }
 

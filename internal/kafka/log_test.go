@@ -217,7 +217,7 @@ func TestPurgeAndOutOfRange(t *testing.T) {
 				}
 				return failed != nil
 			})
-			if !errors.Is(failed.Err, engine.ErrOffsetOutOfRange) || failed.Next != at {
+			if !errors.Is(failed.Err, engine.ErrOffsetOutOfRange) || failed.Next != at || failed.LogStart != 4 {
 				e.Errorf("offset %d: %+v", at, failed)
 			}
 			s.Release(failed)

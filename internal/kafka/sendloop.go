@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -135,6 +136,7 @@ func (l *sendLoop) send(work []*batch) error {
 			return err
 		}
 		l.link = link
+		context.AfterFunc(l.p.ctx, link.abort) // a write to a broker that hangs must not hold up Close
 	}
 	set := &l.p.c.set
 	req := &sarama.ProduceRequest{RequiredAcks: sarama.WaitForAll, Timeout: int32(set.RequestTimeout / time.Millisecond), Version: 8}
@@ -256,9 +258,12 @@ func (l *sendLoop) refused(b *batch, cause error, now time.Time) {
 		}
 	case lostSequence(cause) && !p.exactly:
 		// The broker lost track of us. Without transactions a new identity may send
-		// it all again: a repeat is what at-least-once allows.
-		p.life, p.renew = nil, renewFresh
-		poke(p.ctl)
+		// it all again: a repeat is what at-least-once allows. An answer to an older
+		// identity only means that the batch goes out again.
+		if b.life == p.life {
+			p.life, p.renew = nil, renewFresh
+			poke(p.ctl)
+		}
 	case lostSequence(cause):
 		p.lose(fmt.Errorf("send to %s/%d: %w: %w", tp.Topic, tp.Partition, cause, engine.ErrAborted), false)
 	case errors.Is(cause, sarama.ErrInvalidProducerEpoch), errors.Is(cause, sarama.ErrProducerFenced):

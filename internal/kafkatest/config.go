@@ -110,6 +110,10 @@ func (b *Broker) baseProperties(logs string, o Options) map[string]string {
 		"log.dirs":                       logs,
 		"auto.create.topics.enable":      "false",
 
+		// Test data bear old times; half a minute after its start the broker would
+		// begin to delete them.
+		"log.retention.ms": "-1",
+
 		// A killed broker may register again only when its last session is over.
 		"broker.session.timeout.ms":    "2000",
 		"broker.heartbeat.interval.ms": "250",

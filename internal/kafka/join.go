@@ -1,0 +1,140 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"streamctl/internal/engine"
+)
+
+// joinAndSync speaks the protocol once through. meta is brought forward as the
+// broker names the member and the generation.
+func (g *group) joinAndSync(meta *engine.GroupMeta, owned []engine.TaskID) (assignmentData, error) {
+	var none assignmentData
+	l, err := g.link(g.ctx)
+	if err != nil {
+		return none, err
+	}
+	joined, err := g.sendJoin(l, meta, owned)
+	if err != nil {
+		return none, err
+	}
+	sync := &sarama.SyncGroupRequest{
+		Version: 5, GroupId: g.name, GenerationId: meta.Generation, MemberId: meta.Member, GroupInstanceId: instanceOf(*meta),
+		ProtocolType: ptr(protocolType), ProtocolName: ptr(protocolName),
+	}
+	if joined.LeaderId == joined.MemberId {
+		if err := g.lead(joined, sync); err != nil {
+			return none, err
+		}
+	}
+	resp, err := call(g.ctx, l, (*sarama.Broker).SyncGroup, sync)
+	if err != nil {
+		return none, err
+	}
+	if resp.Err != sarama.ErrNoError {
+		return none, fmt.Errorf("sync with group %s: %w", g.name, resp.Err)
+	}
+	data, err := readAssignment(resp)
+	if err == nil && data.Tasks != g.hash && data.Refused == "" {
+		// A static member that comes back gets the assignment of its former life. Of
+		// another pipeline's tasks it is of no use: leave, and join as somebody new.
+		if err := g.sayGoodbye(g.ctx, l, *meta); err != nil {
+			return none, err
+		}
+		meta.Member = ""
+		return none, fmt.Errorf("join group %s: assignment of other tasks: %w", g.name, sarama.ErrUnknownMemberId)
+	}
+	return data, err
+}
+
+// sendJoin joins; a dynamic member gets its id first and joins with it then.
+func (g *group) sendJoin(l *link, meta *engine.GroupMeta, owned []engine.TaskID) (*sarama.JoinGroupResponse, error) {
+	name := g.c.set.Instance
+	if name == "" {
+		name = g.host
+	}
+	sub, err := subscription(memberData{Version: dataVersion, Tasks: g.hash, Owned: owned, Name: name, Host: g.host}, g.tasks)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		req := &sarama.JoinGroupRequest{
+			Version: 8, GroupId: g.name, MemberId: meta.Member, GroupInstanceId: instanceOf(*meta), ProtocolType: protocolType,
+			SessionTimeout:   int32(g.c.set.SessionTimeout / time.Millisecond),
+			RebalanceTimeout: int32(g.c.set.RebalanceTimeout / time.Millisecond),
+		}
+		if err := req.AddGroupProtocolMetadata(protocolName, sub); err != nil {
+			return nil, fmt.Errorf("encode membership: %w", err)
+		}
+		resp, err := call(g.ctx, l, (*sarama.Broker).JoinGroup, req)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case resp.Err == sarama.ErrNoError:
+			meta.Member, meta.Generation = resp.MemberId, resp.GenerationId
+			return resp, nil
+		case resp.Err == sarama.ErrMemberIdRequired && meta.Member == "":
+			meta.Member = resp.MemberId
+		case resp.Err == sarama.ErrInconsistentGroupProtocol:
+			return nil, fmt.Errorf("join group %s: other consumers than this pipeline are members of it; give the pipeline a group of its own: %w", g.name, resp.Err)
+		default:
+			return nil, fmt.Errorf("join group %s: %w", g.name, resp.Err)
+		}
+	}
+}
+
+// lead computes everybody's tasks.
+func (g *group) lead(joined *sarama.JoinGroupResponse, sync *sarama.SyncGroupRequest) error {
+	members, err := joined.GetMembers()
+	if err != nil {
+		return fmt.Errorf("read members of group %s: %w", g.name, err)
+	}
+	given, err := distribute(g.hash, g.tasks, members)
+	if err != nil {
+		return err
+	}
+	for id, a := range given {
+		if err := sync.AddGroupAssignmentMember(id, a); err != nil {
+			return fmt.Errorf("encode assignment: %w", err)
+		}
+	}
+	return nil
+}
+
+func readAssignment(resp *sarama.SyncGroupResponse) (assignmentData, error) {
+	var data assignmentData
+	a, err := resp.GetMemberAssignment()
+	if err != nil {
+		return data, fmt.Errorf("read assignment: %w", err)
+	}
+	if a == nil || len(a.UserData) == 0 {
+		return data, nil // of a leader that knew nothing of us: the hash will not match
+	}
+	if err := json.Unmarshal(a.UserData, &data); err != nil {
+		return data, fmt.Errorf("read assignment: %w", err)
+	}
+	return data, nil
+}
+
+// sayGoodbye takes this member out of the group.
+func (g *group) sayGoodbye(ctx context.Context, l *link, meta engine.GroupMeta) error {
+	resp, err := call(ctx, l, (*sarama.Broker).LeaveGroup, &sarama.LeaveGroupRequest{
+		Version: 5, GroupId: g.name, MemberId: meta.Member,
+		Members: []sarama.MemberIdentity{{MemberId: meta.Member, GroupInstanceId: instanceOf(meta)}},
+	})
+	if err != nil {
+		return err
+	}
+	if resp.Err != sarama.ErrNoError && resp.Err != sarama.ErrUnknownMemberId {
+		return resp.Err
+	}
+	return nil
+}
+
+func ptr[T any](v T) *T { return &v }
