@@ -127,13 +127,20 @@ func (c *Cluster) Ends(ctx context.Context, topic string) (map[int32]int64, erro
 	return ends, nil
 }
 
-// Read gives visit every committed record of a topic up to its last stable
-// offset, each partition in order. The message's slices are visit's to keep.
+// Read gives visit every committed record of a topic up to its end, each
+// partition in order. It waits for the end of transactions that are open: a
+// process may have committed, and ended, before the broker has written the
+// markers. The message's slices are visit's to keep.
 func (c *Cluster) Read(ctx context.Context, topic string, visit func(Message)) error {
-	ends, err := c.Ends(ctx, topic)
-	if err != nil {
-		return err
+	listed, err := c.adm.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = listed.Error()
 	}
+	if err != nil {
+		return fmt.Errorf("list ends of %s: %w", topic, err)
+	}
+	ends := make(map[int32]int64)
+	listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
 	from := make(map[int32]kgo.Offset)
 	for p, end := range ends {
 		if end > 0 {
