@@ -272,12 +272,11 @@ func appendValue(dst, v []byte) []byte {
 		return append(dst, `,"value":null`...)
 	}
 	// The JSON text null is a value of four bytes and must not come back as Kafka's null.
-	if json.Valid(v) && string(bytes.TrimSpace(v)) != "null" {
-		dst = append(dst, `,"value":`...)
-		out := bytes.NewBuffer(dst)
-		if err := json.Compact(out, v); err == nil { // valid: it has just been checked
+	if string(bytes.TrimSpace(v)) != "null" {
+		out := bytes.NewBuffer(append(dst, `,"value":`...))
+		if err := json.Compact(out, v); err == nil {
 			return out.Bytes()
-		}
+		} // else it is not JSON; Compact has left dst as it was
 	}
 	if utf8.Valid(v) {
 		return appendString(append(dst, `,"value_text":`...), v)
