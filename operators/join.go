@@ -73,7 +73,11 @@ func (l *lookup) find(e *Event) (row *state.Row, drop bool, err error) {
 	if row, err = l.table.Get(key); err != nil {
 		return nil, true, &stateError{err}
 	}
-	return row, row == nil && !l.spec.Left, nil
+	if row == nil && !l.spec.Left {
+		l.task.Counters.Drop(l.spec.Policy.Operator, ReasonNoMatch)
+		return nil, true, nil
+	}
+	return row, false, nil
 }
 
 // join joins with a topic table.

@@ -32,7 +32,7 @@ func TestInnerJoin(t *testing.T) {
 	r.produce("orders", "4", `-`, 5)
 	r.mustRun()
 	expect(t, "outputs", r.values("out"), `1 {"customer":"a","n":1,"name":"Ann"}`)
-	expect(t, "drops", r.drops(), "named null-key 1", "named null-value 1")
+	expect(t, "drops", r.drops(), "named no-match 1", "named null-key 1", "named null-value 1")
 }
 
 func TestLeftJoinKeepsUnmatched(t *testing.T) {
@@ -126,7 +126,7 @@ sinks:
 	expect(t, "outputs", r.values("out"),
 		`[1,"x"] {"shop":1,"article":"x","price":9.50,"shop_of_price":1}`,
 		`[2,"x"] {"shop":2,"article":"x","price":8,"shop_of_price":2}`)
-	expect(t, "drops", r.drops(), "priced null-key 1")
+	expect(t, "drops", r.drops(), "priced no-match 1", "priced null-key 1")
 }
 
 func TestChainOfJoinsCarriesTheFirstTable(t *testing.T) {

@@ -78,8 +78,9 @@ var All = []Kind{
 			"Only the stream triggers; a later change of the table emits nothing. Output time is the stream record's.",
 			"Keys are equal as values: 1234 and 1234.0 are, 1234 and \"1234\" are not.",
 			"A null key: dropped and counted by an inner join, emitted unmatched by a left one. A null value is dropped and counted by both.",
+			"A record whose key has no row: dropped and counted by an inner join, joined with nulls by a left one.",
 		},
-		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonExpression},
+		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonNoMatch, ReasonExpression},
 	},
 	{
 		Name: "project", Clause: "`select:`",
@@ -122,6 +123,7 @@ type Reason struct{ Name, Text string }
 var Reasons = []Reason{
 	{ReasonNullKey, "the key is null where one is needed"},
 	{ReasonNullValue, "the value is null in a join or an aggregate over a stream"},
+	{ReasonNoMatch, "an inner join finds no row for the key"},
 	{ReasonInvalidKey, "the key is not of its format"},
 	{ReasonInvalidValue, "the value is not of its format, or not in its envelope"},
 	{ReasonWrongType, "a field is not of its declared type, or a spread meets what is no object"},

@@ -34,6 +34,7 @@ type Policy struct {
 const (
 	ReasonNullKey        = "null-key"
 	ReasonNullValue      = "null-value"
+	ReasonNoMatch        = "no-match"
 	ReasonInvalidKey     = "invalid-key"
 	ReasonInvalidValue   = "invalid-value"
 	ReasonWrongType      = "wrong-type"

@@ -61,7 +61,7 @@ var edges = map[string][]string{
 // and what they import is their own affair.
 var helpers = []string{
 	"internal/archtest", "internal/bench", "internal/kafkatest", "internal/memlog",
-	"internal/testkit", "internal/testkit/crash", "examples",
+	"internal/testkit", "internal/testkit/crash", "internal/testkit/usecases", "examples",
 }
 
 // libraries: who may import a third-party module. What is not listed may not be imported.
