@@ -227,8 +227,17 @@ func (c *compiler) selected(d *Def, view []*binding) *binding {
 	if len(columns) == 0 {
 		columns = []Column{{Spread: "*"}}
 	}
+	spread := map[*binding]bool{}
 	for _, col := range columns {
-		s.columns = append(s.columns, c.column(col, view, scopeOf)...)
+		for _, made := range c.column(col, view, scopeOf) {
+			if made.of != nil && spread[made.of] {
+				c.diags.Errorf(codeSelect, col.Span, "%s.* stands here a second time", made.of.alias).
+					Help = "once is enough: later entries win over earlier ones of the same name"
+				continue
+			}
+			spread[made.of] = true
+			s.columns = append(s.columns, made)
+		}
 	}
 	return &binding{typ: s.typ(), key: view[0].key, space: s}
 }

@@ -192,6 +192,9 @@ func identities(programs []*expr.Program) []string {
 	return out
 }
 
+// maxBranches bounds what unions of unions multiply.
+const maxBranches = 256
+
 func (c *compiler) defineQuery(d *Def) {
 	td := c.typed[d]
 	td.branches = 0
@@ -200,6 +203,11 @@ func (c *compiler) defineQuery(d *Def) {
 		td.changes = td.changes || c.typed[in.Def].changes
 	}
 	c.checkInputs(d)
+	if td.branches > maxBranches {
+		c.diags.Errorf(codeUnion, d.From[0].Span, "%q unites %d ways from its sources: at most %d are allowed", d.Name, td.branches, maxBranches).
+			Help = "a stream that is united with itself gives every record twice"
+		td.branches = 1
+	}
 	for b := range td.branches {
 		in, branch := d.input(b, c.typed)
 		view := []*binding{c.out(in.Def, branch).as(in.Alias)}
