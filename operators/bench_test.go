@@ -14,7 +14,10 @@ import (
 )
 
 // discard is an Emitter that only counts.
-type discard struct{ records, bytes int }
+type discard struct {
+	records, bytes int
+	table          *state.Table // of the task
+}
 
 func (d *discard) Emit(_ int, _ int32, rec record.Record) {
 	d.records++
@@ -43,19 +46,26 @@ func BenchmarkJoin(b *testing.B) {
 			Time:  int64(i), Offset: int64(i),
 		}
 	}
+	runBench(b, in, records, out)
+	b.ReportMetric(float64(len(records[0].Value)), "view-bytes")
+}
+
+// runBench processes records over and over.
+func runBench(b *testing.B, in operators.Input, records []record.Record, out *discard) {
+	b.Helper()
 	tp := record.TopicPartition{Topic: "page-views"}
 	step := func(i int) {
-		if _, skip, err := in.Decode(&records[i%views], tp); err != nil || skip {
+		if _, skip, err := in.Decode(&records[i%len(records)], tp); err != nil || skip {
 			b.Fatal(skip, err)
 		}
 		if err := in.Process(); err != nil {
 			b.Fatal(err)
 		}
 	}
-	for i := range views {
-		step(i) // rows are decoded at first sight
+	for i := range records {
+		step(i) // rows are made or decoded at first sight
 	}
-	*out = discard{}
+	out.records, out.bytes = 0, 0
 	b.ReportAllocs()
 	before := cpuTime(b)
 	for i := 0; b.Loop(); i++ {
@@ -63,13 +73,19 @@ func BenchmarkJoin(b *testing.B) {
 	}
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(out.bytes)/float64(out.records), "bytes/record")
-	b.ReportMetric(float64(len(records[0].Value)), "view-bytes")
 }
 
 // benchJoin compiles the join with views that lie where their viewers do.
 func benchJoin(b *testing.B) (operators.Input, *discard, *state.Table) {
 	b.Helper()
-	src := replaced(enrichment, "topic: page-views\n", "topic: page-views\n    partitioned_by: viewerId\n    on_error: fail\n")
+	src := replaced(enrichment, "topic: page-views\n", "topic: page-views\n    partitioned_by: viewerId\n")
+	in, out := benchInput(b, src, "profiles")
+	return in, out, out.table
+}
+
+// benchInput compiles a pipeline and opens the input page-views of the one task of a sub-topology.
+func benchInput(b *testing.B, src, name string) (operators.Input, *discard) {
+	b.Helper()
 	result, diags := pipeline.Compile("bench.yaml", []byte(src), pipeline.ParseOptions{})
 	if diags.HasErrors() {
 		b.Fatal(diags)
@@ -80,7 +96,7 @@ func benchJoin(b *testing.B) (operators.Input, *discard, *state.Table) {
 	}
 	b.Cleanup(func() { db.Close() })
 	for _, sub := range result.Topology.Subs {
-		if sub.Name != "profiles" {
+		if sub.Name != name {
 			continue
 		}
 		store, err := db.OpenTask(sub.Name, 0, sub.Tables)
@@ -88,10 +104,10 @@ func benchJoin(b *testing.B) (operators.Input, *discard, *state.Table) {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { _ = store.Close() })
-		out := &discard{}
+		out := &discard{table: store.Table(name)}
 		now := int64(1_700_000_000_000)
 		inputs, err := sub.Build(&operators.TaskContext{
-			Tables:  map[string]*state.Table{"profiles": store.Table("profiles")},
+			Tables:  map[string]*state.Table{name: out.table},
 			Emitter: out, Counters: &operators.Counters{},
 			Now: func() int64 { return now }, StreamTime: func() int64 { return 0 },
 			Partitions: func(string) int32 { return 1 },
@@ -101,12 +117,12 @@ func benchJoin(b *testing.B) (operators.Input, *discard, *state.Table) {
 		}
 		for i, in := range sub.Inputs {
 			if in.Topic == "page-views" {
-				return inputs[i], out, store.Table("profiles")
+				return inputs[i], out
 			}
 		}
 	}
-	b.Fatal("no join was planned")
-	return nil, nil, nil
+	b.Fatal("no such sub-topology was planned")
+	return nil, nil
 }
 
 // cpuTime is what the process has used of the processors: on a machine that is
@@ -118,4 +134,33 @@ func cpuTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkCount keeps count, sum, minimum and maximum of 100 000 keys, every
+// update encoded.
+func BenchmarkCount(b *testing.B) {
+	const keys, records = 100_000, 1 << 17
+	in, out := benchInput(b, `
+pipeline: p
+sources:
+  views: {topic: page-views, partitioned_by: viewerId, fields: {viewerId: int, dwell: int}}
+tables:
+  per_viewer:
+    from: views v
+    group_by: {viewerId: v.viewerId}
+    select:
+      - viewerId: v.viewerId
+      - views: count()
+      - seconds: sum(v.dwell)
+      - shortest: min(v.dwell)
+      - longest: max(v.dwell)
+sinks:
+  out: {from: per_viewer, topic: out}
+`, "per_viewer")
+	random := rand.New(rand.NewPCG(1, 2))
+	made := make([]record.Record, records)
+	for i := range made {
+		made[i] = record.Record{Value: fmt.Appendf(nil, `{"viewerId":%d,"pageKey":"profile-view","dwell":%d}`, random.IntN(keys), random.IntN(1000)), Time: int64(i)}
+	}
+	runBench(b, in, made, out)
 }
