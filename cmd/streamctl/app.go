@@ -51,6 +51,7 @@ type app struct {
 
 	output   string // text | json
 	logLevel string
+	level    slog.Level
 	log      *slog.Logger
 }
 
@@ -149,13 +150,19 @@ func (a *app) prepare() error {
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
 		return usagef("--log-level %s: want debug, info, warn or error", a.logLevel)
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	if isTerminal(a.stderr) {
-		a.log = slog.New(slog.NewTextHandler(a.stderr, opts))
-	} else {
-		a.log = slog.New(slog.NewJSONHandler(a.stderr, opts))
-	}
+	a.level = level
+	a.logTo(a.stderr)
 	return nil
+}
+
+// logTo makes the logger: lines of text where people read, JSON elsewhere.
+func (a *app) logTo(w io.Writer) {
+	opts := &slog.HandlerOptions{Level: a.level}
+	if isTerminal(a.stderr) {
+		a.log = slog.New(slog.NewTextHandler(w, opts))
+	} else {
+		a.log = slog.New(slog.NewJSONHandler(w, opts))
+	}
 }
 
 // exactArgs and someArgs are cobra's, with this tool's exit code.

@@ -37,6 +37,7 @@ func (a *app) newProgress(bounded bool) *progress {
 	}
 	if bounded && isTerminal(a.stderr) {
 		p.bars = mpb.New(mpb.WithOutput(a.stderr), mpb.WithRefreshRate(200*time.Millisecond))
+		a.logTo(p.bars) // above the lines that are drawn anew
 	}
 	return p
 }
@@ -96,4 +97,5 @@ func (p *progress) stop() {
 		line.SetTotal(-1, true)
 	}
 	p.bars.Wait()
+	p.app.logTo(p.app.stderr)
 }
