@@ -92,6 +92,7 @@ type outPart struct {
 	life     *identity // whose sequence it is
 	sequence int32
 	limit    int   // of a batch
+	usual    int   // size of the last batch: a new one takes as much at once
 	added    *unit // in whose transaction the partition is
 	wants    *unit // into whose transaction it wants, the youngest one
 
@@ -175,7 +176,7 @@ func (p *producer) begin(part *outPart) *batch {
 		b = p.free[n-1]
 		p.free = p.free[:n-1]
 	} else {
-		b = &batch{}
+		b = &batch{data: make([]byte, 0, part.usual)}
 	}
 	b.part, b.unit, b.bytes, b.born = part, p.current, batchOverhead, time.Now()
 	part.open = b
@@ -195,6 +196,7 @@ func (p *producer) begin(part *outPart) *batch {
 
 // seal moves the open batch to the queue. mu is held.
 func (p *producer) seal(part *outPart) {
+	part.usual = len(part.open.data)
 	part.queue = append(part.queue, part.open)
 	part.open = nil
 	for i, o := range p.opened {
