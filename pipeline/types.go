@@ -163,7 +163,7 @@ func noSuchField(t expr.Type, at []codec.Step, name string) string {
 }
 
 func noPart(t expr.Type, at []codec.Step, step codec.Step) string {
-	what := "it"
+	what := "the value"
 	if len(at) > 0 {
 		what = codec.PathText(at)
 	}
