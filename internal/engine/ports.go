@@ -126,7 +126,8 @@ type GroupEvent struct {
 type Coordinator interface {
 	// Events delivers changes of ownership; closed after Leave.
 	Events() <-chan GroupEvent
-	// Leave leaves the group (a static member stays known to the broker).
+	// Leave leaves the group at once, a static member too: the group can then be
+	// rewound, and others take the tasks without waiting for the session to end.
 	Leave(ctx context.Context) error
 }
 

@@ -280,6 +280,10 @@ func (w *worker) serveClose() (quit bool, err error) {
 		return false, w.beginCommit()
 	}
 	w.closing = nil
+	if !m.commit {
+		// What the tasks have sent must not ride along with a later commit.
+		w.producer.Discard()
+	}
 	for _, t := range slices.Clone(w.order) {
 		if t.state != taskSuspended {
 			continue
