@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -138,22 +137,6 @@ func askClusterID(ctx context.Context, addr string) (string, error) {
 		return "", errors.New("no cluster id in the answer")
 	}
 	return *resp.ClusterID, nil
-}
-
-// lockDir takes the directory for this process; the kernel lets go of it when
-// the file is closed or the process dies, however it dies.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, fileMode)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrLocked
-		}
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
-	}
-	return f, nil
 }
 
 func writeAddress(dir string, a Address) error {

@@ -15,6 +15,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -78,7 +79,7 @@ func (c Config) withDefaults() Config {
 type Broker struct {
 	cluster *kfake.Cluster
 	journal *journal
-	lock    *os.File
+	lock    io.Closer
 	dir     string
 	addr    string
 	log     *serverLog
@@ -105,7 +106,7 @@ func Start(c Config) (*Broker, error) {
 	return b, nil
 }
 
-func startLocked(c Config, lock *os.File) (*Broker, error) {
+func startLocked(c Config, lock io.Closer) (*Broker, error) {
 	if err := removeAddress(c.Dir); err != nil {
 		return nil, err
 	}
