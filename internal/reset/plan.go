@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -60,6 +61,9 @@ type Plan struct {
 	Warnings     []string `json:"warnings"`
 
 	forget []record.TopicPartition // committed offsets that go without a new one
+	// Offsets of repartition topics, put to where they are emptied: kept rows
+	// beside a group that has committed nothing would be taken for orphans.
+	settle map[record.TopicPartition]int64
 	purge  map[record.TopicPartition]int64
 }
 
@@ -84,7 +88,7 @@ func Make(ctx context.Context, c Cluster, r Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Group: r.Group, KeptTables: slices.Sorted(slices.Values(r.KeepState)), LostTables: v.lost}
+	p := &Plan{Group: r.Group, KeptTables: slices.Sorted(slices.Values(r.KeepState)), LostTables: v.lost, settle: make(map[record.TopicPartition]int64)}
 	counts, err := c.Partitions(ctx, v.allTopics())
 	if err != nil {
 		return nil, fmt.Errorf("plan rewind: %w", err)
@@ -390,13 +394,20 @@ func (p *Plan) planInternal(ctx context.Context, c Cluster, v *view, counts map[
 	if err != nil {
 		return err
 	}
-	for _, tp := range own {
-		if _, ok := committed[tp]; ok {
-			p.forget = append(p.forget, tp)
-		}
+	if p.purge, err = c.Ends(ctx, purged); err != nil {
+		return err
 	}
-	p.purge, err = c.Ends(ctx, purged)
-	return err
+	for _, tp := range own {
+		if _, ok := committed[tp]; !ok {
+			continue
+		}
+		if end, emptied := p.purge[tp]; emptied && len(p.KeptTables) > 0 {
+			p.settle[tp] = end
+			continue
+		}
+		p.forget = append(p.forget, tp)
+	}
+	return nil
 }
 
 func partitionsOf(topics []string, counts map[string]int32) []record.TopicPartition {
@@ -436,7 +447,7 @@ func (p *Plan) Do(ctx context.Context, c Cluster, removeState func() error) erro
 			return fmt.Errorf("rewind: purge repartition topics: %w", err)
 		}
 	}
-	moved := make(map[record.TopicPartition]int64)
+	moved := maps.Clone(p.settle)
 	for _, ch := range p.Offsets {
 		if ch.After != nil {
 			moved[record.TopicPartition{Topic: ch.Topic, Partition: ch.Partition}] = *ch.After
