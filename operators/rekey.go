@@ -43,6 +43,7 @@ type rekey struct {
 	memory     *state.Table // nil = none
 	partitions int32
 	rowBuf     []byte
+	keyBuf     []byte
 	text       []byte
 }
 
@@ -98,7 +99,8 @@ func (s *rekey) remember(e *Event, v value.Value) error {
 	if e.In.Key == nil {
 		return faultf(ReasonNullKey, "the record key is null: without it a changed key of table %s cannot be noticed", s.spec.Name)
 	}
-	now := value.AppendKey(nil, v)
+	now := value.AppendKey(s.keyBuf[:0], v)
+	s.keyBuf = now
 	old, err := s.memory.Get(e.In.Key)
 	if err != nil {
 		return &stateError{err}

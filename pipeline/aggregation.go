@@ -19,13 +19,6 @@ type aggregate struct {
 	typ  expr.Type
 }
 
-// grouping is a derived table over the view of its input: what its operator
-// evaluates for each record.
-type grouping struct {
-	keys []*expr.Program // components of the group key
-	args []*expr.Program // of each aggregate, nil = count()
-}
-
 // defineGroups checks group_by and the select list of a derived table.
 func (c *compiler) defineGroups(d *Def, branch int, view []*binding) {
 	td := c.typed[d]
