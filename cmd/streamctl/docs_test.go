@@ -78,3 +78,37 @@ func TestDocumentedFlagsExist(t *testing.T) {
 		}
 	}
 }
+
+// Every file and directory of the house that the documents name is there.
+func TestDocumentedFilesExist(t *testing.T) {
+	const root = "../.."
+	inCode := regexp.MustCompile("`((?:cmd|pipeline|operators|expr|state|internal|examples|docs)/[A-Za-z0-9_./*-]+)`")
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	pages, err := filepath.Glob(filepath.Join(root, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md", "examples/*.md", "examples/pipelines/*/*.md"} {
+		more, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, more...)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range inCode.FindAllStringSubmatch(string(text), -1) {
+			if found, err := filepath.Glob(filepath.Join(root, m[1])); err != nil || len(found) == 0 {
+				t.Errorf("%s names %s: there is no such file", page, m[1])
+			}
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s: there is no such file", page, m[1])
+			}
+		}
+	}
+}
