@@ -33,33 +33,6 @@ func Bind(p *Plan) (*operators.Topology, diag.List) {
 	return t, diags
 }
 
-// settle decides what waits until every sub-topology has been compiled: what a
-// repartition topic carries is what its readers use, and what these carry on.
-func settle(binders []*binder, carriers map[string]*carrier) {
-	for again := true; again; {
-		again = false
-		for _, b := range binders {
-			for _, w := range b.writers {
-				again = carriers[w.topic].mark(w.view) || again
-			}
-		}
-	}
-	for _, topic := range sortedKeys(carriers) {
-		carriers[topic].settle()
-	}
-	for _, b := range binders {
-		for _, w := range b.writers {
-			w.spec.Doc.Parts = carriers[w.topic].carry(w.view, b.c.layout)
-		}
-	}
-	for again := true; again; {
-		again = false
-		for _, b := range binders {
-			again = b.c.layout.settle() || again
-		}
-	}
-}
-
 // binder makes the operators of one sub-topology.
 type binder struct {
 	plan     *Plan
@@ -67,21 +40,6 @@ type binder struct {
 	c        *compiler
 	carriers map[string]*carrier // by repartition topic
 	writers  []writer
-}
-
-// writer is a step that sends several bindings to a repartition topic.
-type writer struct {
-	topic string
-	view  []*binding
-	spec  *operators.Repartition
-}
-
-// carrier is what a repartition topic carries when several bindings travel.
-type carrier struct {
-	head  *document
-	view  []*binding // of the reader
-	parts []operators.CarriedPart
-	names []string // aliases, in the order of parts
 }
 
 // cursor is where the walk over the steps of an input is.
@@ -272,64 +230,6 @@ func (p *Plan) keyFormat(topic string) codec.Format {
 	return 0
 }
 
-// carried are the bindings that come out of a repartition topic: the input of
-// its definition, and the tables that were joined before.
-func (b *binder) carried(in *InputPlan) []*binding {
-	d, defs := in.Def, b.plan.typed.defs
-	value, key := defs[d.From[0].Def].value, defs[d.From[0].Def].key
-	for _, other := range d.From[1:] {
-		value, key = unite(value, defs[other.Def].value), unite(key, defs[other.Def].key)
-	}
-	view := []*binding{b.c.layout.newDocument(d.From[0].Alias, value, key, nil)}
-	joins := in.Join
-	if joins < 0 {
-		joins = len(d.Joins)
-	}
-	for _, j := range d.Joins[:joins] {
-		td := defs[j.Def]
-		components := td.components
-		if len(td.groupTypes) > 1 {
-			components = td.groupTypes
-		}
-		view = append(view, b.c.layout.newDocument(j.Alias, td.value, td.key, components))
-	}
-	return view
-}
-
-// mark makes the writer's bindings used that the reader uses; true = some were not.
-func (c *carrier) mark(view []*binding) (changed bool) {
-	for i, v := range view {
-		read := c.view[i]
-		if read.used && !v.used {
-			v.used, changed = true, true
-		}
-		if read.key.used && !v.key.used {
-			v.key.used, changed = true, true
-		}
-	}
-	return changed
-}
-
-// settle decides which bindings and keys travel: those that something behind reads.
-func (c *carrier) settle() {
-	for i, v := range c.view {
-		doc := v.space.(*document)
-		if !v.used && !(v.key.used && i > 0) {
-			continue
-		}
-		part := operators.CarriedPart{Row: doc.row, Shape: doc.shape, KeySlot: -1, KeyRow: v.key.row, Components: len(v.key.components)}
-		part.Slot = c.head.shape.Slot([]codec.Step{{Name: v.alias}}, codec.WantAny)
-		if v.key.used && i > 0 {
-			part.KeySlot = c.head.shape.Slot([]codec.Step{{Name: keyMember(v.alias)}}, codec.WantAny)
-		}
-		c.parts = append(c.parts, part)
-		c.names = append(c.names, v.alias)
-	}
-}
-
-// keyMember is the member of a repartition record that holds a binding's key.
-func keyMember(alias string) string { return alias + " key" }
-
 // nodes makes the operators of steps that follow at.
 func (b *binder) nodes(steps []*Step, at cursor) []*operators.Node {
 	var out []*operators.Node
@@ -446,25 +346,6 @@ func (b *binder) repartition(s *Step, at cursor) operators.Spec {
 	spec.Doc = &operators.Doc{Whole: -1}
 	b.writers = append(b.writers, writer{s.Topic, at.view, spec})
 	return spec
-}
-
-// carry is how a writer with these bindings writes what the reader needs.
-func (c *carrier) carry(view []*binding, l *layout) []operators.Part {
-	var parts []operators.Part
-	member := func(name string, value operators.MemberValue) {
-		l.direct[value.Ref.Row] = true
-		parts = append(parts, operators.Part{Name: memberName(name), Value: value})
-	}
-	for i, p := range c.parts {
-		v := view[slices.IndexFunc(view, func(v *binding) bool { return v.alias == c.names[i] })]
-		whole, _ := v.space.at(nil)
-		member(c.names[i], operators.MemberValue{IsRef: true, Ref: whole.Ref})
-		if p.KeySlot >= 0 {
-			refs := v.key.refs()
-			member(keyMember(c.names[i]), operators.MemberValue{IsRef: len(refs) == 1, Ref: refs[0], Refs: refs})
-		}
-	}
-	return parts
 }
 
 // docOfBinding writes the whole value of a binding.
