@@ -41,7 +41,6 @@ type Settings struct {
 	Guarantee      Text // exactly_once (default) | at_least_once
 	CommitInterval Text // duration, default 100ms exactly_once, 1s at_least_once
 	MaxAhead       Text // duration, default 24h: how far event time may lie past the wall clock
-	IdleTimeout    Text // duration, default 30s
 	OnError        Text // fail (default) | skip | dead_letter
 }
 

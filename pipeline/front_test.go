@@ -20,7 +20,6 @@ const enrichment = `pipeline: profile-enrichment
 guarantee: at_least_once
 commit_interval: 250ms
 max_ahead: 1h30m
-idle_timeout: 10s
 on_error: dead_letter
 
 kafka:
@@ -116,7 +115,7 @@ func TestParseReadsEveryClause(t *testing.T) {
 	s, profiles, counts, v, sink := f.Sources[0], f.Tables[0], f.Tables[1], f.Streams[0], f.Sinks[0]
 	texts := map[string]Text{
 		"profile-enrichment": f.Name, "at_least_once": f.Settings.Guarantee, "250ms": f.Settings.CommitInterval,
-		"1h30m": f.Settings.MaxAhead, "10s": f.Settings.IdleTimeout, "dead_letter": f.Settings.OnError,
+		"1h30m": f.Settings.MaxAhead, "dead_letter": f.Settings.OnError,
 		"page_views": s.Name, "page-views": s.Topic, "int": s.KeyFormat, "seconds(timestamp)": s.Timestamp,
 		"key": s.PartitionedBy, "2d": s.MaxAhead, `int(split(key, ":")[3])`: profiles.Key,
 		"value.profile": profiles.Value, "string": profiles.KeyFormat, "millis(ts)": profiles.Timestamp,
@@ -263,7 +262,7 @@ func TestResolve(t *testing.T) {
 	if !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
-	settings := PipelineSettings{CommitInterval: 250 * time.Millisecond, MaxAhead: 90 * time.Minute, IdleTimeout: 10 * time.Second, OnError: DeadLetter}
+	settings := PipelineSettings{CommitInterval: 250 * time.Millisecond, MaxAhead: 90 * time.Minute, OnError: DeadLetter}
 	if p.Settings != settings || p.Name != "profile-enrichment" {
 		t.Errorf("settings %+v", p.Settings)
 	}
@@ -284,7 +283,7 @@ func TestResolve(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	p := mustResolve(t, "pipeline: p\nsources: {s: {topic: t}}\nsinks: {o: {from: s, topic: u}}\n")
-	want := PipelineSettings{ExactlyOnce: true, CommitInterval: 100 * time.Millisecond, MaxAhead: 24 * time.Hour, IdleTimeout: 30 * time.Second}
+	want := PipelineSettings{ExactlyOnce: true, CommitInterval: 100 * time.Millisecond, MaxAhead: 24 * time.Hour}
 	if p.Settings != want || p.File.Kafka != nil {
 		t.Errorf("%+v", p.Settings)
 	}

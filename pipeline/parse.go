@@ -72,18 +72,17 @@ func (p *parser) top(root *syntax.Node) {
 		{name: "guarantee", read: func(n *syntax.Node) { f.Settings.Guarantee = p.choice(n, "guarantee", guarantees(), nil) }},
 		{name: "commit_interval", read: func(n *syntax.Node) { f.Settings.CommitInterval = p.text(n, "a duration") }},
 		{name: "max_ahead", read: func(n *syntax.Node) { f.Settings.MaxAhead = p.text(n, "a duration") }},
-		{name: "idle_timeout", read: func(n *syntax.Node) { f.Settings.IdleTimeout = p.text(n, "a duration") }},
 		{name: "on_error", read: p.onError(&f.Settings.OnError)},
 		{name: "sources", read: func(n *syntax.Node) { p.definitions(n, "source", p.source) }},
 		{name: "tables", read: func(n *syntax.Node) { p.definitions(n, "table", p.table) }},
 		{name: "streams", read: func(n *syntax.Node) { p.definitions(n, "stream", p.stream) }},
 		{name: "sinks", read: func(n *syntax.Node) { p.definitions(n, "sink", p.sink) }},
 	}, hints{
-		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, idle_timeout, on_error",
+		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, on_error",
 		"name":         "did you mean \"pipeline\"?",
 		"brokers":      "brokers belong under kafka:",
 		"exactly_once": "write `guarantee: exactly_once`",
-	}, "fuse", "metrics", "http", "state")
+	}, "idle_timeout", "fuse", "metrics", "http", "state")
 }
 
 // definitions reads one section: name -> definition.

@@ -43,7 +43,6 @@ type PipelineSettings struct {
 	ExactlyOnce    bool
 	CommitInterval time.Duration
 	MaxAhead       time.Duration
-	IdleTimeout    time.Duration
 	OnError        OnError
 }
 
@@ -148,7 +147,6 @@ const (
 	defaultCommitExactlyOnce = 100 * time.Millisecond
 	defaultCommitAtLeastOnce = time.Second
 	defaultMaxAhead          = 24 * time.Hour
-	defaultIdleTimeout       = 30 * time.Second
 )
 
 func (r *resolver) settings() {
@@ -161,7 +159,6 @@ func (r *resolver) settings() {
 	}
 	out.CommitInterval = r.duration(s.CommitInterval, commit, 10*time.Millisecond, time.Minute)
 	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, time.Second, maxDuration)
-	out.IdleTimeout = r.duration(s.IdleTimeout, defaultIdleTimeout, time.Second, maxDuration)
 	out.OnError = onErrorOf(s.OnError, Fail)
 }
 
