@@ -265,3 +265,38 @@ sinks:
 	r.mustRun()
 	expect(t, "outputs", r.values("out"), `1 {"name":"A"}`)
 }
+
+// Unmatched records can go their own way.
+func TestUnmatchedRecordsToASideTopic(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  orders: {topic: orders}
+tables:
+  customers: {topic: customers}
+streams:
+  joined:
+    from: orders o
+    join: [{left: customers c, on: o.customer == c.key}]
+    select:
+      - o.*
+      - found: c != nil
+      - customer: 'c == nil ? nil : {name: c.name}'
+  strangers:
+    from: orders o
+    join: [{left: customers c, on: o.customer == c.key}]
+    where: c == nil
+    select: [o.*]
+sinks:
+  out: {from: joined, topic: out}
+  side: {from: strangers, topic: side}
+`, nil)
+	r.produce("customers", "a", `{"name":"Ann"}`, 1)
+	r.produce("orders", "1", `{"customer":"a"}`, 2)
+	r.produce("orders", "2", `{"customer":"b"}`, 3)
+	r.mustRun()
+	expect(t, "out", r.values("out"),
+		`1 {"found":true,"customer":{"name":"Ann"}}`,
+		`2 {"found":false,"customer":null}`)
+	expect(t, "side", r.values("side"), `2 {"customer":"b"}`)
+}
