@@ -245,19 +245,6 @@ func (db *DB) commit(sealed []*Sealed) error {
 	return err
 }
 
-// Sync makes everything applied so far last through the end of the process and
-// of the machine. Without it the last writes lie in this process's memory.
-func (db *DB) Sync() (err error) {
-	defer db.recoverInto(&err)
-	if err := db.Err(); err != nil {
-		return err
-	}
-	if err := db.attempt(func() error { return db.store.LogData(nil, pebble.Sync) }); err != nil {
-		return fmt.Errorf("sync state: %w", db.check(err))
-	}
-	return nil
-}
-
 // write commits a batch that carries changes.
 func (db *DB) write(b *pebble.Batch) error {
 	if b.Empty() {

@@ -119,6 +119,9 @@ func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedT
 	if t.streamTime != noStreamTime {
 		t.store.SetStreamTime(t.streamTime)
 	}
+	if !w.engine.opts.ExactlyOnce {
+		t.store.SetStamp(t.stamps().encode())
+	}
 	sealed, err := t.store.Seal(func(table *state.Table, key, row []byte) {
 		w.producer.Send(record.TopicPartition{Topic: table.Changelog(), Partition: t.id.Partition},
 			record.Record{Key: key, Value: row, Time: max(t.streamTime, 0)})
@@ -152,7 +155,7 @@ func (w *worker) commitDone(run *commitRun) error {
 		}
 		batch = append(batch, s.sealed)
 	}
-	if err := w.engine.apply(batch...); err != nil {
+	if err := w.engine.opts.State.Apply(batch...); err != nil {
 		return fmt.Errorf("apply committed state: %w", err)
 	}
 	w.engine.crash(CrashAfterApply)
@@ -167,17 +170,6 @@ func (w *worker) commitDone(run *commitRun) error {
 	w.stats.Commits++
 	w.engine.committed(w)
 	return nil
-}
-
-// apply writes what Kafka has committed to the store. Under exactly-once a
-// crash may lose the last of it: the changelog has it, and nothing beyond it.
-// Without transactions the changelog may have more than was committed, so the
-// store must keep what it is told.
-func (e *Engine) apply(sealed ...*state.Sealed) error {
-	if err := e.opts.State.Apply(sealed...); err != nil || e.opts.ExactlyOnce {
-		return err
-	}
-	return e.opts.State.Sync()
 }
 
 // commitFailed gives up everything since the last commit. When the producer

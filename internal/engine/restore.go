@@ -30,9 +30,10 @@ type restoring struct {
 	loader *state.Loader
 	from   int64
 	pos    int64
-	target int64 // load up to here; -1 = not known yet
-	boot   bool  // target comes from the bounds: the end as taken at first start
-	full   bool  // nothing of it was in the store
+	target int64  // load up to here; -1 = not known yet
+	boot   bool   // target comes from the bounds: the end as taken at first start
+	full   bool   // nothing of it was in the store
+	seen   stamps // of a changelog: rows that have seen more than this are not the task's
 	rows   int64
 	// ahead holds what has been fetched past the target: it is processed later.
 	ahead []*Fetched
@@ -176,7 +177,7 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 			continue
 		}
 		tp := record.TopicPartition{Topic: spec.Changelog, Partition: t.id.Partition}
-		r := &restoring{tp: tp, table: t.store.Table(spec.Name), target: info.ends[tp], from: info.starts[tp], full: true}
+		r := &restoring{tp: tp, table: t.store.Table(spec.Name), target: info.ends[tp], from: info.starts[tp], full: true, seen: t.stamps()}
 		if stored, ok := t.store.Position(tp); ok && stored >= r.from {
 			r.from, r.full = stored, false
 		}
@@ -274,8 +275,11 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 	if rec.Value == nil {
 		return r.loader.Add(rec.Key, nil)
 	}
-	row, err := state.DecodeChangelog(rec.Value)
+	row, stamp, err := state.DecodeStamped(rec.Value)
 	if err != nil {
+		return err
+	}
+	if ahead, err := r.seen.passedBy(stamp); err != nil || ahead {
 		return err
 	}
 	return r.loader.Add(rec.Key, row)
@@ -341,39 +345,8 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	return nil
 }
 
-// settlePositions writes the inputs' positions beside the state as it was
-// restored, before anything new goes to the changelog. Without transactions
-// the changelog may run ahead of the committed offsets; from then on the
-// positions tell the next restore that the store alone is right.
-func (w *worker) settlePositions(t *task) error {
-	if w.engine.opts.ExactlyOnce {
-		return nil
-	}
-	settled := true
-	for _, in := range t.inputs {
-		if stored, ok := t.store.Position(in.tp); !ok || stored != in.pos {
-			t.store.SetPosition(in.tp, in.pos)
-			settled = false
-		}
-	}
-	if settled {
-		return nil
-	}
-	sealed, err := t.store.Seal(func(*state.Table, []byte, []byte) {})
-	if err == nil {
-		err = w.engine.apply(sealed)
-	}
-	if err != nil {
-		return fmt.Errorf("write positions of task %s: %w", t.id, err)
-	}
-	return nil
-}
-
 // startInputs begins to fetch what is not being fetched yet; the task runs.
 func (w *worker) startInputs(t *task) error {
-	if err := w.settlePositions(t); err != nil {
-		return err
-	}
 	for _, in := range t.inputs {
 		if !in.started {
 			in.started = true

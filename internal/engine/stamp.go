@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+)
+
+// Without transactions the changelog holds more than what was committed: rows
+// of units of work whose offsets were not. The records that made them are read
+// again, so a restore that took them would count those twice. Each row of such
+// a changelog therefore carries the input positions that it has seen, and a
+// restore passes over those that have seen more than the group has committed.
+
+// stamps are positions of a task's stream inputs, by a short name of the topic.
+type stamps map[uint32]int64
+
+// stamps gives the task's positions now.
+func (t *task) stamps() stamps {
+	s := make(stamps, len(t.inputs))
+	for _, in := range t.inputs {
+		if !in.isTable() {
+			h := fnv.New32a()
+			_, _ = h.Write([]byte(in.tp.Topic))
+			s[h.Sum32()] = in.pos
+		}
+	}
+	return s
+}
+
+// encode writes them one after the other: topic (4 bytes) and position (uvarint).
+func (s stamps) encode() []byte {
+	var out []byte
+	for topic, pos := range s {
+		out = binary.BigEndian.AppendUint32(out, topic)
+		out = binary.AppendUvarint(out, uint64(pos))
+	}
+	return out
+}
+
+var errStamp = errors.New("read stamp of changelog row: it is cut short")
+
+// passedBy says whether stamp has seen more of some input than s. An input
+// that the task does not have any more says nothing.
+func (s stamps) passedBy(stamp []byte) (bool, error) {
+	for len(stamp) > 0 {
+		if len(stamp) < 5 {
+			return false, errStamp
+		}
+		topic := binary.BigEndian.Uint32(stamp)
+		pos, n := binary.Uvarint(stamp[4:])
+		if n <= 0 {
+			return false, errStamp
+		}
+		stamp = stamp[4+n:]
+		if mine, ok := s[topic]; ok && int64(pos) > mine {
+			return true, nil
+		}
+	}
+	return false, nil
+}
