@@ -34,6 +34,7 @@ func (c *compiler) defineGroups(d *Def, branch int, view []*binding) {
 		return
 	}
 	td.groups = append(td.groups, identities(keys))
+	td.groupView = view
 	c.nameGroups(td, d, keys, branch)
 	c.derive(d, view, c.layout.row(), &td.aggregates)
 	if branch == td.branches-1 {
@@ -299,13 +300,8 @@ func (c *compiler) derivedTable(d *Def, alias string) *joinedTable {
 	td := c.typed[d]
 	row := c.layout.row()
 	list := slices.Clone(td.aggregates)
-	s, _ := c.derive(d, scratchView(c.typed, d), row, &list)
+	// The arguments of the aggregates are evaluated elsewhere: any view will do.
+	s, _ := c.derive(d, td.groupView, row, &list)
 	b := &binding{alias: alias, typ: s.typ(), space: s, key: groupKey(row, td)}
 	return &joinedTable{binding: b, def: d, row: row, selection: s}
-}
-
-// scratchView is the view of d over a layout of its own: for the types of what
-// is evaluated elsewhere.
-func scratchView(typed map[*Def]*typedDef, d *Def) []*binding {
-	return newCompiler(typed).view(d, 0)
 }

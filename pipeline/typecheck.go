@@ -49,6 +49,7 @@ type typedDef struct {
 	groupNames []string   // "" = without a name
 	groupTexts []string
 	groupTypes []expr.Type
+	groupView  []*binding // what its expressions see, for their types
 	aggregates []aggregate
 
 	sinkKeys []string // of a sink with a key, by branch: its identity
