@@ -47,6 +47,9 @@ func onBothBrokers(t *testing.T, story func(*rig)) {
 	t.Parallel()
 	for _, kind := range []string{"embedded", "kafka"} {
 		t.Run(kind, func(t *testing.T) {
+			if kind == "kafka" && testing.Short() {
+				t.Skip("-short: on the embedded broker only")
+			}
 			t.Parallel()
 			story(newRig(t, kind == "kafka"))
 		})
@@ -159,14 +162,20 @@ func (r *rig) transaction(topic string, end kgo.TransactionEndTry, messages ...t
 	}
 }
 
-// read gives all committed records of a topic, each partition in its order.
-func (r *rig) read(topic string) (out []testkit.Message) {
+// each visits all committed records of a topic, each partition in its order.
+func (r *rig) each(topic string, visit func(testkit.Message)) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.ctx, patience)
 	defer cancel()
-	if err := r.cluster.Read(ctx, r.prefix+topic, func(m testkit.Message) { out = append(out, m) }); err != nil {
+	if err := r.cluster.Read(ctx, r.prefix+topic, visit); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// read gives all committed records of a topic, each partition in its order.
+func (r *rig) read(topic string) (out []testkit.Message) {
+	r.t.Helper()
+	r.each(topic, func(m testkit.Message) { out = append(out, m) })
 	return out
 }
 

@@ -99,18 +99,22 @@ func (b *bootstrap) run() {
 
 	_, s := r.untilEnd()
 	want, got := make(digests), make(digests)
-	for _, m := range r.read("views") {
+	r.each("views", func(m testkit.Message) {
 		o, err := b.model.View(m)
 		if err != nil {
-			r.t.Fatal(err)
+			r.t.Error(err)
 		}
 		want.add(o)
-	}
-	for _, m := range r.read("out") {
+	})
+	bare := 0
+	r.each("out", func(m testkit.Message) {
 		got.add(testkit.Output{Key: string(m.Key), Value: string(m.Value)})
 		if bytes.Contains(m.Value, []byte(`"jobTitle":null`)) {
-			r.t.Fatalf("a view came out without its profile: %s", m.Value)
+			bare++
 		}
+	})
+	if bare > 0 {
+		r.t.Errorf("%d of %d views came out without their profile", bare, b.views)
 	}
 	if problem := want.differ(got); problem != "" {
 		r.t.Error(problem)
