@@ -143,6 +143,7 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (
 		}
 		s.columns = append(s.columns, c.column(col, []*binding{bare}, scope)...)
 	}
+	s.seal()
 	return s, args
 }
 
@@ -302,6 +303,6 @@ func (c *compiler) derivedTable(d *Def, alias string) *joinedTable {
 	list := slices.Clone(td.aggregates)
 	// The arguments of the aggregates are evaluated elsewhere: any view will do.
 	s, _ := c.derive(d, td.groupView, row, &list)
-	b := &binding{alias: alias, typ: s.typ(), space: s, key: groupKey(row, td)}
+	b := &binding{alias: alias, typ: s.typ, space: s, key: groupKey(row, td)}
 	return &joinedTable{binding: b, def: d, row: row, selection: s}
 }

@@ -314,7 +314,7 @@ func (b *binder) group(s *Step, at cursor) []*operators.Node {
 	for i, a := range td.aggregates {
 		spec.Aggregations = append(spec.Aggregations, operators.Aggregation{Kind: a.kind, Arg: args[i]})
 	}
-	at.out = &binding{typ: sel.typ(), space: sel, key: groupKey(row, td)}
+	at.out = &binding{typ: sel.typ, space: sel, key: groupKey(row, td)}
 	at.view = nil
 	return one(spec, one(sel.project, b.nodes(s.Next, at)))
 }

@@ -239,7 +239,8 @@ func (c *compiler) selected(d *Def, view []*binding) *binding {
 			s.columns = append(s.columns, made)
 		}
 	}
-	return &binding{typ: s.typ(), key: view[0].key, space: s}
+	s.seal()
+	return &binding{typ: s.typ, key: view[0].key, space: s}
 }
 
 // column compiles one entry of a select list.

@@ -19,6 +19,9 @@ type selection struct {
 	row     int                // frame row of computed columns
 	project *operators.Project // evaluates them; its columns grow while readers are compiled
 	whole   int                // slot of the value as a whole, -1 = nobody reads it
+
+	members map[string]expr.Type // that are known
+	typ     expr.Type            // of the value
 }
 
 // column is one entry of a select list.
@@ -127,10 +130,13 @@ func (s *selection) all() *expr.Resolved {
 	if s.whole < 0 {
 		s.whole = s.project.Add(operators.Computed{Doc: s.doc()})
 	}
-	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: s.whole}, Type: s.typ()}
+	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: s.whole}, Type: s.typ}
 }
 
 func (s *selection) has(name string) presence {
+	if _, ok := s.members[name]; ok {
+		return present
+	}
 	best := absent
 	for _, c := range s.columns {
 		best = max(best, c.presence(name))
@@ -138,53 +144,37 @@ func (s *selection) has(name string) presence {
 	return best
 }
 
-func (s *selection) names() []string {
-	var names []string
+func (s *selection) names() []string { return fieldNames(s.typ) }
+
+// seal computes the type of the value when all columns are there: streams over
+// streams then need not ask each other again and again.
+func (s *selection) seal() {
+	s.members = map[string]expr.Type{}
+	s.typ = expr.Type{Kind: expr.Object}
 	for _, c := range s.columns {
 		if c.of == nil {
-			names = append(names, c.name)
+			s.members[c.name] = c.program.Type()
 			continue
 		}
-		for _, n := range c.of.space.names() {
-			if !slices.Contains(c.except, n) {
-				names = append(names, n)
+		t := c.of.typ
+		open := t.Kind != expr.Object || t.Open
+		if open { // it may have any of the members before it
+			s.typ.Open = true
+			for name := range s.members {
+				if !slices.Contains(c.except, name) {
+					s.members[name] = expr.Type{}
+				}
+			}
+		}
+		for _, f := range t.Fields {
+			if !slices.Contains(c.except, f.Name) {
+				s.members[f.Name] = f.Type
 			}
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// typ is the type of the value: what is known of its members.
-func (s *selection) typ() expr.Type {
-	t := expr.Type{Kind: expr.Object}
-	for _, c := range s.columns {
-		if c.of != nil && (c.of.typ.Kind != expr.Object || c.of.typ.Open) {
-			t.Open = true
-		}
+	for _, name := range sortedKeys(s.members) {
+		s.typ.Fields = append(s.typ.Fields, expr.Field{Name: name, Type: s.members[name]})
 	}
-	for _, name := range s.names() {
-		t.Fields = append(t.Fields, expr.Field{Name: name, Type: s.typeOf(name)})
-	}
-	return t
-}
-
-// typeOf is the type of a member, without asking for it to be computed.
-func (s *selection) typeOf(name string) expr.Type {
-	for i := len(s.columns) - 1; i >= 0; i-- {
-		c := s.columns[i]
-		switch {
-		case c.presence(name) == unknown:
-			return expr.Type{}
-		case c.presence(name) == absent:
-		case c.of == nil:
-			return c.program.Type()
-		default:
-			t, _ := fieldOf(c.of.typ, name)
-			return t
-		}
-	}
-	return expr.Type{}
 }
 
 // piece is what one part of a select list writes: the members of a document,
