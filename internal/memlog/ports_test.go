@@ -310,6 +310,9 @@ func TestNothingLeavesBetweenAFailedCommitAndDiscard(t *testing.T) {
 	p.Send(out0, rec("k", "lost"))
 	e.commit(p, engine.Commit{})
 	p.Send(out0, rec("k", "computed from what was not committed"))
+	if res := e.commit(p, engine.Commit{Offsets: map[record.TopicPartition]int64{in0: 1}}); !errors.Is(res.Err, engine.ErrAborted) {
+		t.Errorf("commit before Discard: %v", res.Err)
+	}
 	p.Discard()
 	p.Send(out0, rec("k", "1"))
 	e.commit(p, engine.Commit{})

@@ -183,6 +183,9 @@ func (p *producer) commit(c engine.Commit) engine.CommitResult {
 // exactly-once, makes the offsets part of the transaction. It returns the
 // transaction to end, nil when there is none.
 func (p *producer) stage(c engine.Commit) (*txn, error) {
+	if p.failed && p.err == nil {
+		return nil, fmt.Errorf("commit %s: the last one failed and was not discarded: %w", p.id, engine.ErrAborted)
+	}
 	if p.empty(c) && p.err == nil {
 		return nil, p.t.gone()
 	}

@@ -17,9 +17,8 @@ type Output struct {
 	Value string
 }
 
-// JoinModel is the left join of page views with profiles on the viewer's number:
-//
-//	select: [v.*, jobTitle: p.positions[0].job_title, company: p.positions[0].company]
+// JoinModel is JoinPipeline: the left join of page views with profiles on the
+// viewer's number.
 type JoinModel struct {
 	profiles map[int64]position
 }
@@ -73,11 +72,8 @@ func (m *JoinModel) View(view Message) (Output, error) {
 	}, nil
 }
 
-// RunningModel is count, sum, min and max of viewedProfileId per viewer, with
-// an output for every view:
-//
-//	group_by: viewerId
-//	select: [viewerId, views: count(), total: sum(...), lowest: min(...), highest: max(...)]
+// RunningModel is RunningPipeline: count, sum, min and max of viewedProfileId
+// per viewer, with an output for every view.
 type RunningModel struct {
 	rows map[int64]*running
 }

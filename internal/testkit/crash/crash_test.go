@@ -32,7 +32,7 @@ const (
 // must come out once, in order.
 func TestRunningAggregates(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, "running", runningPipeline)
+	h := newHarness(t, "running", testkit.RunningPipeline)
 	data := testkit.NewData(testkit.DataConfig{Seed: h.rand.Uint64(), Profiles: 200})
 	h.produce(h.topic("views"), 500, data.View) // something in every partition
 	h.settle()
@@ -48,7 +48,7 @@ func TestRunningAggregates(t *testing.T) {
 // view, and never back.
 func TestJoin(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, "join", joinPipeline)
+	h := newHarness(t, "join", testkit.JoinPipeline)
 	model := newLiveJoin(t)
 	model.prepare(h)
 	data := testkit.NewData(testkit.DataConfig{Seed: h.rand.Uint64(), Profiles: profiles, Viewers: viewers})
@@ -82,7 +82,7 @@ func TestJoin(t *testing.T) {
 // the model's, and what follows it is the model's next one, or a repetition.
 func TestAtLeastOnce(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, "repeating", runningPipeline+"guarantee: at_least_once\n")
+	h := newHarness(t, "repeating", testkit.RunningPipeline+"guarantee: at_least_once\n")
 	data := testkit.NewData(testkit.DataConfig{Seed: h.rand.Uint64(), Profiles: 200})
 	h.produce(h.topic("views"), 500, data.View)
 	h.settle()

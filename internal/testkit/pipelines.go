@@ -1,8 +1,10 @@
-package crash
+package testkit
 
-// The pipelines under test; %[1]s makes names unique.
+// The pipelines that the models belong to; %[1]s makes names unique, that of
+// the pipeline and those of its topics NAME-views, NAME-profiles and NAME-out.
 
-const joinPipeline = `pipeline: %[1]s
+// JoinPipeline is what JoinModel computes.
+const JoinPipeline = `pipeline: %[1]s
 commit_interval: 20ms
 sources:
   page_views:
@@ -32,7 +34,8 @@ sinks:
     key: viewerId
 `
 
-const runningPipeline = `pipeline: %[1]s
+// RunningPipeline is what RunningModel computes.
+const RunningPipeline = `pipeline: %[1]s
 commit_interval: 20ms
 sources:
   page_views:
