@@ -88,6 +88,7 @@ func TestAtLeastOnce(t *testing.T) {
 	h.settle()
 	stop := h.feed(h.topic("views"), 20, data.View)
 	for range randomKills / 2 {
+		h.maybeLoseState()
 		h.killRandomly()
 	}
 	for _, point := range engine.CrashPoints {
