@@ -42,7 +42,7 @@ type rig struct {
 }
 
 // onBothBrokers runs a story on the embedded broker, as a user has it, and on Kafka.
-func onBothBrokers(t *testing.T, story func(*rig)) {
+func onBothBrokers(t *testing.T, story func(*testing.T, *rig)) {
 	t.Helper()
 	t.Parallel()
 	for _, kind := range []string{"embedded", "kafka"} {
@@ -51,7 +51,7 @@ func onBothBrokers(t *testing.T, story func(*rig)) {
 				t.Skip("-short: on the embedded broker only")
 			}
 			t.Parallel()
-			story(newRig(t, kind == "kafka"))
+			story(t, newRig(t, kind == "kafka"))
 		})
 	}
 }

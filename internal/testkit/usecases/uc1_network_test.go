@@ -22,7 +22,7 @@ func TestUC1_T7(t *testing.T) {
 		fmt.Fprintf(os.Stderr, "\n*** LEFT OUT %s: it needs /proc, there is none on %s ***\n\n", t.Name(), runtime.GOOS)
 		t.Skip("needs /proc")
 	}
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		enriched(r, 4)
 		for m := range 20 {
 			r.send("profiles", edit(m, "Author", -10))

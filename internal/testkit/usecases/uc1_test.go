@@ -74,7 +74,7 @@ func edit(member int, title string, n int) testkit.Message {
 // The profile is there, the view comes: all its fields unchanged and the title
 // beside them, under the keys that the sinks choose.
 func TestUC1_T1(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		enriched(r, 4)
 		r.pipeline(enrichment + "  by_viewed: {from: profile_views, topic: '{p}viewed', key: viewedProfileId}\n")
 		r.topic("viewed", 4, "delete")
@@ -96,7 +96,7 @@ func TestUC1_T1(t *testing.T) {
 
 // A later edit changes later views, and nothing that has been sent.
 func TestUC1_T2(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		enriched(r, 4)
 		r.send("profiles", edit(1234, "Author", -10))
 		c := r.start()
@@ -132,7 +132,7 @@ func TestUC1_T2(t *testing.T) {
 // Viewers without a profile: the left join says null, the inner join drops and
 // counts, and nobody waits for anything.
 func TestUC1_T3(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		r.pipeline(strings.Replace(enrichment, "sinks:\n", `  known:
     from: page_views v
     join:
@@ -179,7 +179,7 @@ sinks:
 // A tombstone: later views have no title, the row is gone from the store, and
 // after compaction from the changelog and the topic.
 func TestUC1_T5(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		enriched(r, 1)
 		r.send("profiles", edit(1234, "Author", -10), edit(77, "Designer", -10))
 		want := make(testkit.Sequences)
@@ -258,7 +258,7 @@ func (r *rig) rows(table string) (keys []string) {
 
 // Plain edits, {old,new} and Debezium's form of the same changes make the same table.
 func TestUC1_T6(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		r.pipeline(`pipeline: '{p}forms'
 commit_interval: 20ms
 sources:
@@ -347,7 +347,7 @@ sinks:
 
 // Views of one viewer keep their order, through a repartition and a stop.
 func TestUC1_T8(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		enriched(r, 4)
 		const viewers, views = 50, 5000
 		for m := range viewers {

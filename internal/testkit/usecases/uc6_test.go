@@ -126,7 +126,7 @@ func (p *past) rewind(args ...string) {
 // Stop, reset to the earliest, start again: the outputs of the whole history come
 // again as at first, per key and in order, and then life goes on.
 func TestUC6a_Earliest(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(3000)
 		p.untilEnd()
@@ -149,7 +149,7 @@ func TestUC6a_Earliest(t *testing.T) {
 // Reset to a time: what came from then on comes again, counted from nothing; the
 // profiles are all there.
 func TestUC6a_Timestamp(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(1000)
 		p.untilEnd()
@@ -174,7 +174,7 @@ func TestUC6a_Timestamp(t *testing.T) {
 
 // While the pipeline runs, or with nobody to say yes, nothing is changed.
 func TestUC6a_Refusals(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(300)
 		refused := func(code int, says string, args ...string) {
@@ -197,7 +197,7 @@ func TestUC6a_Refusals(t *testing.T) {
 
 // State is kept by name only: the counts that were named go on from where they were.
 func TestUC6a_KeepState(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(300)
 		p.untilEnd()

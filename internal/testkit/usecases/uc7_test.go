@@ -105,7 +105,7 @@ func (c *changelog) compacted(done func(log []string) bool) []testkit.Message {
 // The slide's changelog: A=42, B=21, A=44, C=12, A=45 compacts to B=21, C=12,
 // A=45, and is the same table before and after; and with a deletion.
 func TestUC7_Slide(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		c := newChangelog(r)
 		c.write("A=42", "B=21", "A=44", "C=12", "A=45")
 		if got := c.log(r.read(slideLog)); !slices.Equal(got, []string{"A=42", "B=21", "A=44", "C=12", "A=45"}) {
@@ -132,7 +132,7 @@ func TestUC7_Slide(t *testing.T) {
 
 // A thousand updates of ten keys: what is restored is ten rows.
 func TestUC7_ThousandUpdates(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		c := newChangelog(r)
 		var updates, last []string
 		for n := range 1000 {
@@ -166,7 +166,7 @@ func TestUC7_ThousandUpdates(t *testing.T) {
 
 // The changelog of counts: compacted, it gives the same counts, and they go on.
 func TestUC7_Counts(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		r.pipeline(`pipeline: '{p}counts'
 commit_interval: 20ms
 sources:

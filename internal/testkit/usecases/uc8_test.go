@@ -9,7 +9,7 @@ import (
 // The process is killed and its disk is gone, again and again, while views
 // come: the outputs are those of a run without that; nothing lost, nothing twice.
 func TestUC8_Tb(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(500)
 		for life := range 4 {
@@ -33,7 +33,7 @@ func TestUC8_Tb(t *testing.T) {
 // The process dies between the changelog's write and the commit, and at the
 // other steps of it: every count is right.
 func TestUC8_Tc(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(500)
 		p.untilEnd()
@@ -56,7 +56,7 @@ func TestUC8_Tc(t *testing.T) {
 // A restart on the same disk replays only the tail, be it after an orderly end,
 // or after a death between Kafka's commit and the store's.
 func TestUC8_Td(t *testing.T) {
-	onBothBrokers(t, func(r *rig) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
 		p := newPast(r)
 		p.look(2000)
 		first, _ := p.untilEnd()
