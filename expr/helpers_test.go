@@ -22,7 +22,6 @@ type input struct {
 	alias  string
 	fields []Field
 	row    map[string]string // JSON per field; not there = absent
-	open   bool
 }
 
 func newWorld(t testing.TB, inputs ...input) *world {

@@ -37,7 +37,7 @@ func crashTwice(t *testing.T, first, second int, outcomes [2]memlog.Outcome) {
 	}
 	const keys, each = 6, 40
 	log := countLog(t, memlog.Config{FetchRecords: 7, Faults: script.Faults}, keys, each)
-	var fs state.FS = state.NewCrashFS()
+	fs := state.NewCrashFS()
 	for life := range 4 {
 		opts := options(countTopology(), process(log), openState(t, fs))
 		opts.ExactlyOnce, opts.CommitInterval, opts.Workers = false, time.Microsecond, 1

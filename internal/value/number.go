@@ -200,27 +200,27 @@ func (a decimal) compare(b decimal) int {
 const maxPlainDigits = 400
 
 // appendCanonical writes d such that equal numbers give equal text and the text reads as an equal number.
-func (d decimal) appendCanonical(dst []byte) []byte {
-	if d.digits == "" {
+func (a decimal) appendCanonical(dst []byte) []byte {
+	if a.digits == "" {
 		return append(dst, '0')
 	}
-	if d.negative {
+	if a.negative {
 		dst = append(dst, '-')
 	}
-	if d.point >= int64(len(d.digits)) && d.point <= maxPlainDigits {
-		dst = append(dst, d.digits...)
-		for i := int64(len(d.digits)); i < d.point; i++ {
+	if a.point >= int64(len(a.digits)) && a.point <= maxPlainDigits {
+		dst = append(dst, a.digits...)
+		for i := int64(len(a.digits)); i < a.point; i++ {
 			dst = append(dst, '0')
 		}
 		return dst
 	}
-	dst = append(dst, d.digits[0])
-	if len(d.digits) > 1 {
+	dst = append(dst, a.digits[0])
+	if len(a.digits) > 1 {
 		dst = append(dst, '.')
-		dst = append(dst, d.digits[1:]...)
+		dst = append(dst, a.digits[1:]...)
 	}
 	dst = append(dst, 'e')
-	return strconv.AppendInt(dst, d.point-1, 10)
+	return strconv.AppendInt(dst, a.point-1, 10)
 }
 
 // appendFloat writes f as encoding/json does: the shortest decimal that reads

@@ -3,7 +3,6 @@ package crash
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -138,5 +137,5 @@ func (c *child) stacks() string {
 func (c *child) said(n int) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("%s", strings.Join(c.lines[max(0, len(c.lines)-n):], "\n"))
+	return strings.Join(c.lines[max(0, len(c.lines)-n):], "\n")
 }
