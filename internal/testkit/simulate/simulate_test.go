@@ -59,7 +59,10 @@ func seeds(t *testing.T, short int, run func(t *testing.T, seed uint64)) {
 	only := os.Getenv("STREAMCTL_SEED")
 	for seed := range uint64(n) {
 		if only == "" || only == fmt.Sprint(seed) {
-			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, seed) })
+			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+				t.Parallel() // most of a run is waiting
+				run(t, seed)
+			})
 		}
 	}
 }
