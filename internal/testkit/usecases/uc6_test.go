@@ -2,9 +2,11 @@ package usecases
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"streamctl/internal/engine"
 	"streamctl/internal/testkit"
 )
 
@@ -206,5 +208,38 @@ func TestUC6a_KeepState(t *testing.T) {
 		p.expect(p.views) // the running model is not begun anew
 		p.untilEnd()
 		p.check(fmt.Sprintf("rerun with the rows of %s kept", "activity"))
+	})
+}
+
+// A rewind after a death, with records under way between the pipeline's parts:
+// what came out before, a beginning of the history, stays; then comes all of it.
+func TestUC6a_AfterDeath(t *testing.T) {
+	onBothBrokers(t, func(t *testing.T, r *rig) {
+		p := newPast(r)
+		p.look(3000)
+		c := p.launch(engine.CrashAfterCommit+":2", "run", p.file)
+		if c.await(); !c.killed() {
+			t.Fatalf("it did not die; it said:\n%s", c.said())
+		}
+		group := p.prefix + "history"
+		p.await("the group to notice the death", func() bool {
+			groups, err := p.admin.DescribeGroups(p.ctx, group)
+			return err == nil && len(groups[group].Members) == 0
+		})
+		p.rewind("--to", "earliest")
+		p.untilEnd()
+		for topic, want := range map[string]testkit.Sequences{"out": p.out, "totals": p.totals} {
+			again := make(testkit.Sequences)
+			for key, got := range p.outputs(topic) {
+				before := max(0, len(got)-len(want[key]))
+				if before > len(want[key]) || !slices.Equal(got[:before], want[key][:before]) {
+					t.Errorf("%s, key %s: before the rewind came %v, no beginning of %v", topic, key, got[:before], want[key])
+				}
+				again[key] = got[before:]
+			}
+			if diff := testkit.Diff(want, again); diff != "" {
+				t.Errorf("%s, rerun: %s", topic, diff)
+			}
+		}
 	})
 }
