@@ -71,7 +71,7 @@ func (a *app) resetOffsets(ctx context.Context, f *resetFlags, path string) erro
 	if err != nil {
 		return usagef("--to: %w", err)
 	}
-	request := reset.Request{To: target, KeepState: f.keepState, TableTopics: make(map[string]string)}
+	request := reset.Request{To: target, KeepState: f.keepState, TableTopics: make(map[string]string), Companions: make(map[string]string)}
 	for _, text := range f.topics {
 		s, err := reset.ParseSelection(text)
 		if err != nil {
@@ -87,6 +87,7 @@ func (a *app) resetOffsets(ctx context.Context, f *resetFlags, path string) erro
 	for _, d := range l.pipeline.Tables {
 		if d.Kind == pipeline.TopicTableDef {
 			request.TableTopics[d.Table.Topic.Value] = d.Name
+			request.Companions[pipeline.KeysTable(d.Name)] = d.Name
 		}
 	}
 	return a.withSession(ctx, &f.brokerFlags, l.kafka, kafkaOptions{group: l.group()}, func(_ *endpoint, s session) error {

@@ -45,9 +45,12 @@ type Request struct {
 	Group    string
 	// TableTopics are the outer topics that hold tables, each with the table's name.
 	TableTopics map[string]string
-	To          Target
-	Only        []Selection // empty = every topic that is read as a stream
-	KeepState   []string    // tables whose rows stay
+	// Companions are states that the pipeline keeps beside a table and that say
+	// nothing without it, each with the table's name: they stay and go together.
+	Companions map[string]string
+	To         Target
+	Only       []Selection // empty = every topic that is read as a stream
+	KeepState  []string    // tables whose rows stay
 }
 
 // Plan is what a rewind will do. It is pure data.
@@ -88,7 +91,7 @@ func Make(ctx context.Context, c Cluster, r Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Group: r.Group, KeptTables: slices.Sorted(slices.Values(r.KeepState)), LostTables: v.lost, settle: make(map[record.TopicPartition]int64)}
+	p := &Plan{Group: r.Group, KeptTables: v.kept, LostTables: v.lost, settle: make(map[record.TopicPartition]int64)}
 	counts, err := c.Partitions(ctx, v.allTopics())
 	if err != nil {
 		return nil, fmt.Errorf("plan rewind: %w", err)
@@ -107,7 +110,7 @@ func Make(ctx context.Context, c Cluster, r Request) (*Plan, error) {
 	})
 	if len(r.KeepState) > 0 && r.To.Kind != Latest {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%s: kept rows will see records again that are in them already",
-			strings.Join(p.KeptTables, ", ")))
+			strings.Join(slices.Sorted(slices.Values(r.KeepState)), ", ")))
 	}
 	return p, nil
 }
@@ -131,6 +134,7 @@ type view struct {
 	changelogs []string // internal topics that hold rows to be built anew
 	repartions []string // internal topics that only pass records on
 	lost       []string // tables built anew
+	kept       []string // tables whose rows stay
 }
 
 func (v *view) allTopics() []string {
@@ -141,7 +145,7 @@ func (v *view) allTopics() []string {
 func look(r Request) (*view, error) {
 	v := new(view)
 	names := make(map[string]bool)
-	kept := func(table string) bool { return slices.Contains(r.KeepState, table) }
+	kept := func(table string) bool { return slices.Contains(r.KeepState, cmp.Or(r.Companions[table], table)) }
 	add := func(list *[]string, topic string) {
 		if !slices.Contains(*list, topic) {
 			*list = append(*list, topic)
@@ -186,10 +190,13 @@ func look(r Request) (*view, error) {
 		}
 	}
 	for name := range names {
-		if !kept(name) {
+		if kept(name) {
+			v.kept = append(v.kept, name)
+		} else {
 			v.lost = append(v.lost, name)
 		}
 	}
+	slices.Sort(v.kept)
 	slices.Sort(v.lost)
 	return v, checkNames(r, v, names)
 }
@@ -209,7 +216,9 @@ func checkNames(r Request, v *view, tables map[string]bool) error {
 	}
 	slices.Sort(tableNames)
 	for _, name := range r.KeepState {
-		if !tables[name] {
+		if table, is := r.Companions[name]; is && tables[name] {
+			faults = append(faults, fmt.Errorf("%q belongs to table %q and is kept with it: name that", name, table))
+		} else if !tables[name] {
 			unknown("table", name, tableNames)
 		}
 	}

@@ -199,6 +199,7 @@ func TestTargets(t *testing.T) {
 		"timestamp:5000":                 {tp("views", 0): 60, tp("views", 1): 60},
 		"timestamp:1970-01-01T00:00:05Z": {tp("views", 0): 60, tp("views", 1): 60},
 		"timestamp:6000":                 {tp("views", 0): 100, tp("views", 1): 100},
+		"duration:0d1h":                  {tp("views", 0): 60, tp("views", 1): 60},
 		"duration:1h":                    {tp("views", 0): 60, tp("views", 1): 60},
 		"shift:-5":                       {tp("views", 0): 90, tp("views", 1): 10},
 		"shift:+2":                       {tp("views", 0): 97, tp("views", 1): 10},
@@ -228,7 +229,10 @@ func TestTargets(t *testing.T) {
 func TestBadTargets(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.csv")
 	twice := filepath.Join(t.TempDir(), "twice.csv")
-	for path, text := range map[string]string{bad: "views,x,1\nviews,y,2\n", twice: "views,1,1\nviews,1,2\n"} {
+	partial := filepath.Join(t.TempDir(), "partial.json")
+	for path, text := range map[string]string{
+		bad: "views,x,1\nviews,y,2\n", twice: "views,1,1\nviews,1,2\n", partial: `[{"topic":"views","partition":0}]`,
+	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +251,11 @@ func TestBadTargets(t *testing.T) {
 		"duration:x":          "counted back",
 		"file:/does/not":      "no such file",
 		"file:" + bad:         "line 1: want topic,partition,offset",
+		"duration:1d-1h":      "counted back",
+		"duration:-1d":        "counted back",
+		"duration:99999d":     "counted back",
 		"file:" + twice:       "twice",
+		"file:" + partial:     "element 1 lacks",
 	} {
 		if _, err := ParseTarget(text, time.Now()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -366,6 +374,45 @@ func TestKeepState(t *testing.T) {
 	}
 	if !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.Contains(w, "kept rows") }) {
 		t.Errorf("warnings %q, want one of kept rows", p.Warnings)
+	}
+}
+
+// What the re-keying of a table remembers is worth nothing without the table's
+// rows, and they are wrong without it: an old row would never be deleted.
+func TestCompanionsStayWithTheirTable(t *testing.T) {
+	c, r := fixture()
+	r.Companions = map[string]string{"profiles.rekey": "profiles", "other.rekey": "other"}
+	rekey := r.Topology.Subs[0]
+	rekey.Tables = []state.TableSpec{{Name: "profiles.rekey", Changelog: "p.profiles.rekey.changelog"}}
+	r.Topology.Internal = append(r.Topology.Internal, operators.InternalTopic{Name: "p.profiles.rekey.changelog"})
+	c.topics["p.profiles.rekey.changelog"] = topicState{partitions: 1, end: 8}
+
+	plan := func(keep ...string) *Plan {
+		t.Helper()
+		r.KeepState = keep
+		p, err := Make(t.Context(), c, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := plan("profiles")
+	if diff := cmp.Diff([]string{"profiles", "profiles.rekey"}, p.KeptTables); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"p.counts.changelog"}, p.DeleteTopics); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
+	if p := plan("counts"); !slices.Contains(p.LostTables, "profiles.rekey") || !slices.Contains(p.DeleteTopics, "p.profiles.rekey.changelog") {
+		t.Errorf("with only counts kept: lost %q, deleted %q", p.LostTables, p.DeleteTopics)
+	}
+	r.KeepState = []string{"profiles.rekey"}
+	if _, err := Make(t.Context(), c, r); err == nil || !strings.Contains(err.Error(), `belongs to table "profiles"`) {
+		t.Errorf("keep only the companion: %v", err)
+	}
+	r.KeepState = []string{"other.rekey"}
+	if _, err := Make(t.Context(), c, r); err == nil || !strings.Contains(err.Error(), "has no table") {
+		t.Errorf("keep a companion that is not there: %v", err)
 	}
 }
 

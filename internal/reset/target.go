@@ -73,9 +73,9 @@ func ParseTarget(text string, now time.Time) (Target, error) {
 		}
 		return Target{Kind: Timestamp, N: ms}, nil
 	case "duration":
-		ago, err := time.ParseDuration(arg)
+		ago, err := parseAgo(arg)
 		if err != nil || ago < 0 {
-			return Target{}, fmt.Errorf("target %q: want a duration such as duration:1h30m, counted back from now", text)
+			return Target{}, fmt.Errorf("target %q: want a duration such as duration:1h30m or duration:2d, counted back from now", text)
 		}
 		return Target{Kind: Timestamp, N: now.Add(-ago).UnixMilli()}, nil
 	case "file":
@@ -86,6 +86,28 @@ func ParseTarget(text string, now time.Time) (Target, error) {
 		return Target{Kind: File, Files: files}, nil
 	}
 	return Target{}, fmt.Errorf("target %q: want one of %s", text, Targets)
+}
+
+// parseAgo reads a duration as pipeline files write them: with days, which the
+// standard library does not know.
+func parseAgo(text string) (time.Duration, error) {
+	days, rest, has := strings.Cut(text, "d")
+	if !has {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.ParseUint(days, 10, 16) // the largest, 65535 days, fits a Duration
+	if err != nil {
+		return 0, err
+	}
+	ago := time.Duration(n) * 24 * time.Hour
+	if rest == "" {
+		return ago, nil
+	}
+	part, err := time.ParseDuration(rest)
+	if err != nil || part < 0 {
+		return 0, errors.Join(err, errors.New("what follows the days is no duration"))
+	}
+	return ago + part, nil
 }
 
 func parseTime(text string) (int64, error) {
@@ -137,17 +159,30 @@ func readOffsets(path string) (map[record.TopicPartition]int64, error) {
 }
 
 type offsetRow struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
+	Topic     string
+	Partition int32
+	Offset    int64
 }
 
 func readJSON(r io.Reader) ([]offsetRow, error) {
-	var rows []offsetRow
+	// Pointers: a member that was forgotten must not become partition 0, or offset 0.
+	var given []struct {
+		Topic     string `json:"topic"`
+		Partition *int32 `json:"partition"`
+		Offset    *int64 `json:"offset"`
+	}
+	const want = `want [{"topic":…,"partition":…,"offset":…}, …]`
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&rows); err != nil {
-		return nil, fmt.Errorf(`want [{"topic":…,"partition":…,"offset":…}, …]: %w`, err)
+	if err := dec.Decode(&given); err != nil {
+		return nil, fmt.Errorf("%s: %w", want, err)
+	}
+	rows := make([]offsetRow, 0, len(given))
+	for i, g := range given {
+		if g.Partition == nil || g.Offset == nil {
+			return nil, fmt.Errorf("%s: element %d lacks its partition or its offset", want, i+1)
+		}
+		rows = append(rows, offsetRow{g.Topic, *g.Partition, *g.Offset})
 	}
 	return rows, nil
 }
