@@ -122,6 +122,7 @@ func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedT
 	if !w.engine.opts.ExactlyOnce {
 		t.store.SetStamp(t.stamps().encode())
 	}
+	t.store.SetSavedAt(w.nowMillis)
 	sealed, err := t.store.Seal(func(table *state.Table, key, row []byte) {
 		w.producer.Send(record.TopicPartition{Topic: table.Changelog(), Partition: t.id.Partition},
 			record.Record{Key: key, Value: row, Time: max(t.streamTime, 0)})

@@ -94,16 +94,18 @@ func (o Options) Validate() error {
 
 // Engine is one process's share of a running pipeline.
 type Engine struct {
-	opts    Options
-	log     *slog.Logger
-	subs    map[string]*operators.SubTopology
-	counts  map[string]int32 // partitions of every topic of the topology
-	tasks   []TaskInfo
-	workers []*worker
-	bounds  *bounds
-	purge   *purger
-	events  chan any
-	failure chan error
+	opts   Options
+	log    *slog.Logger
+	subs   map[string]*operators.SubTopology
+	counts map[string]int32 // partitions of every topic of the topology
+	// tombstones is how long a topic keeps deletions, ms, where it says so.
+	tombstones map[string]int64
+	tasks      []TaskInfo
+	workers    []*worker
+	bounds     *bounds
+	purge      *purger
+	events     chan any
+	failure    chan error
 
 	owner     map[TaskID]*worker // where each owned task runs
 	meta      GroupMeta

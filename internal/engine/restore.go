@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"streamctl/internal/record"
 	"streamctl/operators"
@@ -138,6 +139,9 @@ func (w *worker) startTask(info *startInfo) error {
 // beginRestore decides for every input and changelog from where to where it is
 // read, and starts the fetches of those that have something to load.
 func (w *worker) beginRestore(t *task, info *startInfo) error {
+	if err := w.dropOutdated(t); err != nil {
+		return err
+	}
 	for _, in := range t.inputs {
 		in.pos = w.offsetStart(t, in, info)
 		in.committed = -1
@@ -182,6 +186,44 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 			r.from, r.full = stored, false
 		}
 		w.beginTable(t, r)
+	}
+	return nil
+}
+
+// tombstoneMillis is how long Kafka keeps deletions in a compacted topic that
+// says nothing else.
+const tombstoneMillis = 24 * 60 * 60 * 1000
+
+// dropOutdated drops a state that is older than one of the topics its tables
+// come from keeps deletions: one of them may have come and gone meanwhile, and
+// its row would live for ever.
+func (w *worker) dropOutdated(t *task) error {
+	var topics []string
+	for _, in := range t.inputs {
+		if in.isTable() {
+			topics = append(topics, in.tp.Topic)
+		}
+	}
+	for _, spec := range t.sub.Tables {
+		if spec.Changelog != "" {
+			topics = append(topics, spec.Changelog)
+		}
+	}
+	saved := t.store.SavedAt()
+	for _, topic := range topics {
+		kept, told := w.engine.tombstones[topic]
+		if !told {
+			kept = tombstoneMillis
+		}
+		if saved == 0 || w.nowMillis-saved <= kept {
+			continue
+		}
+		w.log.Warn("state is older than its topic keeps deletions: it is rebuilt", "task", t.id.String(), "topic", topic,
+			"saved", time.UnixMilli(saved).UTC(), "delete.retention.ms", kept)
+		if err := t.store.Drop(); err != nil {
+			return fmt.Errorf("drop state of task %s: %w", t.id, err)
+		}
+		return nil
 	}
 	return nil
 }

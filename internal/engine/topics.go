@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"streamctl/internal/record"
@@ -14,13 +15,16 @@ import (
 // prepareTopics checks the topics of the topology, creates the internal ones
 // that are missing, and derives the tasks.
 func (e *Engine) prepareTopics(ctx context.Context) error {
-	e.counts = make(map[string]int32)
+	e.counts, e.tombstones = make(map[string]int32), make(map[string]int64)
 	found, err := e.opts.Transport.Admin().Topics(ctx, e.topicNames())
 	if err != nil {
 		return fmt.Errorf("describe topics: %w", err)
 	}
 	for name, info := range found {
 		e.counts[name] = info.Partitions
+		if ms, err := strconv.ParseInt(info.Configs["delete.retention.ms"], 10, 64); err == nil {
+			e.tombstones[name] = ms
+		}
 	}
 	if err := e.createInternal(ctx, found); err != nil {
 		return err

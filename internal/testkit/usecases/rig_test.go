@@ -102,19 +102,16 @@ func (r *rig) pipeline(text string) {
 	}
 }
 
-// topic makes a topic that keeps records whatever their time. Of a compacted one
-// the cleaner may take what it can as soon as it can.
+// topic makes a topic that keeps records whatever their time.
 func (r *rig) topic(name string, partitions int, cleanup string) {
 	r.t.Helper()
 	if err := r.cluster.CreateTopic(r.ctx, r.prefix+name, partitions, cleanup); err != nil {
 		r.t.Fatal(err)
 	}
-	if cleanup == "compact" {
-		r.cleanSoon(name)
-	}
 }
 
-// cleanSoon lets the cleaner take all it can of a compacted topic.
+// cleanSoon lets the cleaner take all it can of a compacted topic, as soon as it
+// can: deletions too, so that every restart must distrust the local state.
 func (r *rig) cleanSoon(name string) {
 	r.t.Helper()
 	var set []kadm.AlterConfig

@@ -92,6 +92,7 @@ func (b *bootstrap) run() {
 	}
 	r.topic("views", partitions, "delete")
 	r.topic("profiles", partitions, "compact")
+	r.cleanSoon("profiles")
 	r.topic("out", partitions, "delete")
 	b.chooseMembers()
 	b.produceProfiles()
