@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"streamctl/internal/record"
 	"streamctl/state"
@@ -20,6 +21,10 @@ import (
 // the next transaction. A crash before the end of commit leaves store and Kafka
 // where they were; one after it leaves the store one step behind Kafka, and
 // the changelog's tail brings it forward. The store is never ahead.
+
+// refreshInterval is how old the time of an idle task's state may become; it is
+// short against the day for which Kafka keeps deletions.
+const refreshInterval = 10 * time.Minute
 
 // commitRun is one commit on its way.
 type commitRun struct {
@@ -56,6 +61,7 @@ var CrashPoints = []string{
 // While others wait for what is committed here (a first load, the end of a
 // bounded run), an idle worker does not wait for the interval.
 func (w *worker) maybeCommit(progressed bool) error {
+	w.refresh()
 	if w.inflight != nil || !w.dirty() {
 		return w.producerFailure()
 	}
@@ -65,6 +71,19 @@ func (w *worker) maybeCommit(progressed bool) error {
 		return w.producerFailure()
 	}
 	return w.beginCommit()
+}
+
+// refresh commits tasks with tables now and then although nothing happens, so
+// that their state is not taken for one that has missed deletions.
+func (w *worker) refresh() {
+	if w.now.Sub(w.lastCommit) < refreshInterval {
+		return
+	}
+	for _, t := range w.order {
+		if t.state == taskRunning && len(t.sub.Tables) > 0 {
+			t.marked = true
+		}
+	}
 }
 
 // producerFailure is the producer's failure, if it is one that must stop the

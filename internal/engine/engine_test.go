@@ -504,3 +504,38 @@ func TestStateWithoutOffsets(t *testing.T) {
 		wantCounts(t, committedPerKey(t, log, "out"), 6, 10)
 	}
 }
+
+// laterClock is the system's clock, some time on.
+type laterClock struct {
+	engine.SystemClock
+	by time.Duration
+}
+
+func (c laterClock) Now() time.Time { return time.Now().Add(c.by) }
+
+// TestOldStateIsRebuilt: a state that is older than its topic keeps deletions
+// may hold rows whose deletion has come and gone.
+func TestOldStateIsRebuilt(t *testing.T) {
+	for _, c := range []struct {
+		later time.Duration
+		full  int64
+	}{{time.Hour, 0}, {25 * time.Hour, 3}} {
+		log := countLog(t, memlog.Config{}, 6, 10)
+		db := openState(t, state.NewMemFS())
+		run(t, options(countTopology(), process(log), db))
+		opts := options(countTopology(), process(log), db)
+		opts.Clock = laterClock{by: c.later}
+		if stats := run(t, opts); stats.FullRestores != c.full {
+			t.Errorf("%s later: %d tables rebuilt, want %d", c.later, stats.FullRestores, c.full)
+		}
+		for k := range 6 {
+			produce(t, log, "in", int32(k%3), key(k), []byte("x"), 2000)
+		}
+		opts = options(countTopology(), process(log), db)
+		opts.Clock = laterClock{by: c.later + time.Hour}
+		if stats := run(t, opts); stats.FullRestores != 0 {
+			t.Errorf("%s later: rebuilt again", c.later)
+		}
+		wantCounts(t, committedPerKey(t, log, "out"), 6, 11)
+	}
+}

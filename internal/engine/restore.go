@@ -366,6 +366,7 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 		return fmt.Errorf("restore table from %s/%d: %w", r.tp.Topic, r.tp.Partition, err)
 	}
 	w.engine.crash(CrashAfterRestore)
+	t.marked = true // so that the time of the state is written, too
 	mode := "tail"
 	if r.full {
 		mode = "full"
