@@ -30,22 +30,22 @@ var edges = map[string][]string{
 
 	// Text and bytes.
 	"internal/syntax": {"internal/diag"},
-	"internal/codec":  {"internal/value", "internal/record"},
+	"internal/codec":  {"internal/value"},
 	"internal/lines":  {"internal/record"},
 	"expr":            {"internal/diag", "internal/value", "internal/codec"},
 
 	// What runs.
-	"state":     {"internal/record", "internal/value"},
+	"state":     {"internal/record"},
 	"operators": {"internal/diag", "internal/record", "internal/value", "internal/codec", "expr", "state"},
 	"pipeline": {
-		"internal/syntax", "internal/diag", "internal/value", "internal/codec", "internal/record",
+		"internal/syntax", "internal/diag", "internal/value", "internal/codec",
 		"expr", "state", "operators",
 	},
 
 	// The engine declares the ports; it knows neither the compiler nor a client.
-	"internal/engine": {"internal/record", "internal/diag", "operators", "state"},
-	"internal/kafka":  {"internal/engine", "internal/record", "internal/codec", "internal/reset"},
-	"internal/memlog": {"internal/engine", "internal/record", "internal/codec"},
+	"internal/engine": {"internal/record", "operators", "state"},
+	"internal/kafka":  {"internal/engine", "internal/record"},
+	"internal/memlog": {"internal/engine", "internal/record"},
 	"internal/reset":  {"internal/diag", "internal/record", "operators"},
 	"internal/broker": {},
 
@@ -71,8 +71,6 @@ func isHelper(name string) bool {
 var libraries = map[string][]string{
 	"github.com/IBM/sarama":            {"internal/kafka"},
 	"github.com/xdg-go/scram":          {"internal/kafka"},
-	"github.com/pierrec/lz4/v4":        {"internal/kafka"},
-	"github.com/klauspost/compress":    {"internal/kafka"},
 	"github.com/cockroachdb/pebble/v2": {"state"},
 	"github.com/expr-lang/expr":        {"expr"},
 	"gopkg.in/yaml.v3":                 {"internal/syntax"},
@@ -82,19 +80,6 @@ var libraries = map[string][]string{
 	"github.com/vbauerster/mpb/v8":     {"cmd/streamctl"},
 	"golang.org/x/term":                {"cmd/streamctl"},
 }
-
-// optional entries of the tables above: allowed by the plan, not needed yet.
-var optional = map[string][]string{
-	"internal/codec":  {"internal/record"},
-	"state":           {"internal/value"},
-	"internal/engine": {"internal/diag"},
-	"operators":       {"internal/codec", "internal/diag"},
-	"internal/kafka":  {"internal/codec", "internal/reset"},
-	"internal/memlog": {"internal/codec"},
-	"pipeline":        {"internal/record", "internal/value"},
-}
-
-var optionalLibraries = []string{"github.com/pierrec/lz4/v4", "github.com/klauspost/compress"}
 
 // pkg is what `go list -json` says of a package.
 type pkg struct {
@@ -171,14 +156,14 @@ func TestImportsGoDownward(t *testing.T) {
 	}
 	for from, list := range edges {
 		for _, to := range list {
-			if !used[[2]string{from, to}] && !slices.Contains(optional[from], to) {
+			if !used[[2]string{from, to}] {
 				t.Errorf("the table lets %s import %s, but it does not: take the entry out", from, to)
 			}
 		}
 	}
 	for lib, list := range libraries {
 		for _, from := range list {
-			if !used[[2]string{from, lib}] && !slices.Contains(optionalLibraries, lib) {
+			if !used[[2]string{from, lib}] {
 				t.Errorf("the table lets %s import %s, but it does not: take the entry out", from, lib)
 			}
 		}
