@@ -108,6 +108,8 @@ func wantOf(t expr.Type) codec.Want {
 		return codec.WantList
 	case expr.Object:
 		return codec.WantObject
+	case expr.Bytes:
+		return codec.WantBytes
 	}
 	return codec.WantAny
 }

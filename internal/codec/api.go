@@ -34,6 +34,7 @@ const (
 	WantString
 	WantObject
 	WantList
+	WantBytes // bytes stand in JSON as base64 text, as value.AppendJSON writes them
 )
 
 // String names the wanted kind as messages to users do.
@@ -51,6 +52,8 @@ func (w Want) String() string {
 		return "object"
 	case WantList:
 		return "list"
+	case WantBytes:
+		return "bytes"
 	}
 	return "any"
 }

@@ -100,6 +100,7 @@ func TestScanWants(t *testing.T) {
 		{`{"f":null}`, WantInt, "null null"}, {`{}`, WantInt, "absent null"}, {`{"f":true}`, WantBool, "bool true"}, {`{"f":false}`, WantBool, "bool false"}, {`{"f":0}`, WantBool, "field f: want bool, got int 0"},
 		{`{"f":3}`, WantFloat, "float 3"}, {`{"f":1.50}`, WantFloat, "float 1.50"}, {`{"f":12345678901234567890}`, WantFloat, "float 12345678901234567890"}, {`{"f":1e400}`, WantFloat, "field f: want float, got number 1e400"},
 		{`{"f":"x\ny"}`, WantString, `string "x\ny"`}, {`{"f":1}`, WantString, "field f: want string, got int 1"}, {`{"f":{ }}`, WantObject, "json { }"}, {`{"f":[]}`, WantObject, "field f: want object, got list []"},
+		{`{"f":"AP8="}`, WantBytes, `bytes "AP8="`}, {`{"f":"AP8"}`, WantBytes, `field f: want bytes, got string "AP8"`}, {`{"f":1}`, WantBytes, "field f: want bytes, got int 1"}, {`{"f":null}`, WantBytes, "null null"},
 		{`{"f":[ 1]}`, WantList, "json [ 1]"}, {`{"f":{}}`, WantList, "field f: want list, got object {}"}, {`{"f":1e400}`, WantAny, "number 1e400"}, {`{"\u0066":7}`, WantAny, "int 7"},
 		{`{"f":"x","f":1}`, WantInt, "int 1"}, {`{"f":1,"f":"x"}`, WantInt, `field f: want int, got string "x"`}, {`[1]`, WantInt, "field f: want int, but the document is not an object"},
 		{`[1]`, WantAny, "invalid null"}, {`null`, WantInt, "null null"}, {`"f"`, WantAny, "invalid null"},

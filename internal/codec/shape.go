@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/base64"
 	"slices"
 
 	"streamctl/internal/value"
@@ -174,6 +175,15 @@ func (w Want) accept(v value.Value, text string) (value.Value, bool) {
 		return v, v.IsObject()
 	case WantList:
 		return v, v.IsList()
+	case WantBytes:
+		if v.Kind != value.String {
+			return v, false
+		}
+		data, err := base64.StdEncoding.DecodeString(v.AsString())
+		if err != nil {
+			return v, false
+		}
+		return value.OfBytes(data), true
 	}
 	return v, false
 }
