@@ -412,3 +412,34 @@ func everyKeyWith(value string) []string {
 	}
 	return append(texts, value)
 }
+
+// TestMisspeltSecretsAreHidden: the line of an error is printed, and the error
+// may be the very name by which a secret is known.
+func TestMisspeltSecretsAreHidden(t *testing.T) {
+	const head = "pipeline: p\nkafka:\n  brokers: [a:1]\n"
+	const tail = "sources: {s: {topic: t}}\nsinks: {o: {from: s, topic: o}}\n"
+	for _, c := range []struct {
+		section   string
+		overrides []string
+	}{
+		{"  sasl:\n    mechanism: PLAIN\n    passwrd: hunter2\n", nil},
+		{"  sasl: {mechanism: KERB, saslPassword: hunter2}\n", nil},
+		{"  Token: hunter2\n", nil},
+		{"  sasl: {mechanism: PLAIN, username: u, password: x}\n", []string{"kafka.sasl.passwordd=hunter2"}},
+		{"  sasl: {mechanism: PLAIN, username: u, password: x}\n", []string{"kafka.client-secret=hunter2"}},
+	} {
+		f, list := Parse("p.yaml", []byte(head+c.section+tail), ParseOptions{Set: c.overrides})
+		var out strings.Builder
+		if err := f.Printer().Print(&out, list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 || strings.Contains(out.String(), "hunter2") {
+			t.Errorf("%s%q: %d diagnostics:\n%s", c.section, c.overrides, len(list), out.String())
+		}
+	}
+	f, list := Parse("p.yaml", []byte(head+tail), ParseOptions{Set: []string{"sources.passengers.topic=shown"}})
+	var out strings.Builder
+	if err := f.Printer().Print(&out, list); err != nil || !strings.Contains(out.String(), "shown") {
+		t.Errorf("an override that is no secret is hidden: %v\n%s", err, out.String())
+	}
+}

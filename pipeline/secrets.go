@@ -12,27 +12,30 @@ func (f *File) Printer() *diag.Printer {
 }
 
 // hidden finds the places of secrets in the text: what stands behind password:
-// and token: in the kafka section, to the end of the line, and in overrides. The
-// text is searched, not the tree, because a file with a YAML error has no tree
-// and its lines are printed all the same. References to secrets (${...}) are shown.
+// and token: in the kafka section, to the end of the line, and in overrides of
+// it. A misspelt name is an error whose line is printed, so names that are like
+// them count too. The text is searched, not the tree, because a file with a YAML
+// error has no tree and its lines are printed all the same. References to
+// secrets (${...}) are shown.
 func (f *File) hidden() []diag.Span {
+	name := regexp.MustCompile(`(?i)\w*(?:pas|pwd|tok|secret|cred)[\w-]*["']?[ \t]*[:=][ \t]*([^\n]*)`)
+	reference := regexp.MustCompile(`^["']?\$\{[^}]*\}["']?[\s},]*$`)
+	section := regexp.MustCompile(`(?m)^["']?kafka["']?[ \t]*:[^\n]*(?:\n(?:[ \t#\r][^\n]*)?)*`)
+	override := regexp.MustCompile(`(?m)^kafka\b[^\n]*`)
 	var spans []diag.Span
-	for name, text := range f.Syntax.Sources() {
-		pattern := regexp.MustCompile(`(?m)\b(?:password|token)["']?[ \t]*[:=][ \t]*([^\n]*)`)
-		from, to := 0, len(text)
-		if name == f.Syntax.Name {
-			section := regexp.MustCompile(`(?m)^["']?kafka["']?[ \t]*:[^\n]*(?:\n(?:[ \t#\r][^\n]*)?)*`).FindIndex(text)
-			if section == nil {
-				continue
-			}
-			from, to = section[0], section[1]
+	for file, text := range f.Syntax.Sources() {
+		where := override
+		if file == f.Syntax.Name {
+			where = section
 		}
-		for _, m := range pattern.FindAllSubmatchIndex(text[from:to], -1) {
-			value := text[from+m[2] : from+m[3]]
-			if regexp.MustCompile(`^["']?\$\{[^}]*\}["']?[\s},]*$`).Match(value) {
-				continue
+		for _, part := range where.FindAllIndex(text, -1) {
+			from, to := part[0], part[1]
+			for _, m := range name.FindAllSubmatchIndex(text[from:to], -1) {
+				if reference.Match(text[from+m[2] : from+m[3]]) {
+					continue
+				}
+				spans = append(spans, diag.Span{File: file, Start: diag.Pos{Offset: from + m[2]}, End: diag.Pos{Offset: from + m[3]}})
 			}
-			spans = append(spans, diag.Span{File: name, Start: diag.Pos{Offset: from + m[2]}, End: diag.Pos{Offset: from + m[3]}})
 		}
 	}
 	return spans

@@ -380,7 +380,7 @@ func (s *source) openBracket(line int, text string) diag.Diagnostic {
 	span = s.span(at, at+1)
 	return diag.Errorf(CodeSyntax, span, "expected \",\" or %q here", closer).
 		WithNote(open, "the %s begins here", kind).
-		WithHelp("between brackets, an expression with [ ] { } or , in it must be put in single quotes")
+		WithHelp("between brackets, an expression with [ ] { } , or ? in it must be put in single quotes")
 }
 
 func (s *source) indent(line int) int {
