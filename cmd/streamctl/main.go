@@ -16,13 +16,14 @@ func main() {
 }
 
 // mainWith runs the command line on the process's own streams and signals. The
-// first TERM or INT ends the work in an orderly way; a second one ends the process.
+// first TERM or INT ends the work in an orderly way; a second one ends the
+// process. Signals stay caught until then: one that comes while everything is
+// being closed must not cut that off.
 func mainWith(args []string) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
 	go func() {
 		<-signals
 		cancel()
