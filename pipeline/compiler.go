@@ -225,7 +225,7 @@ func (c *compiler) selected(d *Def, view []*binding) *binding {
 	s.project.Policy = c.policy(d)
 	columns := d.Query.Select
 	if len(columns) == 0 {
-		columns = []Column{{Spread: "*"}}
+		columns = []Column{{Spread: "*", Span: d.Decl.Name.Span}}
 	}
 	spread := map[*binding]bool{}
 	for _, col := range columns {
@@ -307,7 +307,8 @@ func (c *compiler) spread(col Column, b *binding) *column {
 		out.except = append(out.except, e.Value)
 	}
 	if k := b.typ.Kind; k != expr.Object && k != expr.Any {
-		c.diags.Errorf(codeSelect, col.Span, "%s is of type %s: only an object can be spread", b.alias, b.typ)
+		c.diags.Errorf(codeSelect, col.Span, "%s is of type %s: only an object can be spread", b.alias, b.typ).
+			Help = "give it a name in select, as `NAME: EXPRESSION`; without select every input is spread"
 	}
 	return out
 }
