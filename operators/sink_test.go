@@ -1,6 +1,7 @@
 package operators_test
 
 import (
+	"strconv"
 	"testing"
 
 	"streamctl/internal/record"
@@ -147,4 +148,31 @@ sinks:
 	expect(t, "copy", r.values("copy"), "k \x00\xff")
 	expect(t, "groups", r.values("groups"), `2 {"n":1,"hex":4}`)
 	expect(t, "both", r.values("both"), `k {"raw":"AP8=","hex":"00ff"}`)
+}
+
+// What the pipeline adds to a record must not make it too large for a topic of
+// the pipeline's own: nobody could ever get past it.
+func TestOwnTopicsTakeWhatIsAdded(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+on_error: dead_letter
+sources:
+  in: {topic: in}
+tables:
+  words:
+    from: in i
+    group_by: i.word
+    select: [{n: count()}]
+sinks:
+  out: {from: words, topic: out}
+`, nil)
+	const usual = 1 << 20 // a broker's default for topics that say nothing
+	for _, topic := range r.topology.Internal {
+		if n, err := strconv.Atoi(topic.Configs["max.message.bytes"]); err != nil || n < 2*usual {
+			t.Errorf("%s: max.message.bytes %q", topic.Name, topic.Configs["max.message.bytes"])
+		}
+	}
+	if len(r.topology.Internal) != 3 {
+		t.Errorf("%d topics of its own, want changelog, repartition and dead letters", len(r.topology.Internal))
+	}
 }

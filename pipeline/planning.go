@@ -123,11 +123,17 @@ func (p *planner) rekey(d *Def, to *part) *InputPlan {
 	return &InputPlan{Kind: ChangelogInput, Topic: changelog, Def: d, Origins: []string{topic}}
 }
 
-func compacted() map[string]string { return map[string]string{"cleanup.policy": "compact"} }
+// roomy is max.message.bytes of the pipeline's own topics: a record that its
+// topic could just take still fits with the headers and members that are added.
+const roomy = "8388608"
+
+func compacted() map[string]string {
+	return map[string]string{"cleanup.policy": "compact", "max.message.bytes": roomy}
+}
 
 // repartitionConfigs: nothing expires by time, the pipeline deletes what it has read.
 func repartitionConfigs() map[string]string {
-	return map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}
+	return map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": roomy}
 }
 
 // ownTopic notes a topic of the pipeline's own with the partitions of a part.
@@ -434,7 +440,8 @@ func (p *planner) deadLetters() {
 		}
 	}
 	if like != nil {
-		p.plan.Topics = append(p.plan.Topics, operators.InternalTopic{Name: p.plan.DeadLetterTopic(), PartitionsLike: like})
+		p.plan.Topics = append(p.plan.Topics, operators.InternalTopic{Name: p.plan.DeadLetterTopic(), PartitionsLike: like,
+			Configs: map[string]string{"max.message.bytes": roomy}})
 		slices.SortFunc(p.plan.Topics, func(a, b operators.InternalTopic) int { return strings.Compare(a.Name, b.Name) })
 	}
 }
