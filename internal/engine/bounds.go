@@ -15,6 +15,10 @@ import (
 // still unknown; a commit of this process asks at once.
 const boundsInterval = 50 * time.Millisecond
 
+// markerWait is how long the markers of transactions that end at the start are
+// waited for. Whatever is still open then is not part of what was there.
+const markerWait = time.Second
+
 // bounds knows, for every topic the topology reads, the end as taken at start:
 // how far a first load of a table goes, and how far a bounded run. For outer
 // topics these are the ends when the engine started. For a topic that the
@@ -28,11 +32,15 @@ type bounds struct {
 
 	mu   sync.RWMutex
 	ends map[string]map[int32]int64
-	all  atomic.Bool // every topic's bound is known
+	// open are outer topics whose ends wait for transactions, with their high
+	// watermarks at start; until is how long they are waited for.
+	open  map[string]map[record.TopicPartition]int64
+	until time.Time
+	all   atomic.Bool // every topic's bound is known
 }
 
 func newBounds(e *Engine) *bounds {
-	return &bounds{engine: e, poked: make(chan struct{}, 1), ends: make(map[string]map[int32]int64)}
+	return &bounds{engine: e, poked: make(chan struct{}, 1), ends: make(map[string]map[int32]int64), open: make(map[string]map[record.TopicPartition]int64)}
 }
 
 // at gives the bound of tp, once known.
@@ -64,6 +72,9 @@ func (b *bounds) partitions(topic string) []record.TopicPartition {
 }
 
 // takeOuterEnds takes the ends of the topics that the pipeline does not write.
+// What counts is what had been committed, but a broker answers the end of a
+// transaction before its markers are written: where the last stable offset is
+// behind the high watermark it is given some time to come up.
 func (b *bounds) takeOuterEnds(ctx context.Context) error {
 	var tps []record.TopicPartition
 	seen := make(map[string]bool)
@@ -75,12 +86,41 @@ func (b *bounds) takeOuterEnds(ctx context.Context) error {
 			}
 		}
 	}
-	ends, err := b.engine.opts.Transport.Admin().Ends(ctx, tps, ReadCommitted)
+	admin := b.engine.opts.Transport.Admin()
+	high, err := admin.Ends(ctx, tps, ReadUncommitted)
 	if err != nil {
 		return fmt.Errorf("read ends of topics: %w", err)
 	}
-	b.set(tps, ends)
+	for _, tp := range tps {
+		if b.open[tp.Topic] == nil {
+			b.open[tp.Topic] = make(map[record.TopicPartition]int64)
+		}
+		b.open[tp.Topic][tp] = high[tp]
+	}
+	b.until = b.engine.opts.Clock.Now().Add(markerWait)
+	stable, err := admin.Ends(ctx, tps, ReadCommitted)
+	if err != nil {
+		return fmt.Errorf("read ends of topics: %w", err)
+	}
+	for topic := range b.open {
+		b.settle(topic, stable)
+	}
 	return nil
+}
+
+// settle takes the ends of an outer topic, if nothing in it is open or it has
+// been waited for long enough.
+func (b *bounds) settle(topic string, stable map[record.TopicPartition]int64) bool {
+	ends := make(map[record.TopicPartition]int64)
+	waited := !b.engine.opts.Clock.Now().Before(b.until)
+	for tp, high := range b.open[topic] {
+		if stable[tp] < high && !waited {
+			return false
+		}
+		ends[tp] = min(stable[tp], high)
+	}
+	b.set(b.partitions(topic), ends)
+	return true
 }
 
 // set records the ends of all partitions of the topics in tps.
@@ -161,8 +201,16 @@ func (b *bounds) follow(ctx context.Context) {
 	}
 }
 
-// resolve takes the ends of an internal topic if all that feeds it has passed.
+// resolve takes the ends of an internal topic if all that feeds it has passed,
+// those of an outer one if its transactions have ended.
 func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
+	if _, outer := b.open[topic]; outer {
+		stable, err := b.engine.opts.Transport.Admin().Ends(ctx, b.partitions(topic), ReadCommitted)
+		if err != nil {
+			return false, err
+		}
+		return b.settle(topic, stable), nil
+	}
 	var inputs []record.TopicPartition
 	for _, sub := range b.feeders(topic) {
 		for _, in := range sub.Inputs {

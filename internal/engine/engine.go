@@ -283,9 +283,9 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 		return false, e.start(ctx, ev.worker, ev.ids, producer)
 	case committedEvent:
 		e.bounds.poke()
-		if e.opts.Progress != nil {
-			e.opts.Progress(e.Stats())
-		}
+	}
+	if e.opts.Progress != nil {
+		e.opts.Progress(e.Stats())
 	}
 	if !e.readied && e.allRunning() {
 		e.readied = true

@@ -307,6 +307,7 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 // loadRecord adds one record to the table.
 func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 	r.rows++
+	w.stats.Restored++
 	if r.in != nil {
 		key, row, skip, err := r.in.loader.Load(rec, r.tp)
 		if err != nil || skip {
@@ -373,7 +374,6 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	}
 	w.log.Info("table restored", slog.String("task", t.id.String()), slog.String("topic", r.tp.Topic), slog.String("mode", mode),
 		slog.Int64("records", r.rows), slog.Int64("from", r.from), slog.Int64("to", r.pos))
-	w.stats.Restored += r.rows
 	if mode == "full" {
 		w.stats.FullRestores++
 	}

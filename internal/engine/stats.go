@@ -2,6 +2,7 @@ package engine
 
 import (
 	"maps"
+	"time"
 
 	"streamctl/operators"
 )
@@ -46,7 +47,11 @@ type status struct {
 	drained        bool
 }
 
-// announce publishes the worker's figures when its status has changed.
+// announceInterval is how often a restore tells how far it is.
+const announceInterval = 250 * time.Millisecond
+
+// announce publishes the worker's figures when its status has changed, and
+// from time to time while it restores.
 func (w *worker) announce() {
 	now := status{tasks: len(w.order)}
 	for _, t := range w.order {
@@ -55,8 +60,9 @@ func (w *worker) announce() {
 		}
 	}
 	now.drained = w.engine.opts.UntilEnd && w.drained()
-	if now != w.announced {
-		w.announced = now
+	restoring := now.running < now.tasks && w.now.Sub(w.published) >= announceInterval
+	if now != w.announced || restoring {
+		w.announced, w.published = now, w.now
 		w.publish()
 		w.engine.notify(statusEvent{})
 	}

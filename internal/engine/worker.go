@@ -43,6 +43,7 @@ type worker struct {
 	closing    *closeRequest
 	stats      WorkerStats
 	announced  status
+	published  time.Time
 }
 
 // mailbox carries messages to a worker; put wakes its Poll.
