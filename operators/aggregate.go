@@ -135,7 +135,7 @@ func (g *Groups) decode(row *groupRow, r *state.Row) error {
 	if err != nil {
 		return err
 	}
-	key, err := value.ParseJSON(r.Key())
+	key, err := value.ParseStored(r.Key())
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (a *aggregate) group(e *Event) (*groupRow, *state.Row, error) {
 		}
 		return row, found, nil
 	}
-	v, err := value.ParseJSON(string(key)) // a copy: the row outlives the buffer
+	v, err := value.ParseStored(string(key)) // a copy: the row outlives the buffer
 	if err != nil {
 		return nil, nil, err
 	}

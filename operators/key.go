@@ -30,7 +30,7 @@ func appendKey(dst []byte, components []*expr.Program, f *expr.Frame) (out []byt
 		if err != nil || v.IsNull() {
 			return dst, true, err
 		}
-		return value.AppendKey(dst, v), false, nil
+		return value.AppendStored(dst, v), false, nil
 	}
 	start := len(dst)
 	for i, p := range components {
@@ -42,7 +42,7 @@ func appendKey(dst []byte, components []*expr.Program, f *expr.Frame) (out []byt
 		if i == 0 {
 			sep = '['
 		}
-		dst = value.AppendKey(append(dst, sep), v)
+		dst = value.AppendStored(append(dst, sep), v)
 	}
 	return append(dst, ']'), false, nil
 }

@@ -99,7 +99,7 @@ func (s *rekey) remember(e *Event, v value.Value) error {
 	if e.In.Key == nil {
 		return faultf(ReasonNullKey, "the record key is null: without it a changed key of table %s cannot be noticed", s.spec.Name)
 	}
-	now := value.AppendKey(s.keyBuf[:0], v)
+	now := value.AppendStored(s.keyBuf[:0], v)
 	s.keyBuf = now
 	old, err := s.memory.Get(e.In.Key)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *rekey) forget(e *Event) error {
 
 // delete sends a tombstone for a canonical key.
 func (s *rekey) delete(e *Event, key []byte) error {
-	v, err := value.ParseJSON(key)
+	v, err := value.ParseStored(key)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *rekey) send(e *Event, v value.Value, row []byte) (err error) {
 		return err
 	}
 	a := &s.task.arena
-	key := a.end(value.AppendKey(a.begin(len(v.Text)+32), v))
+	key := a.end(value.AppendStored(a.begin(len(v.Text)+32), v))
 	s.task.Emitter.Emit(s.spec.Output, codec.Partition(s.text, s.partitions), record.Record{
 		Key: key, Value: row, Time: e.Time, Offset: -1,
 	})

@@ -62,7 +62,7 @@ func (r *repartition) send(e *Event) error {
 	partition := e.Origin.Partition % r.partitions
 	var key []byte
 	if !null {
-		key = a.end(value.AppendKey(a.begin(len(v.Text)+32), v))
+		key = a.end(value.AppendStored(a.begin(len(v.Text)+32), v))
 		if r.text, err = codec.EncodeKey(r.text[:0], r.spec.Format, v); err != nil {
 			return err
 		}

@@ -150,6 +150,40 @@ sinks:
 	expect(t, "both", r.values("both"), `k {"raw":"AP8=","hex":"00ff"}`)
 }
 
+// Keys of bytes come back from state as bytes, and are no strings.
+func TestBytesKeysStayBytes(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in, format: string, key_format: bytes}
+tables:
+  counts:
+    from: in i
+    group_by: i.key
+    select: [{n: count()}]
+  rows: {topic: rows, format: string, key_format: bytes}
+streams:
+  joined:
+    from: in i
+    join: [{left: rows r, on: i.key == r.key}]
+    select: [{row: r.value}]
+sinks:
+  counted: {from: counts, topic: counted, key_format: bytes}
+  copied: {from: rows, topic: copied, key_format: bytes}
+  both: {from: joined, topic: both, key_format: bytes}
+`, map[string]int{"in": 1, "rows": 1, "counted": 1, "copied": 1, "both": 1})
+	r.produce("rows", "\xff\x00", "R", 1)
+	r.produce("in", "\xff\x00", "a", 2)
+	r.produce("in", "/wA=", "b", 3)
+	r.produce("in", "\xff\x00", "c", 4)
+	r.mustRun()
+	expect(t, "counted", r.values("counted"), "/wA= {\"n\":1}", "\xff\x00 {\"n\":1}", "\xff\x00 {\"n\":2}")
+	expect(t, "both", r.values("both"), "/wA= {\"row\":null}", "\xff\x00 {\"row\":\"R\"}", "\xff\x00 {\"row\":\"R\"}")
+	if got := string(r.topics["copied"][0][0].Key); got != "\xff\x00" {
+		t.Errorf("copied key %q", got)
+	}
+}
+
 // What the pipeline adds to a record must not make it too large for a topic of
 // the pipeline's own: nobody could ever get past it.
 func TestOwnTopicsTakeWhatIsAdded(t *testing.T) {

@@ -80,7 +80,7 @@ func (s *Table) decode(d *decodedRow, key string, doc []byte) error {
 		d.key.Slots = d.key.Slots[:0] // what is not there reads as null
 		return nil
 	}
-	v, err := value.ParseJSON(key)
+	v, err := value.ParseStored(key)
 	if err != nil {
 		return &fault{ReasonInvalidKey, err}
 	}

@@ -86,7 +86,7 @@ func (s *tableInput) tableKey(rec *record.Record) error {
 			return &fault{ReasonInvalidKey, err}
 		}
 	}
-	s.stateKey = value.AppendKey(s.stateKey[:0], key)
+	s.stateKey = value.AppendStored(s.stateKey[:0], key)
 	return nil
 }
 
