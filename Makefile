@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 RACE = ./internal/engine/... ./internal/kafka/... ./internal/memlog/... ./internal/broker/... ./state/... ./cmd/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-fast test-race bench lint fmt clean
+.PHONY: help build demo test test-fast test-race soak bench lint fmt clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-fast: ## run the tests of one's own hands' work: no crash tests, no long on
 
 test-race: ## run the packages with goroutines under the race detector
 	go test -race -short -timeout 20m $(RACE)
+
+soak: ## the long forms: kill for ten minutes, simulate 500 seeds, the join of 2 000 000 views
+	STREAMCTL_SOAK=10m STREAMCTL_SEEDS=500 STREAMCTL_BIG=1 go test -count=1 -timeout 60m ./internal/testkit/...
 
 bench: ## measure against real Kafka and the embedded broker (see docs/performance.md)
 	go run ./internal/bench
