@@ -41,18 +41,11 @@ type InputSpec struct {
 	// (a sink of the table, an aggregate over it): at first start its records
 	// then go through Process like any other. False: they may be bulk-loaded.
 	Feeds bool
-	// Upstream lists the outer topics whose records reach this internal topic
-	// through other sub-topologies of the pipeline. At first start a table input
-	// is complete only when the group's committed offsets have passed the ends
-	// of these topics as taken at start, and then its own end is taken.
-	Upstream []string
 	// Internal is true for repartition topics and internal changelogs.
 	Internal bool
 	// Purge is true for repartition topics: records below the committed offset are deleted.
 	Purge bool
-	// Copartition: inputs of a sub-topology with Copartition must have equal
-	// partition counts (all do, except replicated ones).
-	Span diag.Span // where the user wrote it
+	Span  diag.Span // where the user wrote it
 }
 
 // OutputSpec is one topic a sub-topology writes.

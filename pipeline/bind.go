@@ -80,7 +80,7 @@ func inputSpec(in *InputPlan) operators.InputSpec {
 		s.Purge = true
 	}
 	if in.Kind == ChangelogInput || in.Kind == RepartitionInput {
-		s.Internal, s.Upstream = true, in.Origins
+		s.Internal = true
 	}
 	return s
 }

@@ -159,7 +159,7 @@ func fixture() (*fakeCluster, Request) {
 		Subs: []*operators.SubTopology{
 			{Name: "profiles", Inputs: []operators.InputSpec{{Topic: "profiles"}}},
 			{Name: "join", Inputs: []operators.InputSpec{
-				{Topic: "views"}, {Topic: "p.profiles.table", Table: "profiles", Internal: true, Upstream: []string{"profiles"}},
+				{Topic: "views"}, {Topic: "p.profiles.table", Table: "profiles", Internal: true},
 			}, Tables: []state.TableSpec{{Name: "profiles"}}},
 			{Name: "counts", Inputs: []operators.InputSpec{{Topic: "p.counts.repartition", Internal: true, Purge: true}},
 				Tables: []state.TableSpec{{Name: "counts", Changelog: "p.counts.changelog"}}},
