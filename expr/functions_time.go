@@ -21,8 +21,8 @@ func timeFunctions() []function {
 		{name: "now", result: integer, clock: true, call: nowCall, doc: "The time of day of the machine, in milliseconds since 1970. A rerun gives another result."},
 		{name: "parse_time", params: []param{{name: "text", kinds: stringKind}, layout, zone}, result: integer, call: parseTime, prepare: prepareLayout, doc: "The time that a text writes. The layout is `rfc3339`, `rfc1123`, or a pattern such as `%Y-%m-%d %H:%M:%S`; the zone (default UTC) counts where the text has none."},
 		{name: "format_time", params: []param{ms, layout, zone}, result: str, call: formatTime, prepare: prepareLayout, doc: "A time as text in a zone (default UTC). Layouts as in `parse_time`."},
-		{name: "truncate_time", params: []param{ms, {name: "unit", kinds: stringKind}, zone}, result: integer, call: truncateTime, prepare: prepareUnit, doc: "The beginning of the `second`, `minute`, `hour`, `day`, `week` (from Monday), `month`, `quarter` or `year` that a time lies in, by the clocks of a zone (default UTC), daylight saving included."},
-		{name: "time_part", params: []param{ms, {name: "part", kinds: stringKind}, zone}, result: integer, call: timePart, prepare: preparePart, doc: "The `year`, `quarter`, `month` (1-12), `week` (ISO), `day` (of the month), `yearday`, `weekday` (Monday = 1 to 7), `hour`, `minute`, `second` or `millisecond` of a time by the clocks of a zone (default UTC)."},
+		{name: "truncate_time", params: []param{ms, {name: "unit", kinds: stringKind}, zone}, result: integer, call: timeRule(truncate).call, prepare: timeRule(truncate).prepare, doc: "The beginning of the `second`, `minute`, `hour`, `day`, `week` (from Monday), `month`, `quarter` or `year` that a time lies in, by the clocks of a zone (default UTC), daylight saving included."},
+		{name: "time_part", params: []param{ms, {name: "part", kinds: stringKind}, zone}, result: integer, call: timeRule(partOf).call, prepare: timeRule(partOf).prepare, doc: "The `year`, `quarter`, `month` (1-12), `week` (ISO), `day` (of the month), `yearday`, `weekday` (Monday = 1 to 7), `hour`, `minute`, `second` or `millisecond` of a time by the clocks of a zone (default UTC)."},
 	}
 }
 
@@ -163,8 +163,12 @@ func formatTime(f *Frame, args []value.Value) (value.Value, error) {
 	return lay.formatValue(args[0], loc)
 }
 
-// prepareUnit checks a constant unit and zone of truncate_time.
-func prepareUnit(n *node) *argumentFault {
+// timeRule computes something of a time (ms since the epoch) by a word, such as
+// a unit, in a zone.
+type timeRule func(ms int64, word string, loc *time.Location) (int64, error)
+
+// prepare checks a constant word and zone, and keeps them where both are constant.
+func (r timeRule) prepare(n *node) *argumentFault {
 	loc, bad := constantZone(n)
 	if bad != nil {
 		return bad
@@ -173,26 +177,27 @@ func prepareUnit(n *node) *argumentFault {
 	if !arg.constant() || arg.val.Kind != value.String {
 		return nil
 	}
-	unit := arg.val.Text
-	if _, err := truncate(0, unit, time.UTC); err != nil {
+	word := arg.val.Text
+	if _, err := r(0, word, time.UTC); err != nil {
 		return &argumentFault{1, codeArguments, err.Error()}
 	}
 	if loc != nil {
 		n.impl = func(_ *Frame, args []value.Value) (value.Value, error) {
-			ms, err := truncate(args[0].AsInt(), unit, loc)
-			return value.OfInt(ms), err
+			v, err := r(args[0].AsInt(), word, loc)
+			return value.OfInt(v), err
 		}
 	}
 	return nil
 }
 
-func truncateTime(f *Frame, args []value.Value) (value.Value, error) {
+// call computes it where word or zone are known only now.
+func (r timeRule) call(f *Frame, args []value.Value) (value.Value, error) {
 	loc, err := f.zone(args, 2)
 	if err != nil {
 		return value.Value{}, err
 	}
-	ms, err := truncate(args[0].AsInt(), args[1].Text, loc)
-	return value.OfInt(ms), err
+	v, err := r(args[0].AsInt(), args[1].Text, loc)
+	return value.OfInt(v), err
 }
 
 // Times are kept to the years that calendars of this package can count in.
@@ -264,38 +269,6 @@ func midnight(year int, month time.Month, day int, loc *time.Location) time.Time
 		return earlier
 	}
 	return t
-}
-
-// preparePart checks a constant part and zone of time_part.
-func preparePart(n *node) *argumentFault {
-	loc, bad := constantZone(n)
-	if bad != nil {
-		return bad
-	}
-	arg := n.kids[1]
-	if !arg.constant() || arg.val.Kind != value.String {
-		return nil
-	}
-	part := arg.val.Text
-	if _, err := partOf(0, part, time.UTC); err != nil {
-		return &argumentFault{1, codeArguments, err.Error()}
-	}
-	if loc != nil {
-		n.impl = func(_ *Frame, args []value.Value) (value.Value, error) {
-			v, err := partOf(args[0].AsInt(), part, loc)
-			return value.OfInt(v), err
-		}
-	}
-	return nil
-}
-
-func timePart(f *Frame, args []value.Value) (value.Value, error) {
-	loc, err := f.zone(args, 2)
-	if err != nil {
-		return value.Value{}, err
-	}
-	v, err := partOf(args[0].AsInt(), args[1].Text, loc)
-	return value.OfInt(v), err
 }
 
 // partOf reads one field of the calendar or clock.
