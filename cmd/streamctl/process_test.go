@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"streamctl/internal/broker"
 	"streamctl/internal/lines"
 )
 
@@ -203,6 +204,13 @@ func TestConsumeFollows(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	// One broker for all: otherwise consume might find that of a produce, which
+	// ends with it.
+	lease, err := broker.Attach(ctx, broker.Config{Dir: filepath.Join(dir, "broker")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Close()
 	streamctl(t, "produce", "t", "--from", os.DevNull, "--data-dir", dir)
 	following, stop := context.WithCancel(ctx)
 	out, in := io.Pipe()
