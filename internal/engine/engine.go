@@ -31,6 +31,9 @@ type Options struct {
 	// Instance names this process among those of the pipeline, the same after a
 	// restart: transactional ids derive from it.
 	Instance string
+	// KeepPlace leaves the process's tasks its own until its session ends, so that
+	// a restart within it moves nothing. Otherwise the end of the run hands them over at once.
+	KeepPlace bool
 	// MaxBuffered is how many bytes a worker may have sent and not yet acknowledged; default 8 MiB.
 	MaxBuffered int
 	// Crash is called at the named steps of a commit; nil outside tests.
@@ -165,13 +168,13 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	var background sync.WaitGroup
 	background.Go(func() { e.bounds.follow(inner) })
 	background.Go(func() { e.purge.run(inner) })
-	group, err := e.opts.Transport.Join(ctx, e.tasks)
+	group, err := e.opts.Transport.Join(ctx, Membership{Tasks: e.tasks, Workers: e.opts.Workers})
 	if err == nil {
 		err = e.serve(ctx, inner, group)
 		graceful := err == nil
 		err = errors.Join(err, e.stopWorkers(graceful, &running))
 		leave, done := context.WithTimeout(inner, 5*time.Second)
-		err = errors.Join(err, group.Leave(leave))
+		err = errors.Join(err, group.Leave(leave, e.opts.KeepPlace))
 		done()
 	} else {
 		err = errors.Join(err, e.stopWorkers(false, &running))

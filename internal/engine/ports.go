@@ -115,8 +115,12 @@ type TaskID struct {
 type GroupEvent struct {
 	Meta  GroupMeta
 	Tasks []TaskID // all tasks this process owns from now on
-	Lost  bool     // the membership is gone: close tasks without committing
-	Err   error    // fatal
+	// Standbys are the tasks of which this process keeps a copy of the state
+	// without running them: standby replicas, and warm-ups of tasks that move here
+	// when they have caught up. None of them is in Tasks.
+	Standbys []TaskID
+	Lost     bool  // the membership is gone: close tasks without committing
+	Err      error // fatal
 	// Ack must be called when the tasks that were taken away are committed and
 	// closed; the group goes on only then.
 	Ack func()
@@ -126,9 +130,40 @@ type GroupEvent struct {
 type Coordinator interface {
 	// Events delivers changes of ownership; closed after Leave.
 	Events() <-chan GroupEvent
-	// Leave leaves the group at once, a static member too: the group can then be
-	// rewound, and others take the tasks without waiting for the session to end.
-	Leave(ctx context.Context) error
+	// Report tells how much of which task's state lies here; each call replaces
+	// what the last one said. The member says it at its next join, and asks for a
+	// join when what it said before lets the assignment change: a warm-up has
+	// caught up. Callable from any goroutine, cheap.
+	Report(held []Held)
+	// Leave ends the membership. With keepPlace a static member's tasks stay its
+	// own until its session ends, so that a restart within it moves nothing;
+	// otherwise it leaves at once, a static member too: others take the tasks
+	// without waiting, and the group can be rewound.
+	Leave(ctx context.Context, keepPlace bool) error
+}
+
+// Held says how much of a task's state a process has.
+type Held struct {
+	Task TaskID
+	// Lag is how many records would have to be read before the task could run
+	// here; 0 for a task that runs here, -1 = not known.
+	Lag int64
+	// Bytes is what the state takes on disk, about.
+	Bytes int64
+}
+
+// Membership is what a process says of itself when it joins.
+type Membership struct {
+	Tasks []TaskInfo // the pipeline's tasks with their inputs
+	Held  []Held     // what its disk holds of their state
+	// Workers is how many goroutines own tasks here: its share of the work.
+	Workers int
+	// Rack names the failure domain, "" = not known: replicas go to other racks than the task.
+	Rack string
+	// Standbys is how many replicas of every task with state the group keeps beside the one that runs.
+	Standbys int
+	// AcceptableLag, records: a process that lags no more takes a task over without a warm-up.
+	AcceptableLag int64
 }
 
 // TopicInfo describes an existing topic.
@@ -167,8 +202,11 @@ type Transport interface {
 	// id, and leftovers of an earlier one with this id have been aborted when it returns.
 	NewProducer(ctx context.Context, id string, exactlyOnce bool) (Producer, error)
 	Admin() Admin
-	// Join becomes a member of the group; tasks are the pipeline's tasks with their inputs.
-	Join(ctx context.Context, tasks []TaskInfo) (Coordinator, error)
+	// Join becomes a member of the group.
+	Join(ctx context.Context, m Membership) (Coordinator, error)
+	// Incidents counts what the ports have recovered from since the process
+	// started, by the names of the Incident constants. The map is the caller's.
+	Incidents() map[string]int64
 	Close() error
 }
 

@@ -23,6 +23,8 @@ type cluster struct {
 	links  *links
 	log    *slog.Logger
 
+	incidents incidents
+
 	mu         sync.Mutex
 	brokers    map[int32]string
 	controller int32

@@ -326,14 +326,17 @@ func (g *group) assigned(meta engine.GroupMeta, data assignmentData) error {
 	return nil
 }
 
-// Leave implements engine.Coordinator. The member leaves the group also where
-// it is static, so that the group is seen to be empty.
-func (g *group) Leave(ctx context.Context) error {
+// Report implements engine.Coordinator.
+func (g *group) Report([]engine.Held) {}
+
+// Leave implements engine.Coordinator. Without keepPlace the member leaves the
+// group also where it is static, so that the group is seen to be empty.
+func (g *group) Leave(ctx context.Context, keepPlace bool) error {
 	g.stop()
 	g.running.Wait()
 	meta := g.member()
 	defer g.links.close()
-	if meta.Member == "" {
+	if meta.Member == "" || keepPlace && meta.Instance != "" {
 		return nil
 	}
 	l, err := g.link(ctx)

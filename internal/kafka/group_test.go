@@ -40,7 +40,7 @@ func (e *env) next(c engine.Coordinator) engine.GroupEvent {
 
 func (e *env) join(t *Transport, tasks []engine.TaskInfo) engine.Coordinator {
 	e.Helper()
-	c, err := t.Join(e.ctx(), tasks)
+	c, err := t.Join(e.ctx(), engine.Membership{Tasks: tasks})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestJoinCommitLeave(t *testing.T) {
 					if err := tr.Control().SetGroupOffsets(e.ctx(), other); !errors.Is(err, ErrGroupActive) {
 						e.Errorf("set offsets of an active group: %v", err)
 					}
-					if err := member.Leave(e.ctx()); err != nil {
+					if err := member.Leave(e.ctx(), false); err != nil {
 						e.Fatal(err)
 					}
 					if _, open := <-member.Events(); open {
@@ -171,10 +171,10 @@ func TestStaticRejoin(t *testing.T) {
 		if got := e.readAll(first, tp(topic, 0)); len(got) != 0 {
 			e.Errorf("the zombie's records are visible: %q", values(got))
 		}
-		if err := young.Leave(e.ctx()); err != nil {
+		if err := young.Leave(e.ctx(), false); err != nil {
 			e.Error(err)
 		}
-		_ = old.Leave(e.ctx()) // it is not a member any more
+		_ = old.Leave(e.ctx(), false) // it is not a member any more
 	})
 }
 
@@ -192,7 +192,7 @@ func TestOtherTasks(t *testing.T) {
 		if got := partitionsOf(e.next(member).Tasks); !slices.Equal(got, []int32{0, 1, 2}) {
 			e.Errorf("tasks: %v", got)
 		}
-		if err := member.Leave(e.ctx()); err != nil {
+		if err := member.Leave(e.ctx(), false); err != nil {
 			e.Error(err)
 		}
 	})
@@ -232,13 +232,13 @@ func TestRebalance(t *testing.T) {
 		if got := partitionsOf(e.next(a).Tasks); !slices.Equal(got, kept) {
 			e.Errorf("first now has %v, had %v", got, kept)
 		}
-		if err := b.Leave(e.ctx()); err != nil {
+		if err := b.Leave(e.ctx(), false); err != nil {
 			e.Fatal(err)
 		}
 		if got := e.next(a); len(got.Tasks) != 4 {
 			e.Errorf("alone again: %v", got.Tasks)
 		}
-		if err := a.Leave(e.ctx()); err != nil {
+		if err := a.Leave(e.ctx(), false); err != nil {
 			e.Fatal(err)
 		}
 	})
@@ -268,7 +268,7 @@ func TestZombieGeneration(t *testing.T) {
 				e.Errorf("exactly=%v: committed %v, %v", exactly, got, err)
 			}
 			e.mustCommit(p, engine.Commit{Group: meta, Offsets: offsets})
-			if err := member.Leave(e.ctx()); err != nil {
+			if err := member.Leave(e.ctx(), false); err != nil {
 				e.Error(err)
 			}
 		}

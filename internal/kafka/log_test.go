@@ -457,7 +457,7 @@ func TestGoroutinesEnd(t *testing.T) {
 			s.Poll(time.Second)
 			member := e.join(tr, tasksOf(topic, 2))
 			e.next(member)
-			if err := member.Leave(e.ctx()); err != nil {
+			if err := member.Leave(e.ctx(), false); err != nil {
 				e.Error(err)
 			}
 			s.Close()

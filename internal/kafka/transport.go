@@ -99,17 +99,20 @@ func (t *Transport) Control() *Admin { return &Admin{c: t.c} }
 
 // Join implements engine.Transport. The membership has a goroutine; Leave ends
 // it. The first assignment is the first event.
-func (t *Transport) Join(_ context.Context, tasks []engine.TaskInfo) (engine.Coordinator, error) {
+func (t *Transport) Join(_ context.Context, m engine.Membership) (engine.Coordinator, error) {
 	if t.c.set.Group == "" {
 		return nil, errors.New("join group: no group is set")
 	}
-	g := newGroup(t.c, tasks)
+	g := newGroup(t.c, m.Tasks)
 	t.mu.Lock()
 	t.member = g
 	t.mu.Unlock()
 	g.running.Go(g.run)
 	return g, nil
 }
+
+// Incidents implements engine.Transport.
+func (t *Transport) Incidents() map[string]int64 { return t.c.incidents.snapshot() }
 
 // Close implements engine.Transport. Sources, producers and the membership are
 // closed by their owners before.

@@ -62,7 +62,7 @@ func newSide(t *testing.T, transport engine.Transport, seed uint64) *side {
 	for p := range int32(diffPartitions) {
 		tasks = append(tasks, engine.TaskInfo{ID: engine.TaskID{Sub: "s", Partition: p}, Inputs: []record.TopicPartition{{Topic: s.topic, Partition: p}}})
 	}
-	member, err := transport.Join(t.Context(), tasks)
+	member, err := transport.Join(t.Context(), engine.Membership{Tasks: tasks})
 	if err != nil {
 		t.Fatal(err)
 	}

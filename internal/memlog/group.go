@@ -48,7 +48,7 @@ var _ engine.Coordinator = (*member)(nil)
 
 // Join makes this process a member; a static instance takes the place of its
 // former self and of its tasks without a rebalance.
-func (t *Transport) Join(ctx context.Context, tasks []engine.TaskInfo) (engine.Coordinator, error) {
+func (t *Transport) Join(ctx context.Context, who engine.Membership) (engine.Coordinator, error) {
 	l := t.log
 	f := l.fault(t, Op{Kind: OpJoin})
 	l.hold(f, ctx.Done())
@@ -58,7 +58,7 @@ func (t *Transport) Join(ctx context.Context, tasks []engine.TaskInfo) (engine.C
 		return nil, fmt.Errorf("join group %s: %w", t.cfg.Group, err)
 	}
 	g := l.group(t.cfg.Group)
-	g.tasks = sortedTasks(tasks)
+	g.tasks = sortedTasks(who.Tasks)
 	if l.cfg.SessionTimeout == 0 {
 		g.dropDead()
 	}
@@ -87,9 +87,12 @@ func (t *Transport) Join(ctx context.Context, tasks []engine.TaskInfo) (engine.C
 
 func (m *member) Events() <-chan engine.GroupEvent { return m.events }
 
-// Leave leaves; a static member stays known and keeps its tasks until its
-// session ends.
-func (m *member) Leave(ctx context.Context) error {
+// Report implements engine.Coordinator.
+func (m *member) Report([]engine.Held) {}
+
+// Leave leaves; with keepPlace a static member stays known and keeps its tasks
+// until its session ends.
+func (m *member) Leave(ctx context.Context, keepPlace bool) error {
 	f := m.t.log.fault(m.t, Op{Kind: OpLeave})
 	m.t.log.hold(f, ctx.Done())
 	m.t.log.mu.Lock()
@@ -97,18 +100,18 @@ func (m *member) Leave(ctx context.Context) error {
 	if err := firstError(f.Err, ctx.Err(), m.t.gone()); err != nil {
 		return fmt.Errorf("leave group %s: %w", m.g.name, err)
 	}
-	m.t.log.leave(m)
+	m.t.log.leave(m, keepPlace)
 	return nil
 }
 
 // leave takes m out of its group, or leaves a static member's place open.
-func (l *Log) leave(m *member) {
+func (l *Log) leave(m *member, keepPlace bool) {
 	if m.closed {
 		return
 	}
 	m.closed = true
 	close(m.events)
-	if m.instance != "" && l.cfg.SessionTimeout > 0 {
+	if keepPlace && m.instance != "" && l.cfg.SessionTimeout > 0 {
 		m.dead = true
 		l.expireLater(m)
 		return

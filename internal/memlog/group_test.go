@@ -21,7 +21,7 @@ func tasks(n int32) []engine.TaskInfo {
 
 func join(t *testing.T, tr *Transport) engine.Coordinator {
 	t.Helper()
-	c, err := tr.Join(context.Background(), tasks(2))
+	c, err := tr.Join(context.Background(), engine.Membership{Tasks: tasks(2)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestSecondMemberTakesTasksOnlyAfterAck(t *testing.T) {
 	if ev = next(t, a); parts(ev) != "0" {
 		t.Errorf("first member got %+v", ev)
 	}
-	if err := b.Leave(context.Background()); err != nil {
+	if err := b.Leave(context.Background(), false); err != nil {
 		t.Fatal(err)
 	}
 	if ev = next(t, a); parts(ev) != "01" {

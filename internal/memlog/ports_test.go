@@ -188,7 +188,7 @@ func TestCrash(t *testing.T) {
 			if _, err := e.tr.NewSource(); !errors.Is(err, ErrCrashed) {
 				t.Errorf("source: %v", err)
 			}
-			if _, err := e.tr.Join(context.Background(), nil); !errors.Is(err, ErrCrashed) {
+			if _, err := e.tr.Join(context.Background(), engine.Membership{}); !errors.Is(err, ErrCrashed) {
 				t.Errorf("join: %v", err)
 			}
 			want := ""

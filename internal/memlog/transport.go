@@ -134,6 +134,9 @@ func (t *Transport) NewProducer(ctx context.Context, id string, exactlyOnce bool
 // Admin is the control plane of this process.
 func (t *Transport) Admin() engine.Admin { return admin{t} }
 
+// Incidents implements engine.Transport: nothing is recovered from here.
+func (t *Transport) Incidents() map[string]int64 { return map[string]int64{} }
+
 // Close lets go of everything: open transactions are aborted, members leave.
 func (t *Transport) Close() error {
 	t.log.mu.Lock()
@@ -145,7 +148,7 @@ func (t *Transport) Close() error {
 		p.abandon()
 	}
 	for _, m := range t.members {
-		t.log.leave(m)
+		t.log.leave(m, false)
 	}
 	t.closed = true
 	close(t.dead)

@@ -1,0 +1,25 @@
+package engine
+
+// What a process recovers from by itself is counted under these names, in its
+// ports (Transport.Incidents) and in the engine (Stats.Incidents); they are the
+// values of the label `incident` of the metric streamctl_incidents_total, and
+// the rows of the failure table in docs/operations.md.
+const (
+	IncidentRebalance             = "rebalance"               // the group formed anew
+	IncidentMembershipLost        = "membership_lost"         // session ended, unknown member, stale generation
+	IncidentFenced                = "fenced"                  // a commit was refused: another producer or generation took over
+	IncidentProducerRenewed       = "producer_renewed"        // a producer was initialised anew
+	IncidentUnknownOutcome        = "unknown_commit_outcome"  // EndTxn or AddOffsets without an answer
+	IncidentConcurrentTransaction = "concurrent_transactions" // the coordinator still ends the one before
+	IncidentTransactionTimeout    = "transaction_timeout"     // the broker ended a transaction that took too long
+	IncidentOutOfOrderSequence    = "out_of_order_sequence"   // the broker missed a batch of this producer
+	IncidentUnknownProducer       = "unknown_producer_id"     // the broker has forgotten this producer
+	IncidentUnstableOffsets       = "unstable_offsets"        // committed offsets waited for a transaction
+	IncidentLeaderMoved           = "leader_moved"            // a partition has another leader
+	IncidentCoordinatorMoved      = "coordinator_moved"       // of the group or of transactions
+	IncidentConnectionLost        = "connection_lost"         // a broker closed a connection, or cannot be reached
+	IncidentStateCorrupt          = "state_corrupt"           // quarantined and rebuilt
+	IncidentStateFull             = "state_disk_full"         // stopped until there was space
+	IncidentStateStale            = "state_stale"             // older than its topic keeps deletions, or than its first record: rebuilt
+	IncidentSourceTruncated       = "source_truncated"        // went on behind records that are gone, as on_gap says
+)
