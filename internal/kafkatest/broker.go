@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,15 +15,25 @@ import (
 	"time"
 )
 
-// Broker is a running (or killed) Kafka. Its methods are for one goroutine.
+// Broker is a running (or killed) Kafka: all of it, or a node of a Cluster. Its
+// methods are for one goroutine.
 type Broker struct {
 	home  home
 	opts  Options
+	node  node
 	dir   string
 	owned bool // dir is ours to remove
 	ports map[string]int
+	told  string // what Options.Advertise gave
 	certs Certs
 	proc  *process
+}
+
+// node is what sets a broker apart from the others of its cluster.
+type node struct {
+	id     int
+	voters string // all controllers, ID@HOST:PORT,...
+	copies int    // nodes there are: the replication of every topic, up to 3
 }
 
 // process is one life of the JVM.
@@ -74,24 +85,45 @@ func (b *Broker) prepare(o Options) error {
 	if o.Secure {
 		names = append(names, TLS, MutualTLS, SASLPlaintext, SASLTLS)
 	}
-	ports, err := freePorts(names)
-	if err != nil {
-		return fmt.Errorf("find free ports: %w", err)
+	if o.Advertise != nil {
+		names = append(names, Internal)
 	}
-	b.ports = ports
+	ports, err := freePorts(len(names))
+	if err != nil {
+		return err
+	}
+	b.ports = make(map[string]int, len(names))
+	for i, n := range names {
+		b.ports[n] = ports[i]
+	}
+	b.node = node{id: 1, voters: voter(1, b.ports), copies: 1}
 	return b.writeConfig(o)
 }
 
+func voter(id int, ports map[string]int) string {
+	return fmt.Sprintf("%d@127.0.0.1:%d", id, ports[controller])
+}
+
+// Ports are taken from below those that systems give to outgoing connections:
+// nobody must be given the port of a broker that is down for a moment.
+const firstPort, lastPort = 15000, 32000
+
 // freePorts holds all of them open at once, so that they differ.
-func freePorts(names []string) (map[string]int, error) {
-	ports := make(map[string]int, len(names))
-	for _, n := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	var last error
+	for tries := 0; len(ports) < n && tries < 1000; tries++ {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			return nil, err
+			last = err
+			continue
 		}
 		defer l.Close()
-		ports[n] = l.Addr().(*net.TCPAddr).Port
+		ports = append(ports, port)
+	}
+	if len(ports) < n {
+		return nil, fmt.Errorf("find free ports: %w", last)
 	}
 	return ports, nil
 }
@@ -131,17 +163,37 @@ func (b *Broker) Log() string {
 func (b *Broker) logFile() string        { return filepath.Join(b.dir, "broker.log") }
 func (b *Broker) propertiesFile() string { return filepath.Join(b.dir, "server.properties") }
 
+// ID is the number of the node; 1 where there is only one.
+func (b *Broker) ID() int { return b.node.id }
+
+// Running says whether there is a process, be it paused.
+func (b *Broker) Running() bool { return b.proc != nil }
+
 // Restart starts the broker again on the same ports and data, after ending it
-// if it still runs, and returns when it answers.
+// if it still runs, and returns when it answers. A node of a cluster becomes
+// ready only while most of the others run.
 func (b *Broker) Restart(ctx context.Context) error {
 	if err := b.Stop(ctx); err != nil {
 		return err
 	}
+	if err := b.begin(); err != nil {
+		return err
+	}
+	return b.await(ctx)
+}
+
+// begin starts the process.
+func (b *Broker) begin() error {
 	p, err := b.home.start(b.javaArgs(), b.logFile())
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
 	b.proc = p
+	return nil
+}
+
+// await returns when the broker answers; one that does not is killed.
+func (b *Broker) await(ctx context.Context) error {
 	if err := b.awaitReady(ctx); err != nil {
 		log := b.Log()
 		b.Kill()

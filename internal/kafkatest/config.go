@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -16,7 +17,10 @@ const (
 	MutualTLS     = "MTLS"    // the client must show a certificate of the CA
 	SASLPlaintext = "SASL"    // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER
 	SASLTLS       = "SASLTLS" // the same over TLS
-	controller    = "CONTROLLER"
+	// Internal is there with Options.Advertise and in a Cluster: brokers talk to
+	// each other on it, and tests to brokers without what stands between.
+	Internal   = "INTERNAL"
+	controller = "CONTROLLER"
 )
 
 // User and Password are what the SASL listeners accept by PLAIN. SCRAM users
@@ -32,6 +36,10 @@ type Options struct {
 	Properties map[string]string
 	// Secure opens the TLS and SASL listeners too.
 	Secure bool
+	// Advertise, where it is set, is given the address of the plaintext listener
+	// before the broker starts, and returns the one that clients are told instead:
+	// that of a proxy. Clients of the listener Internal are told the true one.
+	Advertise func(addr string) (string, error)
 	// HeapMB is the JVM's heap, 512 when 0.
 	HeapMB int
 	// Optimize uses all compilers of the JVM: slower to start, faster after
@@ -47,6 +55,7 @@ var listenerProtocols = []struct{ name, protocol string }{
 	{MutualTLS, "SSL"},
 	{SASLPlaintext, "SASL_PLAINTEXT"},
 	{SASLTLS, "SASL_SSL"},
+	{Internal, "PLAINTEXT"},
 }
 
 // writeConfig writes everything that the broker reads at its start: identity
@@ -57,11 +66,14 @@ func (b *Broker) writeConfig(o Options) error {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
-	meta := "version=1\nnode.id=1\ncluster.id=c3RyZWFtY3RsLXRlc3QAAA\ndirectory.id=c3RyZWFtY3RsLWRpcgAAAA\n"
+	meta := fmt.Sprintf("version=1\nnode.id=%d\ncluster.id=c3RyZWFtY3RsLXRlc3QAAA\ndirectory.id=c3RyZWFtY3RsLWRpc%cAAAA\n", b.node.id, 'f'+b.node.id)
 	if err := os.WriteFile(filepath.Join(logs, "meta.properties"), []byte(meta), 0o644); err != nil {
 		return fmt.Errorf("write meta.properties: %w", err)
 	}
-	p := b.baseProperties(logs, o)
+	p, err := b.baseProperties(logs, o)
+	if err != nil {
+		return err
+	}
 	if o.Secure {
 		certs, err := writeCerts(filepath.Join(b.dir, "certs"))
 		if err != nil {
@@ -84,29 +96,41 @@ func (b *Broker) writeConfig(o Options) error {
 	return nil
 }
 
-func (b *Broker) baseProperties(logs string, o Options) map[string]string {
+func (b *Broker) baseProperties(logs string, o Options) (map[string]string, error) {
 	var listeners, advertised, protocols []string
+	between := Plaintext // brokers
 	for _, l := range listenerProtocols {
 		port, ok := b.ports[l.name]
 		if !ok {
 			continue
 		}
-		at := fmt.Sprintf("%s://127.0.0.1:%d", l.name, port)
-		listeners, advertised = append(listeners, at), append(advertised, at)
+		at := fmt.Sprintf("127.0.0.1:%d", port)
+		told := at
+		switch {
+		case l.name == Internal:
+			between = Internal
+		case l.name == Plaintext && o.Advertise != nil:
+			var err error
+			if told, err = o.Advertise(at); err != nil {
+				return nil, fmt.Errorf("find address to advertise: %w", err)
+			}
+			b.told = told
+		}
+		listeners, advertised = append(listeners, l.name+"://"+at), append(advertised, l.name+"://"+told)
 		protocols = append(protocols, l.name+":"+l.protocol)
 	}
-	cport := b.ports[controller]
-	listeners = append(listeners, fmt.Sprintf("%s://127.0.0.1:%d", controller, cport))
+	listeners = append(listeners, fmt.Sprintf("%s://127.0.0.1:%d", controller, b.ports[controller]))
 	protocols = append(protocols, controller+":PLAINTEXT")
+	copies, least := strconv.Itoa(min(b.node.copies, 3)), strconv.Itoa(min(b.node.copies, 3)/2+1)
 	return map[string]string{
 		"process.roles":                  "broker,controller",
-		"node.id":                        "1",
-		"controller.quorum.voters":       fmt.Sprintf("1@127.0.0.1:%d", cport),
+		"node.id":                        strconv.Itoa(b.node.id),
+		"controller.quorum.voters":       b.node.voters,
 		"listeners":                      strings.Join(listeners, ","),
 		"advertised.listeners":           strings.Join(advertised, ","),
 		"listener.security.protocol.map": strings.Join(protocols, ","),
 		"controller.listener.names":      controller,
-		"inter.broker.listener.name":     Plaintext,
+		"inter.broker.listener.name":     between,
 		"log.dirs":                       logs,
 		"auto.create.topics.enable":      "false",
 
@@ -118,15 +142,19 @@ func (b *Broker) baseProperties(logs string, o Options) map[string]string {
 		"broker.session.timeout.ms":    "2000",
 		"broker.heartbeat.interval.ms": "250",
 
-		"offsets.topic.replication.factor":                 "1",
+		"default.replication.factor":                       copies,
+		"min.insync.replicas":                              least,
+		"offsets.topic.replication.factor":                 copies,
 		"offsets.topic.num.partitions":                     "4",
-		"transaction.state.log.replication.factor":         "1",
-		"transaction.state.log.min.isr":                    "1",
+		"transaction.state.log.replication.factor":         copies,
+		"transaction.state.log.min.isr":                    least,
 		"transaction.state.log.num.partitions":             "4",
-		"share.coordinator.state.topic.replication.factor": "1",
-		"share.coordinator.state.topic.min.isr":            "1",
+		"share.coordinator.state.topic.replication.factor": copies,
+		"share.coordinator.state.topic.min.isr":            least,
 		"group.initial.rebalance.delay.ms":                 "0",
-	}
+		// Tests of lost members cannot wait for the usual 6 s and more.
+		"group.min.session.timeout.ms": "500",
+	}, nil
 }
 
 func addSecurity(p map[string]string, c Certs) {
