@@ -1,10 +1,16 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Outcomes that the engine branches on.
 var (
-	ErrFenced           = errors.New("fenced by a newer producer or generation")
-	ErrAborted          = errors.New("transaction not committed")
+	ErrFenced  = errors.New("fenced by a newer producer or generation")
+	ErrAborted = errors.New("transaction not committed")
+	// ErrExpelled is the kind of ErrFenced that the group is the cause of: what the
+	// process owns is not known before the group's next event.
+	ErrExpelled         = fmt.Errorf("%w: no member of the group at its generation", ErrFenced)
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 )

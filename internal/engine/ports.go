@@ -119,8 +119,11 @@ type GroupEvent struct {
 	// without running them: standby replicas, and warm-ups of tasks that move here
 	// when they have caught up. None of them is in Tasks.
 	Standbys []TaskID
-	Lost     bool  // the membership is gone: close tasks without committing
-	Err      error // fatal
+	// Members are all processes of the group at this generation, this one too, those
+	// included that are silent but within their session; nil = not known.
+	Members []Member
+	Lost    bool  // the membership is gone: close tasks without committing
+	Err     error // fatal
 	// Ack must be called when the tasks that were taken away are committed and
 	// closed; the group goes on only then.
 	Ack func()
@@ -152,10 +155,19 @@ type Held struct {
 	Bytes int64
 }
 
+// Member is what everybody in the group knows of a process: enough to name its producers.
+type Member struct {
+	Instance string
+	Workers  int
+}
+
 // Membership is what a process says of itself when it joins.
 type Membership struct {
-	Tasks []TaskInfo // the pipeline's tasks with their inputs
-	Held  []Held     // what its disk holds of their state
+	// Instance is the name from which the process's transactional ids derive. It is
+	// not its static name in the group, which is the transport's own business.
+	Instance string
+	Tasks    []TaskInfo // the pipeline's tasks with their inputs
+	Held     []Held     // what its disk holds of their state
 	// Workers is how many goroutines own tasks here: its share of the work.
 	Workers int
 	// Rack names the failure domain, "" = not known: replicas go to other racks than the task.
@@ -184,8 +196,17 @@ type Admin interface {
 	// Committed gives the group's committed offsets, stable ones only (it waits
 	// out open transactions); a partition without one is not in the map.
 	Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error)
+	// LastCommitted gives what was committed last and who did it, at once: an open
+	// transaction that carries a newer offset is not waited for.
+	LastCommitted(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]LastCommit, error)
 	// Purge deletes the records below the given offsets.
 	Purge(ctx context.Context, below map[record.TopicPartition]int64) error
+}
+
+// LastCommit is a committed offset.
+type LastCommit struct {
+	Offset int64
+	By     string // the transactional id that committed it, "" = none, or not known
 }
 
 // Clock is wall-clock time.

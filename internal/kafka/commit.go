@@ -79,7 +79,7 @@ func (p *producer) sendTxnOffsets(run *commitRun, life *identity) error {
 	}
 	topics := make(map[string][]*sarama.PartitionOffsetMetadata)
 	for tp, offset := range run.changed {
-		topics[tp.Topic] = append(topics[tp.Topic], &sarama.PartitionOffsetMetadata{Partition: tp.Partition, Offset: offset, LeaderEpoch: -1})
+		topics[tp.Topic] = append(topics[tp.Topic], &sarama.PartitionOffsetMetadata{Partition: tp.Partition, Offset: offset, LeaderEpoch: -1, Metadata: &p.id})
 	}
 	return p.asMember(run.asked.Group, func(meta engine.GroupMeta) error {
 		req := &sarama.TxnOffsetCommitRequest{

@@ -84,6 +84,12 @@ func (a admin) Committed(ctx context.Context, tps []record.TopicPartition) (map[
 		if changed == nil {
 			return out, err
 		}
+		if a.t.log.cfg.Gated {
+			if err := a.enter(ctx, Op{Kind: OpCommitted, Ready: func() bool { return ctx.Err() != nil || a.stable(tps) }}); err != nil {
+				return nil, fmt.Errorf("fetch committed offsets: %w", err)
+			}
+			continue
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -114,6 +120,12 @@ func (a admin) committed(tps []record.TopicPartition) (map[record.TopicPartition
 		}
 	}
 	return out, nil, nil
+}
+
+// stable says whether Committed would answer.
+func (a admin) stable(tps []record.TopicPartition) bool {
+	_, changed, _ := a.committed(tps)
+	return changed == nil
 }
 
 func (a admin) Purge(ctx context.Context, below map[record.TopicPartition]int64) error {

@@ -101,6 +101,18 @@ func (c *Clock) next(until time.Time) *timer {
 	return t
 }
 
+// Next is when the first timer falls due; ok is false when none is set.
+func (c *Clock) Next() (due time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.timers {
+		if !ok || t.due.Before(due) {
+			due, ok = t.due, true
+		}
+	}
+	return due, ok
+}
+
 // AwaitTimers returns when at least n timers are set, so that a test knows
 // that another goroutine has come to its wait before it advances.
 func (c *Clock) AwaitTimers(n int) {

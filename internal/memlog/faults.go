@@ -2,6 +2,7 @@ package memlog
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"streamctl/internal/record"
@@ -35,7 +36,19 @@ const (
 	OpPurge
 	OpJoin
 	OpLeave
+	OpPoll    // a Poll as a whole (Config.Gated only)
+	OpOffsets // Producer.Commit, before the offsets are staged (Config.Gated only)
 )
+
+func (k OpKind) String() string {
+	names := [...]string{OpFetch: "fetch", OpSend: "send", OpCommit: "end-txn", OpInitProducer: "init-producer", OpTopics: "topics",
+		OpCreateTopic: "create-topic", OpEnds: "ends", OpStarts: "starts", OpCommitted: "committed", OpPurge: "purge", OpJoin: "join",
+		OpLeave: "leave", OpPoll: "poll", OpOffsets: "offsets"}
+	if int(k) < len(names) && names[k] != "" {
+		return names[k]
+	}
+	return fmt.Sprintf("operation %d", k)
+}
 
 // Op is an operation about to happen.
 type Op struct {
@@ -46,6 +59,10 @@ type Op struct {
 	TP        record.TopicPartition
 	Record    *record.Record                  // OpSend
 	Offsets   map[record.TopicPartition]int64 // OpCommit
+	// Ready says whether the operation would bring anything now; nil = always
+	// (OpPoll and OpCommitted under Config.Gated only). It may be called from any goroutine.
+	Ready func() bool
+	Wait  time.Duration // OpPoll: how long it may wait at most
 }
 
 // Outcome of a commit.
@@ -89,7 +106,9 @@ type Fault struct {
 }
 
 // Faults decides about every operation. It is called without any lock held and
-// may use the Log; it must be fit for several goroutines.
+// may use the Log; it must be fit for several goroutines. It may wait: the
+// operation takes effect when it returns, so that a simulation can say which of
+// several goes first.
 type Faults func(Op) Fault
 
 // At is a key of a Script: the n-th operation of a kind, counted from 1.

@@ -17,7 +17,8 @@ type group struct {
 	name       string
 	generation int32
 	offsets    map[record.TopicPartition]int64
-	pending    map[record.TopicPartition]int // open transactions that carry an offset of it
+	by         map[record.TopicPartition]string // transactional ids that committed them
+	pending    map[record.TopicPartition]int    // open transactions that carry an offset of it
 
 	members []*member
 	tasks   []engine.TaskInfo

@@ -42,8 +42,21 @@ type Config struct {
 	// returns empty-handed, Committed returns ErrUnstable. It suits tests that
 	// step everything by hand on one goroutine.
 	Immediate bool
+	// Gated leaves all waiting to Faults: Poll takes what is there when Faults has
+	// let it, and Committed asks it anew while offsets are unstable. It suits a
+	// simulation that decides about every step.
+	Gated bool
+	// Audit is told of all offsets that have become a group's, with the lock held; nil = nobody.
+	Audit func(Committing)
 	// Faults is asked before every operation; nil = nothing fails.
 	Faults Faults
+}
+
+// Committing is a commit of offsets that took effect.
+type Committing struct {
+	Producer string
+	Group    engine.GroupMeta
+	Offsets  map[record.TopicPartition]int64
 }
 
 // Log is a cluster of one broker. All its methods may be called from any
@@ -268,7 +281,7 @@ func (l *Log) broadcast() {
 func (l *Log) group(name string) *group {
 	g := l.groups[name]
 	if g == nil {
-		g = &group{name: name, offsets: make(map[record.TopicPartition]int64), pending: make(map[record.TopicPartition]int)}
+		g = &group{name: name, offsets: make(map[record.TopicPartition]int64), by: make(map[record.TopicPartition]string), pending: make(map[record.TopicPartition]int)}
 		l.groups[name] = g
 	}
 	return g

@@ -155,6 +155,9 @@ func (p *producer) Commit(c engine.Commit, done func(engine.CommitResult)) {
 
 func (p *producer) commit(c engine.Commit) engine.CommitResult {
 	l := p.t.log
+	if l.cfg.Gated {
+		l.fault(p.t, Op{Kind: OpOffsets, ID: p.id, Offsets: c.Offsets})
+	}
 	l.mu.Lock()
 	tx, err := p.stage(c)
 	l.mu.Unlock()
@@ -206,6 +209,7 @@ func (p *producer) stage(c engine.Commit) (*txn, error) {
 	}
 	for tp, off := range c.Offsets {
 		p.identity.open.stage(g, tp, off)
+		p.identity.open.by = p.id
 	}
 	return p.identity.open, nil
 }
@@ -251,12 +255,14 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 	if tx != nil {
 		p.identity.open = nil
 		tx.end(txnCommitted)
+		p.audit(c)
 	}
 	if p.identity == nil {
 		g := p.t.log.group(c.Group.Group)
 		for tp, off := range c.Offsets {
 			g.offsets[tp] = off
 		}
+		p.audit(c)
 		p.t.log.broadcast()
 	}
 	switch outcome {
@@ -267,6 +273,13 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 		return ErrCrashed
 	}
 	return nil
+}
+
+// audit tells of a commit that has taken effect.
+func (p *producer) audit(c engine.Commit) {
+	if audit := p.t.log.cfg.Audit; audit != nil {
+		audit(Committing{Producer: p.id, Group: c.Group, Offsets: c.Offsets})
+	}
 }
 
 // fail puts the producer where a failed commit leaves it: what was buffered

@@ -12,6 +12,7 @@ import (
 // source fetches for one worker. It is guarded by log.mu.
 type source struct {
 	t    *Transport
+	name string // the how manieth of its process
 	subs map[record.TopicPartition]*subscription
 	lent map[*engine.Fetched]*subscription // not released yet
 	wake chan struct{}
@@ -46,6 +47,9 @@ func (s *source) Stop(tp record.TopicPartition) {
 }
 
 func (s *source) Poll(wait time.Duration) []*engine.Fetched {
+	if s.t.log.cfg.Gated {
+		return s.gated(wait)
+	}
 	expired := make(chan struct{})
 	var stop func()
 	defer func() {
@@ -70,6 +74,32 @@ func (s *source) Poll(wait time.Duration) []*engine.Fetched {
 			return nil
 		}
 	}
+}
+
+// gated is Poll when Faults decides how long it waits.
+func (s *source) gated(wait time.Duration) []*engine.Fetched {
+	s.t.log.fault(s.t, Op{Kind: OpPoll, ID: s.name, Wait: wait, Ready: s.awake})
+	select {
+	case <-s.wake:
+	default:
+	}
+	out, _ := s.collect()
+	return out
+}
+
+// awake says whether Poll would return at once.
+func (s *source) awake() bool {
+	s.t.log.mu.Lock()
+	defer s.t.log.mu.Unlock()
+	if len(s.wake) > 0 || s.t.gone() != nil {
+		return true
+	}
+	for _, sub := range s.subs {
+		if s.ready(sub) {
+			return true
+		}
+	}
+	return false
 }
 
 // collect takes what is there for every partition, in the order of their

@@ -95,6 +95,7 @@ func (t *Transport) NewSource() (engine.Source, error) {
 	}
 	s := &source{
 		t:    t,
+		name: fmt.Sprintf("source-%d", len(t.sources)),
 		subs: make(map[record.TopicPartition]*subscription),
 		lent: make(map[*engine.Fetched]*subscription),
 		wake: make(chan struct{}, 1),

@@ -21,6 +21,7 @@ type txn struct {
 	state   txnState
 	order   []record.TopicPartition // partitions in the order first written
 	offsets map[*group]map[record.TopicPartition]int64
+	by      string // the transactional id, where offsets are staged
 	stop    func() // ends the timeout
 }
 
@@ -110,7 +111,7 @@ func (tx *txn) end(state txnState) {
 				delete(g.pending, tp)
 			}
 			if state == txnCommitted {
-				g.offsets[tp] = off
+				g.offsets[tp], g.by[tp] = off, tx.by
 			}
 		}
 	}
