@@ -19,7 +19,7 @@ func checkDir(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case lockName, storeName, loadName, infoName:
+		case lockName, storeName, loadName, infoName, probeName:
 		default:
 			return fmt.Errorf("%s contains %s: %w", dir, e.Name(), ErrNotState)
 		}
@@ -75,6 +75,14 @@ func takeDir(dir string) (release func(), err error) {
 	return func() { lock.Close() }, nil
 }
 
+// asideMark stands between the name of a state directory and the number of a
+// copy of it that was put aside.
+const asideMark = ".corrupt-"
+
+func asideName(dir string, n int) string {
+	return fmt.Sprintf("%s%s%d", filepath.Clean(dir), asideMark, n)
+}
+
 // Quarantine puts a state directory aside, for later inspection, and returns
 // where it is now: beside the old place, with a number. Open then begins anew.
 // Errors: ErrLocked, ErrNotState.
@@ -84,14 +92,15 @@ func Quarantine(dir string) (newDir string, err error) {
 		return "", fmt.Errorf("quarantine state: %w", err)
 	}
 	defer release()
-	for n := 1; ; n++ {
-		newDir = fmt.Sprintf("%s.corrupt-%d", filepath.Clean(dir), n)
-		if _, err := os.Lstat(newDir); errors.Is(err, os.ErrNotExist) {
-			break
-		} else if err != nil {
-			return "", fmt.Errorf("quarantine state: %w", err)
-		}
+	numbers, err := asideNumbers(dir)
+	if err != nil {
+		return "", fmt.Errorf("quarantine state: %w", err)
 	}
+	next := 1
+	if len(numbers) > 0 {
+		next = numbers[len(numbers)-1] + 1
+	}
+	newDir = asideName(dir, next)
 	if err := os.Rename(dir, newDir); err != nil {
 		return "", fmt.Errorf("quarantine state: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -148,20 +147,15 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress
 				return err
 			}
 		}
-		db, err := openState(f.stateDir(l.name), log)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, db.Close()) }()
 		opts := engine.Options{
-			Topology: l.topology, Transport: s, State: db, Logger: log,
+			Topology: l.topology, Transport: s, Logger: log,
 			Workers: f.workers, Instance: f.instance, UntilEnd: f.untilEnd,
 			ExactlyOnce:    l.pipeline.Settings.ExactlyOnce,
 			CommitInterval: l.pipeline.Settings.CommitInterval,
 			Crash:          crash,
 			Progress:       func(st engine.Stats) { show.update(l.name, st) },
 		}
-		r.stats, err = engine.Run(ctx, opts)
+		r.stats, err = supervise(ctx, f.stateDir(l.name), opts)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil // told to stop before it had begun
 		}
@@ -170,26 +164,14 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress
 	return r
 }
 
-// openState opens the local state. Should its files be damaged they are put
-// aside: Kafka has everything that is in them.
-func openState(dir string, log *slog.Logger) (*state.DB, error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return nil, fmt.Errorf("open state: %w", err)
-	}
-	opts := state.Options{Dir: dir, Logger: log}
-	db, err := state.Open(opts)
+// supervise runs the engine over its local state in dir, which it mends, waits
+// for and rebuilds by itself: Kafka has everything that is in it.
+func supervise(ctx context.Context, dir string, opts engine.Options) (engine.Stats, error) {
+	stats, err := engine.Supervise(ctx, state.Directory{Options: state.Options{Dir: dir, Logger: opts.Logger}}, opts)
 	if errors.Is(err, state.ErrLocked) {
-		return nil, refuse(fmt.Errorf("open state: another process runs this pipeline with %s: %w", dir, err))
+		return stats, refuse(fmt.Errorf("another process runs this pipeline with %s: %w", dir, err))
 	}
-	if !errors.Is(err, state.ErrCorrupt) {
-		return db, err
-	}
-	aside, moveErr := state.Quarantine(dir)
-	if moveErr != nil {
-		return nil, errors.Join(err, moveErr)
-	}
-	log.Warn("local state is damaged and will be rebuilt", "error", err, "kept_in", aside)
-	return state.Open(opts)
+	return stats, err
 }
 
 // report prints what was done, and gives the failures as one error.

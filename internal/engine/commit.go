@@ -100,6 +100,9 @@ func (w *worker) beginCommit() error {
 	if err := w.producerFailure(); err != nil {
 		return err
 	}
+	if err := w.engine.opts.State.Err(); err != nil {
+		return fmt.Errorf("commit: %w", err) // what cannot be kept must not be committed
+	}
 	w.engine.crash(CrashBeforeSeal)
 	run := &commitRun{}
 	offsets := make(map[record.TopicPartition]int64)

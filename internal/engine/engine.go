@@ -45,6 +45,8 @@ type Options struct {
 }
 
 // fencedLimit and fencedWindow: a process that is fenced more often than this
+
+	incidents *incidentCounts // over the lives of a supervised run
 // shares its instance name with another one that runs.
 const (
 	fencedLimit  = 3
@@ -74,6 +76,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+	if o.incidents == nil {
+		o.incidents = &incidentCounts{}
+	}
 // Validate lists every fault of the options at once.
 func (o Options) Validate() error {
 	var faults []error
@@ -174,7 +179,8 @@ func (e *Engine) run(ctx context.Context) (err error) {
 		graceful := err == nil
 		err = errors.Join(err, e.stopWorkers(graceful, &running))
 		leave, done := context.WithTimeout(inner, 5*time.Second)
-		err = errors.Join(err, group.Leave(leave, e.opts.KeepPlace))
+		// Who has no state cannot keep a place: others take over at once.
+		err = errors.Join(err, group.Leave(leave, e.opts.KeepPlace && e.opts.State.Err() == nil))
 		done()
 	} else {
 		err = errors.Join(err, e.stopWorkers(false, &running))

@@ -24,6 +24,11 @@ type WorkerStats struct {
 // Stats is the sum over the workers.
 type Stats struct {
 	WorkerStats
+	// Incidents counts what was recovered from, by the Incident constants.
+	Incidents map[string]int64
+	// Suspended says why nothing runs at the moment, "" = it does: the local state
+	// has failed, and the process has left the group until it is mended.
+	Suspended string
 }
 
 // publish makes the worker's figures visible to others.
@@ -72,7 +77,7 @@ func (w *worker) announce() {
 func (e *Engine) Stats() Stats {
 	e.statsLock.Lock()
 	defer e.statsLock.Unlock()
-	var sum Stats
+	sum := Stats{Incidents: incidentsOf(e.opts)}
 	sum.Drained = true
 	sum.Counters.Drops = make(map[operators.DropKey]int64)
 	for _, s := range e.stats {
