@@ -42,11 +42,11 @@ type Options struct {
 	Ready func()
 	// Progress is called from time to time with where the run is; may be nil.
 	Progress func(Stats)
+
+	incidents *incidentCounts // over the lives of a supervised run
 }
 
 // fencedLimit and fencedWindow: a process that is fenced more often than this
-
-	incidents *incidentCounts // over the lives of a supervised run
 // shares its instance name with another one that runs.
 const (
 	fencedLimit  = 3
@@ -73,12 +73,12 @@ func (o Options) withDefaults() Options {
 	if o.MaxBuffered == 0 {
 		o.MaxBuffered = 8 << 20
 	}
-	return o
-}
-
 	if o.incidents == nil {
 		o.incidents = &incidentCounts{}
 	}
+	return o
+}
+
 // Validate lists every fault of the options at once.
 func (o Options) Validate() error {
 	var faults []error
@@ -257,6 +257,8 @@ func (e *Engine) serve(ctx, inner context.Context, group Coordinator) error {
 			return nil
 		case err := <-e.failure:
 			return err
+		case <-e.opts.State.Failed(): // in the background: no worker may have met it yet
+			return e.opts.State.Err()
 		case event, ok := <-group.Events():
 			if !ok {
 				return errors.New("follow group: membership ended")
