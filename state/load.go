@@ -38,6 +38,7 @@ type Loader struct {
 
 	seed  *seed
 	empty bool // the table had no rows when the load ended
+	cold  bool // nobody is about to read the rows: the cache is left to others
 }
 
 // Loader begins a bulk load. Until Finish the table must not be changed otherwise.
@@ -46,6 +47,17 @@ func (t *Table) Loader() *Loader {
 	t.task.loaders = append(t.task.loaders, l)
 	return l
 }
+
+// ColdLoader is Loader for a table that is kept for later: its rows do not
+// take the cache from tables that are in use.
+func (t *Table) ColdLoader() *Loader {
+	l := t.Loader()
+	l.cold = true
+	return l
+}
+
+// Bytes is the memory that what was added since the last spill takes.
+func (l *Loader) Bytes() int { return l.run.bytes() }
 
 // Add sets a row, as it would be put into the table (not its changelog form),
 // or deletes it when row is nil. The last one for a key counts. key and row are copied.
@@ -65,7 +77,8 @@ func (l *Loader) Add(key, row []byte) (err error) {
 }
 
 // Finish makes everything added the table's, with positions and marks, and
-// puts as many of the rows into the table's cache as it holds. The table must have no changes that are not applied
+// puts as many of the rows into the table's cache as it holds. The time of the
+// state is stored with them, if SetSavedAt was called since it was stored last. The table must have no changes that are not applied
 // (ErrUncommitted).
 func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...string) (err error) {
 	t, db := l.table, l.table.db
@@ -83,6 +96,9 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 		return fmt.Errorf("load table %s: %w", t.name, db.check(err))
 	}
 	l.seed = t.newSeed()
+	if l.cold {
+		l.seed.room = 0
+	}
 	meta := t.task.metaEntries(positions, marks)
 	if len(l.runs) == 0 && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
 		err = l.finishSmall(meta)
@@ -99,6 +115,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	for _, m := range marks {
 		t.task.marks[m] = true
 	}
+	t.task.newSavedAt = false
 	t.plant(l.seed, l.empty)
 	return nil
 }
@@ -128,6 +145,9 @@ func (t *Task) metaEntries(positions map[record.TopicPartition]int64, marks []st
 	}
 	for _, m := range marks {
 		all = append(all, metaEntry{t.markKey(m), nil})
+	}
+	if t.newSavedAt {
+		all = append(all, metaEntry{append(t.metaPrefix(), kindSavedAt), number(t.savedAt)})
 	}
 	slices.SortFunc(all, func(a, b metaEntry) int { return slices.Compare(a.key, b.key) })
 	return slices.CompactFunc(all, func(a, b metaEntry) bool { return slices.Equal(a.key, b.key) })

@@ -15,6 +15,8 @@ type StoredTask struct {
 	Sub       string
 	Partition int32
 	Positions map[record.TopicPartition]int64
+	// Bytes is what its rows take on disk, about: what lies in memory only is not counted.
+	Bytes int64
 }
 
 // Stored lists the tasks that have state here with its positions, in no
@@ -41,7 +43,7 @@ func (db *DB) Stored() (_ []StoredTask, err error) {
 			return fmt.Errorf("read %q: %w", key, ErrCorrupt)
 		}
 		if n := len(all); n == 0 || all[n-1].Sub != sub || all[n-1].Partition != partition {
-			all = append(all, StoredTask{sub, partition, make(map[record.TopicPartition]int64)})
+			all = append(all, StoredTask{Sub: sub, Partition: partition, Positions: make(map[record.TopicPartition]int64)})
 		}
 		if key[taskPrefixLen] != kindPosition || len(val) != 8 {
 			return nil
@@ -53,7 +55,33 @@ func (db *DB) Stored() (_ []StoredTask, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("list stored tasks: %w", db.check(err))
 	}
+	for i := range all {
+		if all[i].Bytes, err = db.bytesOf(all[i].Sub, all[i].Partition); err != nil {
+			return nil, fmt.Errorf("measure state of task %s/%d: %w", all[i].Sub, all[i].Partition, db.check(err))
+		}
+	}
 	return all, nil
+}
+
+// bytesOf estimates what the rows of a task take on disk.
+func (db *DB) bytesOf(sub string, partition int32) (int64, error) {
+	db.mu.Lock()
+	var prefixes [][prefixLen]byte
+	for name, id := range db.names {
+		if strings.HasPrefix(name, sub+"/") {
+			prefixes = append(prefixes, tablePrefix(id, partition))
+		}
+	}
+	db.mu.Unlock()
+	var sum uint64
+	for _, prefix := range prefixes {
+		n, err := db.store.EstimateDiskUsage(prefix[:], keyAfter(prefix[:]))
+		if err != nil {
+			return 0, classify(err)
+		}
+		sum += n
+	}
+	return int64(sum), nil
 }
 
 // DropTask is Task.Drop for a task that is not open, such as one that has moved

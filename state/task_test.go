@@ -286,8 +286,8 @@ func TestStoredTasksAreListed(t *testing.T) {
 		t.Fatalf("%v, %v", stored, err)
 	}
 	for i, want := range []StoredTask{
-		{"sub", 0, map[record.TopicPartition]int64{inputTP: 4}},
-		{"sub", 7, map[record.TopicPartition]int64{changelogTP: 5}},
+		{Sub: "sub", Partition: 0, Positions: map[record.TopicPartition]int64{inputTP: 4}},
+		{Sub: "sub", Partition: 7, Positions: map[record.TopicPartition]int64{changelogTP: 5}},
 	} {
 		if got := stored[i]; got.Sub != want.Sub || got.Partition != want.Partition || !maps.Equal(got.Positions, want.Positions) {
 			t.Errorf("%+v, want %+v", got, want)
