@@ -28,6 +28,9 @@ func (p *Project) Add(c Computed) int {
 	return len(p.columns) - 1
 }
 
+// Column is the column of a slot.
+func (p *Project) Column(slot int) Computed { return p.columns[slot] }
+
 // Make implements Spec.
 func (p *Project) Make(t *Task, next Operator) (Operator, error) {
 	if len(p.columns) == 0 {

@@ -303,6 +303,7 @@ func (c *compiler) derivedTable(d *Def, alias string) *joinedTable {
 	list := slices.Clone(td.aggregates)
 	// The arguments of the aggregates are evaluated elsewhere: any view will do.
 	s, _ := c.derive(d, td.groupView, row, &list)
+	c.layout.nameGroups(row, d.Name+".", len(td.groupTypes))
 	b := &binding{alias: alias, typ: s.typ, space: s, key: groupKey(row, td)}
 	return &joinedTable{binding: b, def: d, row: row, selection: s}
 }

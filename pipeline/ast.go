@@ -42,6 +42,7 @@ type Settings struct {
 	CommitInterval Text // duration, default 100ms exactly_once, 1s at_least_once
 	MaxAhead       Text // duration, default 24h: how far event time may lie past the wall clock
 	OnError        Text // fail (default) | skip | dead_letter
+	OnGap          Text // fail (default) | earliest | latest
 }
 
 // Declared is what every definition has.
@@ -70,6 +71,7 @@ type Source struct {
 	PartitionedBy Text // expression
 	Fields        []FieldDecl
 	OnError       Text
+	OnGap         Text
 	MaxAhead      Text // duration
 }
 
@@ -86,6 +88,7 @@ type Table struct {
 	PartitionedBy Text
 	Fields        []FieldDecl
 	OnError       Text
+	OnGap         Text // fail | earliest
 	Derived       *Query
 }
 

@@ -71,7 +71,7 @@ func (b *binder) bind() *operators.SubTopology {
 
 // inputSpec tells the engine what an input is.
 func inputSpec(in *InputPlan) operators.InputSpec {
-	s := operators.InputSpec{Topic: in.Topic, Span: in.Def.Decl.Span}
+	s := operators.InputSpec{Topic: in.Topic, Name: in.Def.Name, Span: in.Def.Decl.Span}
 	switch in.Kind {
 	case TableInput, ChangelogInput:
 		s.Table = in.Def.Name
@@ -81,6 +81,8 @@ func inputSpec(in *InputPlan) operators.InputSpec {
 	}
 	if in.Kind == ChangelogInput || in.Kind == RepartitionInput {
 		s.Internal = true
+	} else {
+		s.OnGap = in.Def.OnGap
 	}
 	return s
 }

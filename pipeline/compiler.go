@@ -76,6 +76,7 @@ func (c *compiler) root(d *Def) *root {
 	r := &root{in: c.layout.newDocument("", td.raw, formatType(td.keyFormat), nil)}
 	r.doc = r.in.space.(*document)
 	c.roots[d] = r
+	c.layout.nameDocument(r.in, "")
 	scope := scopeOf(r.in)
 	paths := recordPaths(scope.Bindings[0], r)
 	timestamp, placed := Text{}, Text{}
@@ -151,7 +152,7 @@ func (c *compiler) view(d *Def, branch int) []*binding {
 	in, branch := d.input(branch, c.typed)
 	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
 	for i := range d.Joins {
-		view = append(view, c.table(d.Joins[i].Def, d.Joins[i].Alias).binding)
+		view = append(view, c.joined(d, i).binding)
 	}
 	return view
 }
@@ -195,6 +196,7 @@ func (c *compiler) table(d *Def, alias string) *joinedTable {
 	}
 	b := c.layout.newDocument(alias, td.value, td.key, td.components)
 	doc := b.space.(*document)
+	c.layout.nameDocument(b, d.Name+".")
 	return &joinedTable{binding: b, def: d, doc: doc, row: doc.row, memo: c.layout.joined(doc.row, b.key.row)}
 }
 

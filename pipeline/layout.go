@@ -22,6 +22,13 @@ type layout struct {
 	programs []*expr.Program // all that are evaluated
 	members  []member        // values of named members that are computed where they are written
 	direct   map[int]bool    // frame rows that are read other than by programs
+	places   map[int]place   // what frame rows hold, for canonical texts
+}
+
+// place says what a frame row holds, in words that do not depend on the layout.
+type place struct {
+	label string // of the row as a whole
+	slot  func(slot int) string
 }
 
 // memoTable is what is known of the rows that one join finds.
@@ -39,7 +46,7 @@ type member struct {
 }
 
 func newLayout() *layout {
-	return &layout{memo: map[int]*memoTable{}, direct: map[int]bool{}}
+	return &layout{memo: map[int]*memoTable{}, direct: map[int]bool{}, places: map[int]place{}}
 }
 
 // row gives out a row of the frame.

@@ -73,12 +73,13 @@ func (p *parser) top(root *syntax.Node) {
 		{name: "commit_interval", read: func(n *syntax.Node) { f.Settings.CommitInterval = p.text(n, "a duration") }},
 		{name: "max_ahead", read: func(n *syntax.Node) { f.Settings.MaxAhead = p.text(n, "a duration") }},
 		{name: "on_error", read: p.onError(&f.Settings.OnError)},
+		{name: "on_gap", read: p.onGap(&f.Settings.OnGap, gapPolicies())},
 		{name: "sources", read: func(n *syntax.Node) { p.definitions(n, "source", p.source) }},
 		{name: "tables", read: func(n *syntax.Node) { p.definitions(n, "table", p.table) }},
 		{name: "streams", read: func(n *syntax.Node) { p.definitions(n, "stream", p.stream) }},
 		{name: "sinks", read: func(n *syntax.Node) { p.definitions(n, "sink", p.sink) }},
 	}, hints{
-		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, on_error",
+		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, on_error, on_gap",
 		"name":         "did you mean \"pipeline\"?",
 		"brokers":      "brokers belong under kafka:",
 		"exactly_once": "write `guarantee: exactly_once`",
@@ -127,6 +128,7 @@ func (p *parser) source(decl Declared, n *syntax.Node) {
 		{name: "partitioned_by", read: p.expression(&s.PartitionedBy)},
 		{name: "fields", read: func(n *syntax.Node) { s.Fields = p.fieldDecls(n) }},
 		{name: "on_error", read: p.onError(&s.OnError)},
+		{name: "on_gap", read: p.onGap(&s.OnGap, gapPolicies())},
 		{name: "max_ahead", read: func(n *syntax.Node) { s.MaxAhead = p.text(n, "a duration") }},
 	}, hints{
 		"key":   "a source is a stream of facts; a primary key makes it a table: move it under tables:",
@@ -167,6 +169,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		{name: "partitioned_by", read: p.expression(&t.PartitionedBy)},
 		{name: "fields", read: func(n *syntax.Node) { t.Fields = p.fieldDecls(n) }},
 		{name: "on_error", read: p.onError(&t.OnError)},
+		{name: "on_gap", read: p.onGap(&t.OnGap, gapPolicies()[:2])}, // a table without its records is no table
 		{name: "from", silent: true}, {name: "group_by", silent: true},
 	}, hints{
 		"select": "a table from a topic takes its rows from value: EXPRESSION",
@@ -270,6 +273,7 @@ func runeAt(s string, i int) string {
 
 func guarantees() []string { return []string{"exactly_once", "at_least_once"} }
 func envelopes() []string  { return []string{"old_new", "debezium"} }
+func gapPolicies() []string { return []string{"fail", "earliest", "latest"} }
 func onErrors() []string   { return []string{"fail", "skip", "dead_letter"} }
 func formats() []string    { return []string{"json", "string", "bytes", "int", "long", "double"} }
 

@@ -175,6 +175,10 @@ func (p *parser) onError(into *Text) func(*syntax.Node) {
 	return func(n *syntax.Node) { *into = p.choice(n, "on_error", onErrors(), nil) }
 }
 
+func (p *parser) onGap(into *Text, policies []string) func(*syntax.Node) {
+	return func(n *syntax.Node) { *into = p.choice(n, "on_gap", policies, nil) }
+}
+
 func (p *parser) format(into *Text) func(*syntax.Node) {
 	return func(n *syntax.Node) { *into = p.choice(n, "format", formats(), laterFormats()) }
 }

@@ -44,6 +44,7 @@ type PipelineSettings struct {
 	CommitInterval time.Duration
 	MaxAhead       time.Duration
 	OnError        OnError
+	OnGap          operators.GapPolicy
 }
 
 // OnError is what happens with a record that cannot be processed.
@@ -93,6 +94,7 @@ type Def struct {
 	Joins []ResolvedJoin  // StreamDef, DerivedTableDef
 
 	OnError  OnError       // own, else the pipeline's
+	OnGap    operators.GapPolicy // likewise
 	MaxAhead time.Duration // SourceDef and TopicTableDef: own, else the pipeline's
 	UsedBy   []*Def        // definitions that read this one, in Order
 }
@@ -160,6 +162,19 @@ func (r *resolver) settings() {
 	out.CommitInterval = r.duration(s.CommitInterval, commit, 10*time.Millisecond, time.Minute)
 	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, time.Second, maxDuration)
 	out.OnError = onErrorOf(s.OnError, Fail)
+	out.OnGap = gapPolicyOf(s.OnGap, operators.GapFail)
+}
+
+func gapPolicyOf(t Text, otherwise operators.GapPolicy) operators.GapPolicy {
+	switch t.Value {
+	case "fail":
+		return operators.GapFail
+	case "earliest":
+		return operators.GapEarliest
+	case "latest":
+		return operators.GapLatest
+	}
+	return otherwise
 }
 
 func onErrorOf(t Text, otherwise OnError) OnError {
@@ -200,12 +215,15 @@ func (r *resolver) duration(t Text, otherwise, least, most time.Duration) time.D
 func (r *resolver) declare() {
 	f, out, onError := r.file, r.out, r.out.Settings.OnError
 	for _, s := range f.Sources {
-		d := &Def{Kind: SourceDef, Source: s, OnError: onErrorOf(s.OnError, onError)}
+		d := &Def{Kind: SourceDef, Source: s, OnError: onErrorOf(s.OnError, onError), OnGap: gapPolicyOf(s.OnGap, out.Settings.OnGap)}
 		d.MaxAhead = r.duration(s.MaxAhead, out.Settings.MaxAhead, time.Second, maxDuration)
 		out.Sources = append(out.Sources, r.add(d, &s.Declared))
 	}
 	for _, t := range f.Tables {
 		d := &Def{Kind: TopicTableDef, Table: t, OnError: onErrorOf(t.OnError, onError), MaxAhead: out.Settings.MaxAhead}
+		if d.OnGap = gapPolicyOf(t.OnGap, out.Settings.OnGap); d.OnGap == operators.GapLatest {
+			d.OnGap = operators.GapEarliest // what is there belongs to the table
+		}
 		if t.Derived != nil {
 			d.Kind, d.Query, d.OnError = DerivedTableDef, t.Derived, onErrorOf(t.Derived.OnError, onError)
 		}

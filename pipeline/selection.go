@@ -43,7 +43,9 @@ type plainPath struct {
 
 func newSelection(l *layout) *selection {
 	row := l.row()
-	return &selection{layout: l, row: row, project: &operators.Project{Row: row}, whole: -1}
+	s := &selection{layout: l, row: row, project: &operators.Project{Row: row}, whole: -1}
+	l.nameSelection(s)
+	return s
 }
 
 // at finds the last column that has the path. A spread of undeclared fields

@@ -1,19 +1,11 @@
 package pipeline
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 )
-
-// Fingerprint identifies what the plan does: equal texts, equal fingerprints.
-func (p *Plan) Fingerprint() string {
-	sum := sha256.Sum256([]byte(p.String()))
-	return hex.EncodeToString(sum[:8])
-}
 
 // String is the stable text form of the plan: the same for the same pipeline,
 // whatever machine and run.
@@ -117,6 +109,9 @@ func (w *textWriter) decoding(in *InputPlan, as string) {
 		w.linef(2, "checks that partitions follow the record key")
 	}
 	w.onError(2, d)
+	if d.OnGap != operators.GapFail {
+		w.linef(2, "on a gap go on at the %s", d.OnGap)
+	}
 }
 
 func (w *textWriter) onError(depth int, d *Def) {

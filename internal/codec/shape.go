@@ -84,6 +84,11 @@ func (s *Shape) Cut(name string) int {
 // Slots is the number of slots asked for.
 func (s *Shape) Slots() int { return len(s.slots) }
 
+// SlotPath tells what was asked for with a slot.
+func (s *Shape) SlotPath(slot int) (path []Step, want Want) {
+	return s.slots[slot].node.path, s.slots[slot].want
+}
+
 // Freeze ends the asking and makes Scan possible. Freezing twice does nothing.
 func (s *Shape) Freeze() {
 	if s.frozen {

@@ -1,0 +1,152 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// describe compiles a text; it must have no errors.
+func describe(t *testing.T, name string, src string) *Description {
+	t.Helper()
+	r, diags := Compile(name, []byte(src), ParseOptions{})
+	if diags.HasErrors() {
+		var out strings.Builder
+		_ = r.File.Printer().Print(&out, diags)
+		t.Fatal(out.String())
+	}
+	return r.Plan.Describe()
+}
+
+// TestDescriptions holds the canonical texts to goldens. They are compared with
+// what earlier versions of this program have recorded: a change of a golden makes
+// every running pipeline a changed one. Add lines for new things of the language only.
+func TestDescriptions(t *testing.T) {
+	paths, err := filepath.Glob("testdata/plans/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatal(err, "no files in testdata/plans")
+	}
+	for _, path := range append(paths, "testdata/fingerprints/base.yaml") {
+		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := describe(t, path, string(src))
+			d.Text = ""
+			text, err := json.MarshalIndent(d, "", " ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), "unnamed") {
+				t.Error("something has no name")
+			}
+			golden(t, "testdata/fingerprints/"+name+".golden", string(text)+"\n")
+		})
+	}
+}
+
+// edit is a change of testdata/fingerprints/base.yaml and what it changes:
+// tables and sinks by name, and "plan" for the whole.
+type edit struct {
+	name     string
+	old, new string
+	changes  []string
+}
+
+func edits() []edit {
+	return []edit{
+		{"a comment", "pipeline: shop", "pipeline: shop # ours", nil},
+		{"white space in an expression", "o.amount > 10", "o.amount  >  10", nil},
+		{"an alias", "from: clicks c\n    group_by: {page: c.page}", "from: clicks x\n    group_by: {page: x.page}", nil},
+		{"the order of definitions", "  items: {from: per_item, topic: items}\n  pages: {from: per_page, topic: pages}",
+			"  pages: {from: per_page, topic: pages}\n  items: {from: per_item, topic: items}", nil},
+		{"a column that no table uses", "      - name: c.name\n", "      - name: c.name ?? \"nobody\"\n", []string{"out", "plan"}},
+		{"a field of the source that nothing reads", "{customer: string, page: string}", "{customer: string, page: string, more: int}", nil},
+		{"the name of a column", "      - clicks: count()", "      - n: count()", []string{"pages", "plan"}},
+		{"a filter upstream", "o.amount > 10", "o.amount > 11", []string{"per_item", "items", "out", "plan"}},
+		{"the key of an aggregate", "{page: c.page}", "{page: c.customer}", []string{"per_page", "pages", "plan"}},
+		{"an aggregate", "sum(o.amount)", "max(o.amount)", []string{"per_item", "items", "plan"}},
+		{"the argument of an aggregate", "sum(o.amount)", "sum(o.id)", []string{"per_item", "items", "plan"}},
+		{"the topic of a source", "topic: clicks", "topic: clicks-2", []string{"per_page", "pages", "plan"}},
+		{"the topic of a table", "topic: customers", "topic: customers-2", []string{"customers", "out", "plan"}},
+		{"the key of a table", "key: value.item", "key: value.article", []string{"prices", "out", "plan"}},
+		{"the row of a table", "value: value.row", "value: value.line", []string{"prices", "out", "plan"}},
+		{"the timestamp", "timestamp: at", "timestamp: seconds(at)", []string{"per_item", "items", "out", "plan"}},
+		{"the type of a field", "amount: int", "amount: float", []string{"per_item", "items", "out", "plan"}},
+		{"the format of keys", "customers: {topic: customers}", "customers: {topic: customers, key_format: json}", []string{"customers", "out", "plan"}},
+		{"a left join becomes an inner one", "- left: customers c", "- inner: customers c", []string{"per_item", "items", "out", "plan"}},
+		{"an error policy", "where: o.amount > 10", "where: o.amount > 10\n    on_error: skip", []string{"out", "plan"}},
+		{"the error policy of a table", "      - clicks: count()", "      - clicks: count()\n    on_error: skip", []string{"plan"}},
+		{"the topic of a sink", "topic: large-orders", "topic: large", []string{"out", "plan"}},
+		{"the guarantee", "pipeline: shop", "pipeline: shop\nguarantee: at_least_once", []string{"plan"}},
+	}
+}
+
+func TestFingerprintsFollowTheMeaning(t *testing.T) {
+	src, err := os.ReadFile("testdata/fingerprints/base.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := prints(describe(t, "base.yaml", string(src)))
+	for _, e := range edits() {
+		t.Run(e.name, func(t *testing.T) {
+			if !strings.Contains(string(src), e.old) {
+				t.Fatalf("the base has no %q", e.old)
+			}
+			edited := prints(describe(t, "edited.yaml", strings.Replace(string(src), e.old, e.new, 1)))
+			var changed []string
+			for name, print := range edited {
+				if base[name] != print {
+					changed = append(changed, name)
+				}
+			}
+			slices.Sort(changed)
+			slices.Sort(e.changes)
+			if !slices.Equal(changed, e.changes) {
+				t.Errorf("changed %v, want %v", changed, e.changes)
+			}
+		})
+	}
+}
+
+// prints lists fingerprints by name.
+func prints(d *Description) map[string]string {
+	out := map[string]string{"plan": d.Fingerprint}
+	for _, x := range d.Tables {
+		out[x.Name] = x.Fingerprint
+	}
+	for _, x := range d.Sinks {
+		out[x.Name] = x.Fingerprint
+	}
+	return out
+}
+
+// A table keeps its fingerprint when other things come and go, although its
+// sub-topology may get another name.
+func TestFingerprintOfATableKnowsNothingOfItsNeighbours(t *testing.T) {
+	src, err := os.ReadFile("testdata/fingerprints/base.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := describe(t, "base.yaml", string(src))
+	more := strings.Replace(string(src), "  per_page:", "  a_page:\n    from: clicks c\n    group_by: c.page\n    select: [{n: count()}]\n  per_page:", 1) +
+		"  more: {from: a_page, topic: more}\n"
+	with := describe(t, "more.yaml", more)
+	if len(with.Tables) != len(base.Tables)+1 {
+		t.Fatal("the table is not there")
+	}
+	was, is := prints(base), prints(with)
+	for _, x := range base.Tables {
+		if was[x.Name] != is[x.Name] {
+			t.Errorf("table %s has another fingerprint", x.Name)
+		}
+	}
+	if was["plan"] == is["plan"] {
+		t.Error("the plan has the same fingerprint")
+	}
+}
