@@ -227,7 +227,7 @@ func (h home) start(args []string, logFile string) (*process, error) {
 	args = append([]string{"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}, args...)
 	cmd := exec.Command("java", args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = DieWithParent()
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {

@@ -2,8 +2,8 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent makes the kernel kill the child when the thread that started
+// DieWithParent makes the kernel kill the child when the thread that started
 // it ends, so that a crashed test leaves no JVM behind.
-func dieWithParent() *syscall.SysProcAttr {
+func DieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

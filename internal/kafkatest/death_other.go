@@ -4,5 +4,5 @@ package kafkatest
 
 import "syscall"
 
-// dieWithParent has no counterpart here: a crashed test may leave a JVM behind.
-func dieWithParent() *syscall.SysProcAttr { return nil }
+// DieWithParent has no counterpart here: a crashed test may leave a JVM behind.
+func DieWithParent() *syscall.SysProcAttr { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -19,9 +20,10 @@ type Cluster struct {
 	adm  *kadm.Client
 }
 
-// Connect makes the client; the broker is contacted at the first use.
+// Connect makes the client; the broker is contacted at the first use. addr may
+// name several brokers, with commas between.
 func Connect(addr string) (*Cluster, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(addr, ",")...),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerLinger(5*time.Millisecond),
 		kgo.MaxBufferedRecords(100_000))
@@ -34,12 +36,15 @@ func Connect(addr string) (*Cluster, error) {
 // Close lets go of the connections.
 func (c *Cluster) Close() { c.cl.Close() }
 
+// defaultReplicas leaves the replication of a topic to the brokers.
+const defaultReplicas = -1
+
 // CreateTopic makes a topic that keeps its records whatever their time, since
 // the events lie in 2014; one that exists is left as it is.
 func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int, cleanup string) error {
 	forever := "-1"
 	configs := map[string]*string{"cleanup.policy": &cleanup, "retention.ms": &forever}
-	_, err := c.adm.CreateTopic(ctx, int32(partitions), 1, configs, name)
+	_, err := c.adm.CreateTopic(ctx, int32(partitions), defaultReplicas, configs, name)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
@@ -80,12 +85,20 @@ func (c *Cluster) DeleteTopics(ctx context.Context, names ...string) error {
 // waits for all acknowledgements. It returns how many records were sent. Keys
 // go to partitions as Kafka's default partitioner puts them.
 func (c *Cluster) Produce(ctx context.Context, topic string, next func() (Message, bool)) (int, error) {
+	return c.produce(ctx, topic, next, func(int32) {})
+}
+
+// produce tells of every record, as it is acknowledged, to which partition it went.
+func (c *Cluster) produce(ctx context.Context, topic string, next func() (Message, bool), acked func(partition int32)) (int, error) {
 	var failed error
 	n := 0
 	for m, ok := next(); ok; m, ok = next() {
 		c.cl.Produce(ctx, &kgo.Record{Topic: topic, Key: m.Key, Value: m.Value, Timestamp: time.UnixMilli(m.Time)},
-			func(_ *kgo.Record, err error) { // all promises run on one goroutine
-				if err != nil && failed == nil {
+			func(r *kgo.Record, err error) { // all promises run on one goroutine
+				switch {
+				case err == nil:
+					acked(r.Partition)
+				case failed == nil:
 					failed = err
 				}
 			})
@@ -102,15 +115,19 @@ func (c *Cluster) Produce(ctx context.Context, topic string, next func() (Messag
 
 // ProduceAll sends messages and waits for the acknowledgements.
 func (c *Cluster) ProduceAll(ctx context.Context, topic string, messages []Message) error {
+	_, err := c.Produce(ctx, topic, eachOf(messages))
+	return err
+}
+
+func eachOf(messages []Message) func() (Message, bool) {
 	i := 0
-	_, err := c.Produce(ctx, topic, func() (Message, bool) {
+	return func() (Message, bool) {
 		i++
 		if i > len(messages) {
 			return Message{}, false
 		}
 		return messages[i-1], true
-	})
-	return err
+	}
 }
 
 // Ends gives the last stable offset of every partition of a topic.
@@ -153,7 +170,7 @@ func (c *Cluster) Read(ctx context.Context, topic string, visit func(Message)) e
 		return nil
 	}
 	// Control records are kept to see the end of a partition that ends in one.
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addr), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Addr, ",")...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", topic, err)
@@ -182,7 +199,7 @@ func (c *Cluster) Read(ctx context.Context, topic string, visit func(Message)) e
 // AwaitRecord returns when a topic has its first committed record; the topic
 // must exist.
 func (c *Cluster) AwaitRecord(ctx context.Context, topic string) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addr), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Addr, ",")...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeTopics(topic), kgo.FetchMaxBytes(1<<16), kgo.FetchMaxPartitionBytes(1<<12),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
+	"streamctl/internal/crashpoint"
 	"streamctl/internal/engine"
 	"streamctl/internal/kafkatest"
 	"streamctl/internal/testkit"
@@ -64,13 +64,9 @@ type harness struct {
 // newHarness makes topics, pipeline and client. Names carry the test's.
 func newHarness(t *testing.T, name, pipeline string) *harness {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("STREAMCTL_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("STREAMCTL_SEED: %v", err)
-		}
-		seed = n
+	seed, err := testkit.Seed()
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("STREAMCTL_SEED=%d", seed)
 	broker := all.broker.Broker(t)
@@ -97,21 +93,37 @@ func newHarness(t *testing.T, name, pipeline string) *harness {
 
 func (h *harness) topic(suffix string) string { return h.name + "-" + suffix }
 
-func (h *harness) args(more ...string) []string {
-	return append([]string{"run", h.file, "--brokers", h.cluster.Addr, "--data-dir", h.dataDir}, more...)
+// launch starts the binary; point is a crash point or "".
+func (h *harness) launch(point string, more ...string) *testkit.Process {
+	h.t.Helper()
+	args := append([]string{"run", h.file, "--brokers", h.cluster.Addr, "--data-dir", h.dataDir}, more...)
+	p, err := testkit.Start(testkit.Launch{Binary: h.binary, Args: args, Env: []string{crashpoint.Env + "=" + point}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(p.Kill)
+	return p
+}
+
+// await waits for its end.
+func (h *harness) await(p *testkit.Process, what string) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	if err := p.AwaitEnd(ctx); err != nil {
+		h.t.Fatalf("%s: %v", what, err)
+	}
 }
 
 // finish runs to the end of what there is. It must succeed.
 func (h *harness) finish() {
 	h.t.Helper()
-	c := launch(h.t, h.binary, "", h.args("--until-end")...)
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
-	defer cancel()
-	c.await(ctx, "run --until-end")
-	if c.err != nil {
-		h.t.Fatalf("run --until-end: %v; it said:\n%s", c.err, c.said(100))
+	p := h.launch("", "--until-end")
+	h.await(p, "run --until-end")
+	if code := p.ExitCode(); code != 0 {
+		h.t.Fatalf("run --until-end: exit code %d; it said:\n%s", code, p.Said(100))
 	}
-	h.checkRestores(c)
+	h.checkRestores(p)
 }
 
 // settle says that from now on the state directory must be enough for a start.
@@ -131,9 +143,9 @@ func (h *harness) loseState() {
 }
 
 // checkRestores refuses a full restore where the state had survived.
-func (h *harness) checkRestores(c *child) {
+func (h *harness) checkRestores(p *testkit.Process) {
 	h.t.Helper()
-	if full := c.fullRestores(); h.settled && len(full) > 0 {
+	if full := p.FullRestores(); h.settled && len(full) > 0 {
 		h.t.Errorf("the state directory had survived, but: %v", full)
 	}
 }
@@ -142,25 +154,23 @@ func (h *harness) checkRestores(c *child) {
 // the time in its first instants, else after it has become ready.
 func (h *harness) killRandomly() {
 	h.t.Helper()
-	c := launch(h.t, h.binary, "", h.args()...)
+	p := h.launch("")
 	early := h.rand.IntN(3) == 0
 	wait := time.Duration(h.rand.IntN(400)) * time.Millisecond
 	if !early {
-		select {
-		case <-c.ready:
-		case <-c.done:
-			h.t.Fatalf("it ended by itself: %v; it said:\n%s", c.err, c.said(100))
-		case <-time.After(patience):
-			h.t.Fatalf("it does not become ready; it said:\n%s", c.said(100))
+		ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+		defer cancel()
+		if err := p.AwaitReady(ctx); err != nil {
+			h.t.Fatal(err)
 		}
 	}
 	select {
 	case <-time.After(wait):
-	case <-c.done:
-		h.t.Fatalf("it ended by itself: %v; it said:\n%s", c.err, c.said(100))
+	case <-p.Done():
+		h.t.Fatalf("it ended by itself; it said:\n%s", p.Said(100))
 	}
-	c.kill()
-	h.ended(c)
+	p.Kill()
+	h.ended(p)
 }
 
 // killAt lets the pipeline kill itself at a named step of a commit.
@@ -170,34 +180,29 @@ func (h *harness) killAt(point string) {
 	if point == engine.CrashAfterRestore { // it comes once in a life
 		count = 1
 	}
-	c := launch(h.t, h.binary, fmt.Sprintf("%s:%d", point, count), h.args()...)
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
-	defer cancel()
-	c.await(ctx, "run that should die at "+point)
-	if !c.killed() {
-		h.t.Fatalf("it did not die at %s but ended: %v; it said:\n%s", point, c.err, c.said(100))
+	p := h.launch(fmt.Sprintf("%s:%d", point, count))
+	h.await(p, "run that should die at "+point)
+	if !p.Killed() {
+		h.t.Fatalf("it did not die at %s but ended; it said:\n%s", point, p.Said(100))
 	}
-	h.ended(c)
+	h.ended(p)
 }
 
 // ended takes stock of a run that was killed.
-func (h *harness) ended(c *child) {
+func (h *harness) ended(p *testkit.Process) {
 	h.kills++
-	if c.becameReady() {
+	if p.BecameReady() {
 		h.readyRuns++
 	}
-	h.checkRestores(c)
+	h.checkRestores(p)
 }
 
 // soak is how long to go on killing beyond the short form.
 func soak(t *testing.T) time.Duration {
-	s := os.Getenv("STREAMCTL_SOAK")
-	if s == "" {
-		return 0
-	}
-	d, err := time.ParseDuration(s)
+	t.Helper()
+	d, err := testkit.Soak()
 	if err != nil {
-		t.Fatalf("STREAMCTL_SOAK: %v", err)
+		t.Fatal(err)
 	}
 	return d
 }
@@ -216,33 +221,11 @@ func (h *harness) produce(topic string, n int, next func() testkit.Message) {
 	}
 }
 
-// feed produces from next, a batch every few milliseconds, until stop is
-// called; stop returns when everything is acknowledged.
+// feed produces until stop is called.
 func (h *harness) feed(topic string, batch int, next func() testkit.Message) (stop func()) {
-	quit, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				done <- nil
-				return
-			case <-tick.C:
-			}
-			messages := make([]testkit.Message, batch)
-			for i := range messages {
-				messages[i] = next()
-			}
-			if err := h.cluster.ProduceAll(context.Background(), topic, messages); err != nil {
-				done <- err
-				return
-			}
-		}
-	}()
+	end := h.cluster.Feed(topic, batch, next, nil)
 	return func() {
-		close(quit)
-		if err := <-done; err != nil {
+		if err := end(); err != nil {
 			h.t.Errorf("feed: %v", err)
 		}
 	}
@@ -274,24 +257,9 @@ func (h *harness) compareRepeating(model func(view testkit.Message) (testkit.Out
 // wantAndGot reads input and output as committed, by partition.
 func (h *harness) wantAndGot(model func(view testkit.Message) (testkit.Output, error)) (want, got testkit.Sequences) {
 	h.t.Helper()
-	want, got = make(testkit.Sequences), make(testkit.Sequences)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	err := h.cluster.Read(ctx, h.topic("views"), func(m testkit.Message) {
-		o, err := model(m)
-		if err != nil {
-			h.t.Error(err)
-		}
-		place := fmt.Sprint("partition ", m.Partition)
-		want[place] = append(want[place], o)
-	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	err = h.cluster.Read(ctx, h.topic("out"), func(m testkit.Message) {
-		place := fmt.Sprint("partition ", m.Partition)
-		got[place] = append(got[place], testkit.Output{Key: string(m.Key), Value: string(m.Value)})
-	})
+	want, got, err := h.cluster.WantAndGot(ctx, h.topic("views"), h.topic("out"), model)
 	if err != nil {
 		h.t.Fatal(err)
 	}
