@@ -44,6 +44,7 @@ var edges = map[string][]string{
 
 	// The engine declares the ports; it knows neither the compiler nor a client.
 	"internal/engine": {"internal/record", "operators", "state"},
+	"internal/assign": {"internal/engine"},
 	"internal/kafka":  {"internal/engine", "internal/record"},
 	"internal/memlog": {"internal/engine", "internal/record"},
 	"internal/reset":  {"internal/diag", "internal/record", "operators"},
