@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"streamctl/operators"
 )
 
 // Description is a plan as others read it: `streamctl plan --output json`
@@ -229,6 +231,9 @@ func (d *Description) whole(p *Plan) string {
 	for _, def := range p.typed.Order {
 		if def.OnError != Fail {
 			lines = append(lines, fmt.Sprintf("%s %s: on error %s", def.Kind, def.Name, def.OnError))
+		}
+		if def.OnGap != operators.GapFail {
+			lines = append(lines, fmt.Sprintf("%s %s: on gap %s", def.Kind, def.Name, def.OnGap))
 		}
 	}
 	slices.Sort(lines)
