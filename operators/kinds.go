@@ -21,7 +21,7 @@ var All = []Kind{
 			"Where a join or a `group_by` relies on the partitions of the topic, and always under `partitioned_by`, the first 100 records of every partition and every 1024th after are checked: a record that Kafka's default partitioner would have put elsewhere is an error.",
 			"A null value stays null; a join and a `group_by` drop it.",
 		},
-		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition, ReasonGap},
 	},
 	{
 		Name: "table", Clause: "`tables:` with `topic:`", State: true,
@@ -32,7 +32,7 @@ var All = []Kind{
 			"A table whose key is the record key is read straight from its topic, which is its changelog. So is one whose `key` is the topic's `partitioned_by`, if the record key alone decides it.",
 			"A row with a null key is an error.",
 		},
-		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition, ReasonNullKey, ReasonExpression},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition, ReasonNullKey, ReasonExpression, ReasonGap},
 	},
 	{
 		Name: "rekey", Clause: "`tables:` with `key:`, by the compiler", State: true,
@@ -131,5 +131,6 @@ var Reasons = []Reason{
 	{ReasonAhead, "the event time lies further ahead than max_ahead allows"},
 	{ReasonExpression, "an expression fails: overflow, division by zero, a conversion, a wrong kind of value"},
 	{ReasonWrongPartition, "the record lies in another partition than its key says"},
+	{ReasonGap, "the records were gone from the topic before they were processed, and `on_gap` says to go on"},
 	{ReasonEncode, "the result is not of the sink's format"},
 }

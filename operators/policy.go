@@ -9,6 +9,20 @@ import (
 	"streamctl/internal/record"
 )
 
+// GapPolicy is what happens when records of a topic are gone, by retention or
+// by hand, before they were processed.
+type GapPolicy uint8
+
+// The policies. The zero value stops the pipeline.
+const (
+	GapFail     GapPolicy = iota // stop, naming what is gone
+	GapEarliest                  // go on at the first record there is
+	GapLatest                    // go on at the end of the topic
+)
+
+// String is the word of the language.
+func (p GapPolicy) String() string { return [...]string{"fail", "earliest", "latest"}[p] }
+
 // OnError is what happens with a record that an operator cannot process.
 type OnError uint8
 
@@ -43,6 +57,7 @@ const (
 	ReasonExpression     = "expression"
 	ReasonWrongPartition = "wrong-partition"
 	ReasonEncode         = "encode"
+	ReasonGap            = "gap"
 )
 
 // Names of the headers that a dead letter carries beside its own.

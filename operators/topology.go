@@ -45,6 +45,10 @@ type InputSpec struct {
 	Internal bool
 	// Purge is true for repartition topics: records below the committed offset are deleted.
 	Purge bool
+	// Name is what the user called what reads the topic.
+	Name string
+	// OnGap is what happens when records are gone before they were processed.
+	OnGap GapPolicy
 	Span  diag.Span // where the user wrote it
 }
 

@@ -271,11 +271,11 @@ func runeAt(s string, i int) string {
 	return ""
 }
 
-func guarantees() []string { return []string{"exactly_once", "at_least_once"} }
-func envelopes() []string  { return []string{"old_new", "debezium"} }
+func guarantees() []string  { return []string{"exactly_once", "at_least_once"} }
+func envelopes() []string   { return []string{"old_new", "debezium"} }
 func gapPolicies() []string { return []string{"fail", "earliest", "latest"} }
-func onErrors() []string   { return []string{"fail", "skip", "dead_letter"} }
-func formats() []string    { return []string{"json", "string", "bytes", "int", "long", "double"} }
+func onErrors() []string    { return []string{"fail", "skip", "dead_letter"} }
+func formats() []string     { return []string{"json", "string", "bytes", "int", "long", "double"} }
 
 // What the language has in mind and this version does not do yet: named, so
 // that it is told from a typo.

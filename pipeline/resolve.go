@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"streamctl/internal/diag"
+	"streamctl/operators"
 )
 
 const (
@@ -93,10 +94,10 @@ type Def struct {
 	From  []ResolvedInput // StreamDef, DerivedTableDef; one for SinkDef
 	Joins []ResolvedJoin  // StreamDef, DerivedTableDef
 
-	OnError  OnError       // own, else the pipeline's
+	OnError  OnError             // own, else the pipeline's
 	OnGap    operators.GapPolicy // likewise
-	MaxAhead time.Duration // SourceDef and TopicTableDef: own, else the pipeline's
-	UsedBy   []*Def        // definitions that read this one, in Order
+	MaxAhead time.Duration       // SourceDef and TopicTableDef: own, else the pipeline's
+	UsedBy   []*Def              // definitions that read this one, in Order
 }
 
 // IsTable reports whether the definition is keyed state rather than a stream.

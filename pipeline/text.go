@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"streamctl/operators"
 )
 
 // String is the stable text form of the plan: the same for the same pipeline,

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"log/slog"
-	"time"
 
 	"streamctl/internal/record"
 	"streamctl/operators"
@@ -139,7 +138,7 @@ func (w *worker) startTask(info *startInfo) error {
 // beginRestore decides for every input and changelog from where to where it is
 // read, and starts the fetches of those that have something to load.
 func (w *worker) beginRestore(t *task, info *startInfo) error {
-	if err := w.dropOutdated(t); err != nil {
+	if err := w.dropOutdated(t, info); err != nil {
 		return err
 	}
 	for _, in := range t.inputs {
@@ -159,14 +158,9 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		r := &restoring{tp: in.tp, in: in, table: t.store.Table(in.spec.Table), target: in.pos, boot: boot && !in.spec.Feeds}
 		r.from, r.full = info.starts[in.tp], true
 		if stored, ok := t.store.Position(in.tp); ok {
-			if stored < r.from {
-				w.log.Warn("state is older than its topic: it is rebuilt", "task", t.id.String(), "topic", in.tp.Topic, "position", stored, "first", r.from)
-				if err := t.store.Drop(); err != nil {
-					return fmt.Errorf("drop state of task %s: %w", t.id, err)
-				}
-			} else {
-				r.from, r.full = stored, false
-			}
+			r.from, r.full = stored, false
+		} else if err := w.checkTableGap(t, in, info); err != nil {
+			return err
 		}
 		if r.boot {
 			r.target = -1
@@ -182,48 +176,10 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		}
 		tp := record.TopicPartition{Topic: spec.Changelog, Partition: t.id.Partition}
 		r := &restoring{tp: tp, table: t.store.Table(spec.Name), target: info.ends[tp], from: info.starts[tp], full: true, seen: t.stamps()}
-		if stored, ok := t.store.Position(tp); ok && stored >= r.from {
+		if stored, ok := t.store.Position(tp); ok {
 			r.from, r.full = stored, false
 		}
 		w.beginTable(t, r)
-	}
-	return nil
-}
-
-// tombstoneMillis is how long Kafka keeps deletions in a compacted topic that
-// says nothing else.
-const tombstoneMillis = 24 * 60 * 60 * 1000
-
-// dropOutdated drops a state that is older than one of the topics its tables
-// come from keeps deletions: one of them may have come and gone meanwhile, and
-// its row would live for ever.
-func (w *worker) dropOutdated(t *task) error {
-	var topics []string
-	for _, in := range t.inputs {
-		if in.isTable() {
-			topics = append(topics, in.tp.Topic)
-		}
-	}
-	for _, spec := range t.sub.Tables {
-		if spec.Changelog != "" {
-			topics = append(topics, spec.Changelog)
-		}
-	}
-	saved := t.store.SavedAt()
-	for _, topic := range topics {
-		kept, told := w.engine.tombstones[topic]
-		if !told {
-			kept = tombstoneMillis
-		}
-		if saved == 0 || w.nowMillis-saved <= kept {
-			continue
-		}
-		w.log.Warn("state is older than its topic keeps deletions: it is rebuilt", "task", t.id.String(), "topic", topic,
-			"saved", time.UnixMilli(saved).UTC(), "delete.retention.ms", kept)
-		if err := t.store.Drop(); err != nil {
-			return fmt.Errorf("drop state of task %s: %w", t.id, err)
-		}
-		return nil
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 //	            +-- damaged: put aside, at once |
 //	            +-- disk full: wait for space --+
 //	            +-- cannot be read or written: wait a little
-//	            +-- topics have changed: at once
+//	            +-- topics have changed: soon
 //
 // Between two lives the process is not a member of the group: its tasks are
 // others', if there are any. What was committed in Kafka before the fault stays;
@@ -149,6 +149,7 @@ func (s *supervisor) recover(ctx context.Context, err error) error {
 	case errors.Is(err, errTopicsChanged):
 		s.log.Warn("topics have changed: starting again with what they are now", "cause", err)
 		s.report(err)
+		s.wait(ctx)
 		return nil
 	}
 	return err

@@ -96,6 +96,7 @@ type input struct {
 	answered  bool  // at least one fetch has been answered since start
 	fetchedTo int64 // how far the fetches have come
 	end       int64 // end of the log at the last fetch
+	skipToEnd bool  // behind a gap: go on at the end, once it is known
 	stopAt    int64 // process nothing at or above this offset, -1 = no bound
 }
 

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -219,25 +218,12 @@ func (w *worker) route(f *Fetched) error {
 		w.source.Release(f)
 		return nil
 	}
+	if in.skipToEnd {
+		w.skipToEnd(t, in, f)
+		return nil
+	}
 	in.accept(f)
 	return nil
-}
-
-// fetchFailed says what a partition's failure means.
-func (w *worker) fetchFailed(t *task, f *Fetched) error {
-	if !errors.Is(f.Err, ErrOffsetOutOfRange) {
-		return fmt.Errorf("read %s/%d: %w", f.TP.Topic, f.TP.Partition, f.Err)
-	}
-	at := f.Next
-	if in := t.input(f.TP); in != nil && in.started {
-		at = max(at, in.fetchedTo)
-	}
-	if at < f.LogStart {
-		return fmt.Errorf("read %s/%d: offset %d is no longer there: records %d to %d were deleted before they were processed; "+
-			"keep them longer, or go on behind the gap with reset-offsets --to earliest", f.TP.Topic, f.TP.Partition, at, at, f.LogStart-1)
-	}
-	return fmt.Errorf("read %s/%d: offset %d is beyond the end of the log (%d): the topic was deleted and created anew, or has lost data; "+
-		"run reset-offsets", f.TP.Topic, f.TP.Partition, at, f.End)
 }
 
 // suspend stops the tasks of a close request from processing.
