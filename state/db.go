@@ -214,8 +214,10 @@ func (db *DB) checkVersion() error {
 		return err
 	case v == nil:
 		return classify(db.store.Set(metaKey(metaVersion, ""), []byte{storeVersion}, pebble.Sync))
+	case len(v) == 1 && v[0] > storeVersion:
+		return fmt.Errorf("its format is %d, this program knows %d: %w", v[0], storeVersion, ErrVersion)
 	case len(v) != 1 || v[0] != storeVersion:
-		return fmt.Errorf("state has format %v, this program knows %d only", v, storeVersion)
+		return fmt.Errorf("read the version of the format, %x: %w", v, ErrCorrupt)
 	}
 	return nil
 }

@@ -15,6 +15,9 @@ var (
 	// ErrCorrupt: the store's files do not hold what was written to them. Close
 	// the DB, Quarantine the directory and restore from the changelogs.
 	ErrCorrupt = errors.New("state is corrupt")
+	// ErrVersion: the files or a row were written by a later version of this
+	// program, in a format that this one does not know. Nothing has been changed.
+	ErrVersion = errors.New("written by a later version of streamctl")
 	// ErrDiskFull: a write found no space. The DB has failed; Close it and Open
 	// anew when there is space.
 	ErrDiskFull = errors.New("no space left for state")

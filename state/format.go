@@ -12,7 +12,7 @@ import (
 // The low four bits of the head are the format version (1), the high four are
 // flags. Flag 0x10 says that a stamp follows: under at-least-once it tells
 // which input positions the row has seen. Rows read back with an unknown version
-// or flag are refused, never guessed.
+// or flag are refused, never guessed; a later version is told from damage.
 const (
 	rowVersion   = 0x01
 	versionMask  = 0x0f
@@ -49,6 +49,9 @@ func DecodeStamped(value []byte) (row, stamp []byte, err error) {
 		return nil, nil, fmt.Errorf("decode row: no version byte: %w", ErrCorrupt)
 	}
 	head := value[0]
+	if head&versionMask > rowVersion {
+		return nil, nil, fmt.Errorf("decode row: format %d, this program knows %d: %w", head&versionMask, rowVersion, ErrVersion)
+	}
 	if head&versionMask != rowVersion || head&^versionMask&^knownFlags != 0 {
 		return nil, nil, fmt.Errorf("decode row: unknown format %#02x: %w", head, ErrCorrupt)
 	}

@@ -332,7 +332,7 @@ func TestChangelogForm(t *testing.T) {
 	if row, err := DecodeChangelog([]byte{rowVersion, 'x'}); string(row) != "x" || err != nil {
 		t.Errorf("a row: %q, %v", row, err)
 	}
-	for _, bad := range [][]byte{{}, {0}, {2, 'x'}, {0x21}, {0x11}, {0x11, 5, 'x'}, {0x11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}} {
+	for _, bad := range [][]byte{{}, {0}, {0x21}, {0x11}, {0x11, 5, 'x'}, {0x11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}} {
 		if row, err := DecodeChangelog(bad); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%v gives %q, %v", bad, row, err)
 		}
