@@ -2,6 +2,7 @@ package operators_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -128,11 +129,13 @@ sinks:
 	}
 }
 
-func TestPlacementIsSampledBehindTheFirst(t *testing.T) {
+// placed runs 2048 records in partition 0 of 2, the first 100 of them right by
+// the value, the others wrong; key gives their record keys. It returns what was dropped.
+func placed(t *testing.T, key func(r *rig, value string) string) []string {
 	r := newRig(t, `
 pipeline: p
 sources:
-  views: {topic: views, partitioned_by: key, on_error: skip}
+  views: {topic: views, partitioned_by: viewer, on_error: skip, fields: {viewer: string}}
 sinks:
   out: {from: views, topic: out}
 `, map[string]int{"views": 2})
@@ -145,14 +148,32 @@ sinks:
 		}
 	}
 	for i := range 2048 {
-		key := good
+		viewer := good
 		if i >= 100 {
-			key = bad
+			viewer = bad
 		}
-		r.append("views", 0, record.Record{Key: []byte(key), Value: []byte(`{}`), Time: 1})
+		r.append("views", 0, record.Record{Key: []byte(key(r, viewer)), Value: fmt.Appendf(nil, `{"viewer":%q}`, viewer), Time: 1})
 	}
 	r.mustRun()
-	expect(t, "drops", r.drops(), "views wrong-partition 2")
+	return r.drops()
+}
+
+// A topic that gets more partitions puts keys elsewhere from some record on.
+func TestPlacementByTheRecordKeyIsCheckedAlways(t *testing.T) {
+	got := placed(t, func(_ *rig, viewer string) string { return viewer })
+	expect(t, "drops", got, "views wrong-partition 1948")
+}
+
+func TestPlacementByAValueIsSampledBehindTheFirst(t *testing.T) {
+	got := placed(t, func(r *rig, _ string) string {
+		for _, k := range []string{"a", "b", "c", "d", "e"} {
+			if r.partitionOf("views", k) == 1 {
+				return k
+			}
+		}
+		return ""
+	})
+	expect(t, "drops", got, "views wrong-partition 2")
 }
 
 func TestRecordKeyJoinRelyingOnPartitionsIsChecked(t *testing.T) {

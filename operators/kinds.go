@@ -18,7 +18,7 @@ var All = []Kind{
 		Rules: []string{
 			"Key and value are decoded by `key_format` and `format`. Only the fields that some expression uses are read; the whole document is checked.",
 			"Event time is `timestamp`, else the record's own. Null, negative, or more than `max_ahead` past the wall clock: the record is an error.",
-			"Where a join or a `group_by` relies on the partitions of the topic, and always under `partitioned_by`, the first 100 records of every partition and every 1024th after are checked: a record that Kafka's default partitioner would have put elsewhere is an error.",
+			"Where a join or a `group_by` relies on the partitions of the topic, and always under `partitioned_by`, records are checked: one that Kafka's default partitioner would have put elsewhere is an error. Where the record key decides, all are; where a value does, the first 100 of every partition and every 1024th after.",
 			"A null value stays null; a join and a `group_by` drop it.",
 		},
 		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonWrongPartition, ReasonGap},

@@ -177,7 +177,13 @@ func (d *decoder) timed(rec *record.Record) error {
 	if e.Time > now && d.spec.MaxAhead >= 0 && e.Time-now > d.spec.MaxAhead {
 		return faultf(ReasonAhead, "the timestamp %d lies %d ms ahead of the wall clock, more than the %d ms allowed (max_ahead)", e.Time, e.Time-now, d.spec.MaxAhead)
 	}
-	if d.spec.CheckPlacement && d.place.due() {
+	if !d.spec.CheckPlacement {
+		return nil
+	}
+	if d.place.count == 0 {
+		d.place.count = d.task.Partitions(e.Origin.Topic)
+	}
+	if d.place.due(rec.Key, e.Origin.Partition) {
 		return d.checkPlace(rec)
 	}
 	return nil
@@ -186,7 +192,7 @@ func (d *decoder) timed(rec *record.Record) error {
 // checkPlace compares the record's partition with the default partitioner's.
 func (d *decoder) checkPlace(rec *record.Record) error {
 	at := d.event.Origin
-	count := d.task.Partitions(at.Topic)
+	count := d.place.count
 	if len(d.spec.Placed) == 0 {
 		return misplaced(rec.Key, "key", at.Partition, count)
 	}
@@ -197,5 +203,9 @@ func (d *decoder) checkPlace(rec *record.Record) error {
 	if d.placeBuf, err = codec.EncodeKey(d.placeBuf[:0], d.spec.KeyFormat, v); err != nil {
 		return &fault{ReasonWrongPartition, err}
 	}
-	return misplaced(d.placeBuf, "partitioned_by", at.Partition, count)
+	if err := misplaced(d.placeBuf, "partitioned_by", at.Partition, count); err != nil {
+		return err
+	}
+	d.place.byValue = d.place.byValue || rec.Key == nil || codec.Partition(rec.Key, count) != at.Partition
+	return nil
 }
