@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -32,7 +33,8 @@ func makeTopics(ctx context.Context, admin engine.Admin, top *operators.Topology
 			widest = max(widest, info.Partitions)
 			return nil
 		}
-		if err := admin.CreateTopic(ctx, topic, partitions, configs); err != nil {
+		// That it exists by now is the doing of a process that started at the same time.
+		if err := admin.CreateTopic(ctx, topic, partitions, configs); err != nil && !errors.Is(err, engine.ErrTopicExists) {
 			return fmt.Errorf("create topic %s on the embedded broker: %w", topic, err)
 		}
 		found[topic] = engine.TopicInfo{Name: topic, Partitions: partitions}

@@ -13,4 +13,6 @@ var (
 	// process owns is not known before the group's next event.
 	ErrExpelled         = fmt.Errorf("%w: no member of the group at its generation", ErrFenced)
 	ErrOffsetOutOfRange = errors.New("offset out of range")
+	// ErrTopicExists is the answer to the creation of a topic that is there.
+	ErrTopicExists = errors.New("the topic exists already")
 )

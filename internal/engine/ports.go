@@ -189,6 +189,7 @@ type TopicInfo struct {
 type Admin interface {
 	// Topics describes those of names that exist.
 	Topics(ctx context.Context, names []string) (map[string]TopicInfo, error)
+	// CreateTopic makes a topic; one that exists already is an error that wraps ErrTopicExists.
 	CreateTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error
 	// Ends gives the end offsets (high watermark or last stable offset by iso), Starts the first ones still there.
 	Ends(ctx context.Context, tps []record.TopicPartition, iso Isolation) (map[record.TopicPartition]int64, error)

@@ -145,12 +145,24 @@ func (e *Engine) internal(name string) bool {
 func (e *Engine) ensureTopic(ctx context.Context, topic operators.InternalTopic, partitions int32, found map[string]TopicInfo) error {
 	info, exists := found[topic.Name]
 	if !exists {
-		if err := e.opts.Transport.Admin().CreateTopic(ctx, topic.Name, partitions, topic.Configs); err != nil {
+		err := e.opts.Transport.Admin().CreateTopic(ctx, topic.Name, partitions, topic.Configs)
+		if err == nil {
+			e.log.Info("internal topic created", "topic", topic.Name, "partitions", partitions)
+			e.counts[topic.Name] = partitions
+			return nil
+		}
+		if !errors.Is(err, ErrTopicExists) {
 			return fmt.Errorf("create internal topic %s: %w", topic.Name, err)
 		}
-		e.log.Info("internal topic created", "topic", topic.Name, "partitions", partitions)
-		e.counts[topic.Name] = partitions
-		return nil
+		// Another process of the pipeline, started at the same time, was faster.
+		now, err := e.opts.Transport.Admin().Topics(ctx, []string{topic.Name})
+		if err != nil {
+			return fmt.Errorf("describe internal topic %s: %w", topic.Name, err)
+		}
+		if info, exists = now[topic.Name]; !exists {
+			return fmt.Errorf("create internal topic %s: it exists and cannot be described", topic.Name)
+		}
+		e.counts[topic.Name] = info.Partitions
 	}
 	if info.Partitions != partitions {
 		return fmt.Errorf("check internal topic %s: it has %d partitions, but %s now has %d; "+

@@ -117,7 +117,7 @@ func atController[Req, Resp any](ctx context.Context, c *cluster, do func(*saram
 
 // CreateTopic implements engine.Admin: with the cluster's default replication,
 // returning when the topic has leaders. A topic that exists already is an
-// error that wraps ErrTopicExists.
+// error that wraps engine.ErrTopicExists.
 func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error {
 	what := "create topic " + name
 	asked := false
@@ -138,7 +138,7 @@ func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, 
 				if asked {
 					return nil
 				}
-				return ErrTopicExists
+				return engine.ErrTopicExists
 			}
 			if e.Err == sarama.ErrNotController {
 				_, _ = a.c.metadata(ctx, nil)
@@ -147,14 +147,15 @@ func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, 
 		}
 		return nil
 	})
+	if errors.Is(err, engine.ErrTopicExists) {
+		// Somebody else may have created it just now, with whatever partitions.
+		return errors.Join(err, a.awaitLeaders(ctx, name, 1))
+	}
 	if err != nil {
 		return err
 	}
 	return a.awaitLeaders(ctx, name, partitions)
 }
-
-// ErrTopicExists is returned by CreateTopic.
-var ErrTopicExists = errors.New("the topic exists already")
 
 // awaitLeaders waits until metadata shows the topic with all its leaders.
 func (a *Admin) awaitLeaders(ctx context.Context, name string, partitions int32) error {

@@ -405,7 +405,7 @@ func TestTopics(t *testing.T) {
 		tr := e.open()
 		a := tr.Control()
 		name := e.topic(tr, 3, map[string]string{"cleanup.policy": "compact", "retention.ms": "12345"})
-		if err := a.CreateTopic(e.ctx(), name, 3, nil); !errors.Is(err, ErrTopicExists) {
+		if err := a.CreateTopic(e.ctx(), name, 3, nil); !errors.Is(err, engine.ErrTopicExists) {
 			e.Errorf("created twice: %v", err)
 		}
 		got, err := a.Topics(e.ctx(), []string{name, "not-there"})

@@ -112,7 +112,7 @@ func (l *Log) CreateTopic(name string, partitions int32, configs map[string]stri
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.topics[name] != nil {
-		return fmt.Errorf("create topic %s: it exists", name)
+		return fmt.Errorf("create topic %s: %w", name, engine.ErrTopicExists)
 	}
 	if partitions < 1 {
 		return fmt.Errorf("create topic %s: %d partitions", name, partitions)
@@ -225,6 +225,16 @@ func (l *Log) Committed(groupName string) map[record.TopicPartition]int64 {
 		}
 	}
 	return out
+}
+
+// Ends returns, by partition, the high watermarks of a topic and its last stable offsets.
+func (l *Log) Ends(topicName string) (high, stable []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.mustTopic(topicName).parts {
+		high, stable = append(high, p.end), append(stable, p.lastStable())
+	}
+	return high, stable
 }
 
 // Topics lists the topics' names in order.
