@@ -171,6 +171,10 @@ func (b *bounds) unknown() []string {
 // follow finds out the missing bounds until all are known or ctx ends.
 func (b *bounds) follow(ctx context.Context) {
 	for {
+		b.engine.yield("bounds")
+		if ctx.Err() != nil {
+			return
+		}
 		unknown := b.unknown()
 		if len(unknown) == 0 {
 			b.all.Store(true)

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"streamctl/internal/record"
@@ -29,8 +30,10 @@ const refreshInterval = 10 * time.Minute
 // commitRun is one commit on its way.
 type commitRun struct {
 	sealed []sealedTask
+	group  GroupMeta // as whose it was begun
 	result CommitResult
-	forget bool // its tasks are gone: do nothing when it ends
+	forget bool // the worker ends: do nothing when it does
+	began  time.Time
 }
 
 // sealedTask is a task's share of a commit.
@@ -38,6 +41,7 @@ type sealedTask struct {
 	task      *task
 	sealed    *state.Sealed
 	positions []int64 // per input
+	sampled   []int64 // input.sampled, per input
 }
 
 // Names of the steps of a commit at which a test may end the process.
@@ -104,7 +108,7 @@ func (w *worker) beginCommit() error {
 		return fmt.Errorf("commit: %w", err) // what cannot be kept must not be committed
 	}
 	w.engine.crash(CrashBeforeSeal)
-	run := &commitRun{}
+	run := &commitRun{group: w.group, began: w.engine.opts.Clock.Now()}
 	offsets := make(map[record.TopicPartition]int64)
 	for _, t := range w.order {
 		if !t.dirty() {
@@ -129,10 +133,12 @@ func (w *worker) beginCommit() error {
 
 // seal takes a task's positions and changed rows.
 func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedTask, error) {
-	out := sealedTask{task: t, positions: make([]int64, len(t.inputs))}
+	out := sealedTask{task: t, positions: make([]int64, len(t.inputs)), sampled: make([]int64, len(t.inputs))}
 	for i, in := range t.inputs {
-		out.positions[i] = in.pos
-		if in.started && in.pos != in.committed {
+		out.positions[i] = in.committed
+		out.sampled[i], in.sampled = in.sampled, 0
+		if t.commits(in) {
+			out.positions[i] = in.pos
 			offsets[in.tp] = in.pos
 			t.store.SetPosition(in.tp, in.pos)
 		}
@@ -145,9 +151,15 @@ func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedT
 		t.store.SetStamp(t.stamps().encode())
 	}
 	t.store.SetSavedAt(w.nowMillis)
+	var last *state.Table
+	var sent *TopicStats
 	sealed, err := t.store.Seal(func(table *state.Table, key, row []byte) {
-		w.producer.Send(record.TopicPartition{Topic: table.Changelog(), Partition: t.id.Partition},
-			record.Record{Key: key, Value: row, Time: max(t.streamTime, 0)})
+		if table != last {
+			last, sent = table, w.topic(table.Changelog())
+		}
+		rec := record.Record{Key: key, Value: row, Time: max(t.streamTime, 0)}
+		sent.count(rec)
+		w.producer.Send(record.TopicPartition{Topic: table.Changelog(), Partition: t.id.Partition}, rec)
 	})
 	if err != nil {
 		return out, fmt.Errorf("seal state of task %s: %w", t.id, err)
@@ -165,7 +177,7 @@ func (w *worker) commitDone(run *commitRun) error {
 		return nil
 	}
 	if err := run.result.Err; err != nil {
-		return w.commitFailed(err)
+		return w.commitFailed(run, err)
 	}
 	w.engine.crash(CrashBeforeApply)
 	batch := make([]*state.Sealed, 0, len(run.sealed))
@@ -191,22 +203,41 @@ func (w *worker) commitDone(run *commitRun) error {
 		}
 	}
 	w.stats.Commits++
+	w.measure(run)
 	w.engine.committed(w)
 	return nil
 }
 
+// cause says why a worker had to give up its tasks.
+type cause uint8
+
+const (
+	causeAborted  cause = iota // nothing was committed, or nobody knows
+	causeFenced                // another producer has taken over
+	causeExpelled              // the group does not know this process any more
+)
+
 // commitFailed gives up everything since the last commit. When the producer
 // has been renewed, the tasks start again from what Kafka has; when another
 // process has taken over, they are gone.
-func (w *worker) commitFailed(cause error) error {
-	if !errors.Is(cause, ErrAborted) && !errors.Is(cause, ErrFenced) {
-		return fmt.Errorf("commit: %w", cause)
+func (w *worker) commitFailed(run *commitRun, failure error) error {
+	why := causeAborted
+	switch {
+	case errors.Is(failure, ErrExpelled):
+		why = causeExpelled
+	case errors.Is(failure, ErrFenced):
+		why = causeFenced
+	case !errors.Is(failure, ErrAborted):
+		return fmt.Errorf("commit: %w", failure)
 	}
-	w.log.Warn("commit failed: going back to what is committed", "cause", cause)
+	w.log.Warn("commit failed: going back to what is committed", "cause", failure)
 	w.stats.Aborts++
-	ids := make([]TaskID, 0, len(w.order))
+	closing := w.closing
+	var stay []TaskID // those that were not to be closed anyway
 	for _, t := range w.order {
-		ids = append(ids, t.id)
+		if closing == nil || closing.ids != nil && !slices.Contains(closing.ids, t.id) {
+			stay = append(stay, t.id)
+		}
 	}
 	w.suspend(&closeRequest{})
 	for len(w.order) > 0 {
@@ -215,9 +246,9 @@ func (w *worker) commitFailed(cause error) error {
 		}
 	}
 	w.producer.Discard()
-	if w.closing != nil {
-		return nil // they were to be closed anyway
+	if closing != nil && closing.quit || len(stay) == 0 && why != causeFenced {
+		return nil
 	}
-	w.engine.reassign(w, ids, errors.Is(cause, ErrFenced))
+	w.engine.notify(reassignEvent{worker: w, ids: stay, cause: why, group: run.group})
 	return nil
 }

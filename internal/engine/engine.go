@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,14 +33,30 @@ type Options struct {
 	// KeepPlace leaves the process's tasks its own until its session ends, so that
 	// a restart within it moves nothing. Otherwise the end of the run hands them over at once.
 	KeepPlace bool
+	// Standbys is how many copies of the state of every task the group keeps beside
+	// the one that runs; all processes of a pipeline should say the same.
+	Standbys int
+	// AcceptableLag: a process whose copy lags no more records takes a task over
+	// without a warm-up; default 10,000.
+	AcceptableLag int64
+	// Rack names the failure domain: copies go to other racks than the task; "" = not known.
+	Rack string
+	// StateCleanup is how long the state of a task that is at home elsewhere is kept
+	// for the case that it comes back; default 10 minutes.
+	StateCleanup time.Duration
 	// MaxBuffered is how many bytes a worker may have sent and not yet acknowledged; default 8 MiB.
 	MaxBuffered int
 	// Crash is called at the named steps of a commit; nil outside tests.
 	Crash func(step string)
+	// Yield is called where a goroutine begins or has been woken by another one of
+	// the engine, with its name; nil outside simulations.
+	Yield func(goroutine string)
 	// Ready is called once, when the group is joined and all tasks run.
 	Ready func()
 	// Progress is called from time to time with where the run is; may be nil.
 	Progress func(Stats)
+	// Monitor shows the run to others while it goes on; may be nil.
+	Monitor *Monitor
 
 	incidents *incidentCounts // over the lives of a supervised run
 }
@@ -70,6 +85,12 @@ func (o Options) withDefaults() Options {
 			o.CommitInterval = 100 * time.Millisecond
 		}
 	}
+	if o.AcceptableLag == 0 {
+		o.AcceptableLag = 10_000
+	}
+	if o.StateCleanup == 0 {
+		o.StateCleanup = 10 * time.Minute
+	}
 	if o.MaxBuffered == 0 {
 		o.MaxBuffered = 8 << 20
 	}
@@ -94,7 +115,7 @@ func (o Options) Validate() error {
 	if o.Instance == "" {
 		faults = append(faults, errors.New("engine options: no instance name"))
 	}
-	if o.CommitInterval < 0 || o.Workers < 0 || o.MaxBuffered < 0 {
+	if o.CommitInterval < 0 || o.Workers < 0 || o.MaxBuffered < 0 || o.Standbys < 0 || o.AcceptableLag < 0 || o.StateCleanup < 0 {
 		faults = append(faults, errors.New("engine options: negative number"))
 	}
 	return errors.Join(faults...)
@@ -115,12 +136,18 @@ type Engine struct {
 	events     chan any
 	failure    chan error
 
-	owner     map[TaskID]*worker // where each owned task runs
+	owner map[TaskID]*worker // where each owned task runs
+	ownership
+	keeper     *keeper
+	background sync.WaitGroup // everything that runs beside workers and engine
+
 	meta      GroupMeta
 	readied   bool
-	fenced    []time.Time
 	statsLock sync.Mutex
 	stats     map[int]WorkerStats
+	member    membership // as the group said last
+	began     time.Time
+	pulses    []pulse // of the workers
 }
 
 // committedEvent says that a worker has committed, statusEvent that its tasks
@@ -133,7 +160,8 @@ type statusEvent struct{}
 type reassignEvent struct {
 	worker *worker
 	ids    []TaskID
-	fenced bool
+	cause  cause
+	group  GroupMeta // as whose the commit was begun
 }
 
 // Run runs the topology until ctx ends (graceful: what was done is committed),
@@ -144,12 +172,15 @@ func Run(ctx context.Context, opts Options) (Stats, error) {
 	}
 	e := &Engine{
 		opts: opts.withDefaults(), subs: make(map[string]*operators.SubTopology),
-		events: make(chan any, 1024), failure: make(chan error, 1), owner: make(map[TaskID]*worker), stats: make(map[int]WorkerStats),
+		events: make(chan any, 1024), failure: make(chan error, 1), owner: make(map[TaskID]*worker), ownership: newOwnership(), stats: make(map[int]WorkerStats),
 	}
 	e.log = e.opts.Logger
 	for _, sub := range opts.Topology.Subs {
 		e.subs[sub.Name] = sub
 	}
+	e.began, e.pulses = e.opts.Clock.Now(), make([]pulse, e.opts.Workers)
+	e.opts.Monitor.begin(e)
+	defer func() { e.opts.Monitor.end(e.Stats().WorkerStats) }()
 	if err := e.prepareTopics(ctx); err != nil {
 		return Stats{}, err
 	}
@@ -169,12 +200,18 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	if err := e.startWorkers(ctx, &running); err != nil {
 		return errors.Join(err, e.closeWorkers())
 	}
+	e.yield("engine")
 	e.purge = newPurger(e)
-	var background sync.WaitGroup
-	background.Go(func() { e.bounds.follow(inner) })
-	background.Go(func() { e.purge.run(inner) })
-	group, err := e.opts.Transport.Join(ctx, Membership{Tasks: e.tasks, Workers: e.opts.Workers})
+	e.keeper = newKeeper(e)
+	e.background.Go(func() { e.bounds.follow(inner) })
+	e.background.Go(func() { e.purge.run(inner) })
+	group, err := e.opts.Transport.Join(ctx, Membership{
+		Instance: e.opts.Instance, Tasks: e.tasks, Held: e.heldAtStart(ctx), Workers: e.opts.Workers,
+		Rack: e.opts.Rack, Standbys: e.opts.Standbys, AcceptableLag: e.opts.AcceptableLag,
+	})
 	if err == nil {
+		e.keeper.group = group
+		e.background.Go(func() { e.keeper.run(inner) })
 		err = e.serve(ctx, inner, group)
 		graceful := err == nil
 		err = errors.Join(err, e.stopWorkers(graceful, &running))
@@ -186,7 +223,7 @@ func (e *Engine) run(ctx context.Context) (err error) {
 		err = errors.Join(err, e.stopWorkers(false, &running))
 	}
 	cancel()
-	background.Wait()
+	e.background.Wait()
 	if err == nil {
 		e.purge.flush(context.WithoutCancel(ctx))
 	}
@@ -199,7 +236,10 @@ func (e *Engine) startWorkers(ctx context.Context, running *sync.WaitGroup) erro
 	failed := make([]error, e.opts.Workers)
 	var opening sync.WaitGroup
 	for i := range e.workers {
-		opening.Go(func() { e.workers[i], failed[i] = e.openWorker(ctx, i) })
+		opening.Go(func() {
+			e.yield(fmt.Sprint("open worker ", i))
+			e.workers[i], failed[i] = e.openWorker(ctx, i)
+		})
 	}
 	opening.Wait()
 	if err := errors.Join(failed...); err != nil {
@@ -207,6 +247,7 @@ func (e *Engine) startWorkers(ctx context.Context, running *sync.WaitGroup) erro
 	}
 	for _, w := range e.workers {
 		running.Go(func() {
+			e.yield(fmt.Sprint("worker ", w.index))
 			if err := w.run(); err != nil {
 				w.publish()
 				select {
@@ -233,6 +274,8 @@ func (e *Engine) openWorker(ctx context.Context, i int) (*worker, error) {
 	w := &worker{
 		engine: e, index: i, log: e.log.With("worker", i), source: source, producer: producer,
 		tasks: make(map[TaskID]*task), routes: make(map[record.TopicPartition]*task),
+		follows: make(map[record.TopicPartition]*follower),
+		topics:  make(map[string]*TopicStats), pulse: &e.pulses[i],
 	}
 	w.mailbox.wake = source.Wake
 	return w, nil
@@ -241,7 +284,7 @@ func (e *Engine) openWorker(ctx context.Context, i int) (*worker, error) {
 // openProducer opens the producer of worker i, which ends what an earlier one
 // of the same name has left open.
 func (e *Engine) openProducer(ctx context.Context, i int) (Producer, error) {
-	id := fmt.Sprintf("%s-%s-%d", e.opts.Topology.Pipeline, e.opts.Instance, i)
+	id := transactionalID(e.opts.Topology.Pipeline, e.opts.Instance, i)
 	producer, err := e.opts.Transport.NewProducer(ctx, id, e.opts.ExactlyOnce)
 	if err != nil {
 		return nil, fmt.Errorf("open producer of worker %d: %w", i, err)
@@ -252,25 +295,20 @@ func (e *Engine) openProducer(ctx context.Context, i int) (Producer, error) {
 // serve handles group and worker events until the run ends.
 func (e *Engine) serve(ctx, inner context.Context, group Coordinator) error {
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-e.failure:
+		event, err := e.await(ctx, group)
+		if event == nil || err != nil {
 			return err
-		case <-e.opts.State.Failed(): // in the background: no worker may have met it yet
-			return e.opts.State.Err()
-		case event, ok := <-group.Events():
-			if !ok {
-				return errors.New("follow group: membership ended")
-			}
-			if err := e.assigned(inner, event); err != nil {
+		}
+		e.yield("engine")
+		if ev, ok := event.(GroupEvent); ok {
+			if err := e.assigned(inner, ev); err != nil {
 				return err
 			}
-		case event := <-e.events:
-			done, err := e.handle(inner, event)
-			if err != nil || done {
-				return err
-			}
+			continue
+		}
+		done, err := e.handle(inner, event)
+		if err != nil || done {
+			return err
 		}
 	}
 }
@@ -279,19 +317,13 @@ func (e *Engine) serve(ctx, inner context.Context, group Coordinator) error {
 func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	switch ev := event.(type) {
 	case reassignEvent:
-		var producer Producer
-		if ev.fenced {
-			now := e.opts.Clock.Now()
-			e.fenced = slices.DeleteFunc(e.fenced, func(at time.Time) bool { return now.Sub(at) > fencedWindow })
-			if e.fenced = append(e.fenced, now); len(e.fenced) > fencedLimit {
-				return false, fmt.Errorf("fenced %d times within %s: another process runs as instance %q of this pipeline; stop it, or give each its own data directory",
-					len(e.fenced), fencedWindow, e.opts.Instance)
-			}
-			if producer, err = e.openProducer(ctx, ev.worker.index); err != nil {
-				return false, err
-			}
+		return false, e.givenUp(ctx, ev)
+	case startedEvent:
+		return false, e.started(ev)
+	case standbyLostEvent:
+		if e.follower[ev.id] != nil {
+			e.startStandbys(ctx, []TaskID{ev.id})
 		}
-		return false, e.start(ctx, ev.worker, ev.ids, producer)
 	case committedEvent:
 		e.bounds.poke()
 	}
@@ -308,138 +340,6 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	return e.opts.UntilEnd && e.allDrained(), nil
 }
 
-// assigned makes the process's tasks those of the event: first the ones taken
-// away are committed and closed, then the group is told, then new ones start.
-func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
-	if event.Err != nil {
-		return fmt.Errorf("follow group: %w", event.Err)
-	}
-	e.meta = event.Meta
-	gone := make(map[*worker][]TaskID)
-	for id, w := range e.owner {
-		if event.Lost || !slices.Contains(event.Tasks, id) {
-			gone[w] = append(gone[w], id)
-			delete(e.owner, id)
-		}
-	}
-	if err := e.closeTasks(gone, !event.Lost); err != nil {
-		return err
-	}
-	if event.Ack != nil {
-		event.Ack()
-	}
-	for _, w := range e.workers {
-		w.mailbox.put(&metaRequest{e.meta})
-	}
-	fresh := make(map[*worker][]TaskID)
-	for _, id := range event.Tasks {
-		if e.owner[id] == nil {
-			w := e.leastLoaded(id)
-			e.owner[id] = w
-			fresh[w] = append(fresh[w], id)
-		}
-	}
-	for _, w := range e.workers {
-		if len(fresh[w]) == 0 {
-			continue
-		}
-		if err := e.start(ctx, w, fresh[w], nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// leastLoaded picks the worker for a task: the one with the fewest tasks of
-// its sub-topology, then the fewest at all, then the first.
-func (e *Engine) leastLoaded(id TaskID) *worker {
-	type load struct{ same, all int }
-	loads := make(map[*worker]load)
-	for other, w := range e.owner {
-		l := loads[w]
-		l.all++
-		if other.Sub == id.Sub {
-			l.same++
-		}
-		loads[w] = l
-	}
-	return slices.MinFunc(e.workers, func(a, b *worker) int {
-		la, lb := loads[a], loads[b]
-		if la.same != lb.same {
-			return la.same - lb.same
-		}
-		return la.all - lb.all
-	})
-}
-
-// start finds out where the tasks begin and hands them to their worker, with a
-// new producer if its own was fenced.
-func (e *Engine) start(ctx context.Context, w *worker, ids []TaskID, producer Producer) error {
-	infos, err := e.startInfos(ctx, ids)
-	if err != nil {
-		return err
-	}
-	w.mailbox.put(&startRequest{meta: e.meta, infos: infos, producer: producer})
-	return nil
-}
-
-// startInfos asks the broker, once for all tasks, for committed offsets, first
-// offsets and the ends of changelogs.
-func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, error) {
-	var inputs, changelogs []record.TopicPartition
-	for _, id := range ids {
-		sub := e.subs[id.Sub]
-		for _, in := range sub.Inputs {
-			inputs = append(inputs, record.TopicPartition{Topic: in.Topic, Partition: id.Partition})
-		}
-		for _, t := range sub.Tables {
-			if t.Changelog != "" {
-				changelogs = append(changelogs, record.TopicPartition{Topic: t.Changelog, Partition: id.Partition})
-			}
-		}
-	}
-	admin := e.opts.Transport.Admin()
-	committed, err := admin.Committed(ctx, inputs)
-	if err != nil {
-		return nil, fmt.Errorf("read committed offsets: %w", err)
-	}
-	starts, err := admin.Starts(ctx, append(slices.Clone(inputs), changelogs...))
-	if err != nil {
-		return nil, fmt.Errorf("read first offsets: %w", err)
-	}
-	ends := map[record.TopicPartition]int64{}
-	if len(changelogs) > 0 {
-		// The high watermark, not the last stable offset: a transaction that is still
-		// open there ends first, and what it committed belongs to the table.
-		if ends, err = admin.Ends(ctx, changelogs, ReadUncommitted); err != nil {
-			return nil, fmt.Errorf("read ends of changelogs: %w", err)
-		}
-	}
-	infos := make([]*startInfo, len(ids))
-	for i, id := range ids {
-		infos[i] = &startInfo{id: id, committed: committed, starts: starts, ends: ends}
-	}
-	return infos, nil
-}
-
-// closeTasks closes tasks on their workers and waits for it.
-func (e *Engine) closeTasks(gone map[*worker][]TaskID, commit bool) error {
-	closed := make(chan error, len(gone))
-	for w, ids := range gone {
-		w.mailbox.put(&closeRequest{ids: ids, commit: commit, done: func(err error) { closed <- err }})
-	}
-	var errs []error
-	for range gone {
-		select {
-		case err := <-closed:
-			errs = append(errs, err)
-		case err := <-e.failure:
-			return err
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // stopWorkers ends all workers; when graceful, what they did is committed.
 func (e *Engine) stopWorkers(graceful bool, running *sync.WaitGroup) error {
 	errs := make(chan error, len(e.workers))
@@ -449,6 +349,7 @@ func (e *Engine) stopWorkers(graceful bool, running *sync.WaitGroup) error {
 	ended := make(chan struct{})
 	go func() { running.Wait(); close(ended) }()
 	<-ended
+	e.yield("engine")
 	var all []error
 	for len(errs) > 0 {
 		all = append(all, <-errs)
@@ -494,11 +395,6 @@ func (e *Engine) crash(step string) {
 func (e *Engine) committed(w *worker) {
 	w.publish()
 	e.notify(committedEvent{})
-}
-
-// reassign is told by a worker that had to give up its tasks.
-func (e *Engine) reassign(w *worker, ids []TaskID, fenced bool) {
-	e.notify(reassignEvent{worker: w, ids: ids, fenced: fenced})
 }
 
 // notify passes an event on. Commits may be left out when the engine is busy:

@@ -8,6 +8,7 @@ const (
 	IncidentRebalance             = "rebalance"               // the group formed anew
 	IncidentMembershipLost        = "membership_lost"         // session ended, unknown member, stale generation
 	IncidentFenced                = "fenced"                  // a commit was refused: another producer or generation took over
+	IncidentLostMemberFenced      = "lost_member_fenced"      // what a process that is gone left open was ended for it
 	IncidentProducerRenewed       = "producer_renewed"        // a producer was initialised anew
 	IncidentUnknownOutcome        = "unknown_commit_outcome"  // EndTxn or AddOffsets without an answer
 	IncidentConcurrentTransaction = "concurrent_transactions" // the coordinator still ends the one before

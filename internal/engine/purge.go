@@ -43,6 +43,7 @@ func (p *purger) run(ctx context.Context) {
 			stop()
 			return
 		case <-tick:
+			p.engine.yield("purge")
 			p.flush(ctx)
 		}
 	}

@@ -120,7 +120,10 @@ func (t *task) aggregates() bool {
 
 // startTask opens a task and begins to restore it.
 func (w *worker) startTask(info *startInfo) error {
-	t, err := w.openTask(info.id)
+	if w.tasks[info.id] != nil {
+		return nil // asked twice
+	}
+	t, err := w.openOrPromote(info.id)
 	if err != nil {
 		return err
 	}
@@ -133,6 +136,14 @@ func (w *worker) startTask(info *startInfo) error {
 		return err
 	}
 	return w.finishRestore(t)
+}
+
+// openOrPromote returns the task of a standby that is kept here, or opens one.
+func (w *worker) openOrPromote(id TaskID) (*task, error) {
+	if s := w.standbyOf(id); s != nil {
+		return w.promote(s)
+	}
+	return w.openTask(id)
 }
 
 // beginRestore decides for every input and changelog from where to where it is
@@ -319,6 +330,7 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	if r.boot {
 		marks = append(marks, bootMark(r.tp.Topic))
 	}
+	w.pulse.extend(w.engine.opts.Clock.Now(), longTurnLimit)
 	if err := r.loader.Finish(positions, marks...); err != nil {
 		return fmt.Errorf("restore table from %s/%d: %w", r.tp.Topic, r.tp.Partition, err)
 	}
@@ -385,6 +397,9 @@ func (w *worker) applyBounds(t *task) {
 // openTask builds the task's operators over its tables.
 func (w *worker) openTask(id TaskID) (*task, error) {
 	sub := w.engine.sub(id.Sub)
+	if count := w.engine.partitionsOf(sub.Inputs[0].Topic); id.Partition >= count {
+		return nil, fmt.Errorf("open task %s: %s had %d partitions when this process started: %w", id, sub.Inputs[0].Topic, count, errTopicsChanged)
+	}
 	store, err := w.engine.opts.State.OpenTask(sub.Name, id.Partition, sub.Tables)
 	if err != nil {
 		return nil, fmt.Errorf("open state of task %s: %w", id, err)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"maps"
+	"slices"
 )
 
 // Without transactions the changelog holds more than what was committed: rows
@@ -31,9 +33,9 @@ func (t *task) stamps() stamps {
 // encode writes them one after the other: topic (4 bytes) and position (uvarint).
 func (s stamps) encode() []byte {
 	var out []byte
-	for topic, pos := range s {
+	for _, topic := range slices.Sorted(maps.Keys(s)) {
 		out = binary.BigEndian.AppendUint32(out, topic)
-		out = binary.AppendUvarint(out, uint64(pos))
+		out = binary.AppendUvarint(out, uint64(s[topic]))
 	}
 	return out
 }

@@ -15,10 +15,15 @@ type WorkerStats struct {
 	Aborts       int64 // commits that failed and were done again
 	Restored     int64 // records read to rebuild tables
 	FullRestores int64 // tables rebuilt from the beginning
+	Followed     int64 // records read to keep standbys up to date
 	Tasks        int
 	Running      int
+	Standbys     int
 	Drained      bool // a bounded run has nothing left to do here
 	Counters     operators.Counters
+	Figures
+	Present
+	published time.Time // by the run's clock
 }
 
 // Stats is the sum over the workers.
@@ -35,7 +40,8 @@ type Stats struct {
 func (w *worker) publish() {
 	s := w.stats
 	s.Counters.Drops = maps.Clone(w.stats.Counters.Drops)
-	s.Tasks, s.Drained = len(w.order), w.drained()
+	s.Tasks, s.Standbys, s.Drained = len(w.order), len(w.standbys), w.drained()
+	s.Figures, s.Present, s.published = w.figures(), w.present(), w.now
 	for _, t := range w.order {
 		if t.state == taskRunning {
 			s.Running++
@@ -55,6 +61,10 @@ type status struct {
 // announceInterval is how often a restore tells how far it is.
 const announceInterval = 250 * time.Millisecond
 
+// publishInterval is how old the published figures of a worker that neither
+// commits nor restores may become.
+const publishInterval = time.Second
+
 // announce publishes the worker's figures when its status has changed, and
 // from time to time while it restores.
 func (w *worker) announce() {
@@ -70,6 +80,8 @@ func (w *worker) announce() {
 		w.announced, w.published = now, w.now
 		w.publish()
 		w.engine.notify(statusEvent{})
+	} else if w.now.Sub(w.stats.published) >= publishInterval {
+		w.publish()
 	}
 }
 
@@ -87,7 +99,10 @@ func (e *Engine) Stats() Stats {
 		sum.Aborts += s.Aborts
 		sum.Restored += s.Restored
 		sum.FullRestores += s.FullRestores
+		sum.Figures.add(s.Figures)
+		sum.Followed += s.Followed
 		sum.Tasks += s.Tasks
+		sum.Standbys += s.Standbys
 		sum.Running += s.Running
 		sum.Drained = sum.Drained && s.Drained
 		for key, n := range s.Counters.Drops {
@@ -100,7 +115,7 @@ func (e *Engine) Stats() Stats {
 // allRunning says that every task this process owns runs.
 func (e *Engine) allRunning() bool {
 	s := e.Stats()
-	return len(e.owner) > 0 && s.Tasks == len(e.owner) && s.Running == s.Tasks
+	return e.joined && s.Tasks == len(e.owner) && s.Running == s.Tasks
 }
 
 // allDrained says that every task this process owns has come to its end.

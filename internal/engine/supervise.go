@@ -193,6 +193,7 @@ func (s *supervisor) wait(ctx context.Context) {
 
 // report tells that nothing runs, and why.
 func (s *supervisor) report(cause error) {
+	s.opts.Monitor.suspend(s.opts, cause.Error())
 	if s.opts.Progress != nil {
 		s.opts.Progress(s.stats(cause.Error()))
 	}
@@ -218,6 +219,8 @@ func (s *WorkerStats) add(o WorkerStats) {
 	s.Aborts += o.Aborts
 	s.Restored += o.Restored
 	s.FullRestores += o.FullRestores
+	s.Figures.add(o.Figures)
+	s.Followed += o.Followed
 	drops := maps.Clone(s.Counters.Drops)
 	for key, n := range o.Counters.Drops {
 		if drops == nil {

@@ -11,13 +11,16 @@ import (
 
 // taskState is where a task is in its life:
 //
-//	            +-----------------------------+
-//	            |                             v
-//	Created --> Restoring --> Running --> Suspended --> Closed
-//	   |            |                                     ^
-//	   +------------+-------------------------------------+
+//	                  +-----------------------------+
+//	                  |                             v
+//	Created ----> Restoring --> Running --> Suspended --> Closed
+//	   |           ^    |                                  ^
+//	   +-> Standby-+    |                                  |
+//	   |      |         |                                  |
+//	   +------+---------+----------------------------------+
 //
-// Created: its operators and tables exist. Restoring: tables are brought to
+// Created: its operators and tables exist. Standby: it is run elsewhere, and
+// its tables are kept up to date here. Restoring: tables are brought to
 // what was committed, and at first start to the end of their topics; no
 // stream record is processed. Running: records flow. Suspended: no record is
 // processed any more, what was done is being committed. Closed: nothing is
@@ -30,15 +33,17 @@ const (
 	taskRunning
 	taskSuspended
 	taskClosed
+	taskStandby
 )
 
 func (s taskState) String() string {
-	return [...]string{"created", "restoring", "running", "suspended", "closed"}[s]
+	return [...]string{"created", "restoring", "running", "suspended", "closed", "standby"}[s]
 }
 
 // taskTransitions is the picture above as a table.
 var taskTransitions = map[taskState][]taskState{
-	taskCreated:   {taskRestoring, taskClosed},
+	taskCreated:   {taskRestoring, taskStandby, taskClosed},
+	taskStandby:   {taskRestoring, taskClosed},
 	taskRestoring: {taskRunning, taskSuspended, taskClosed},
 	taskRunning:   {taskSuspended},
 	taskSuspended: {taskClosed},
@@ -98,6 +103,7 @@ type input struct {
 	end       int64 // end of the log at the last fetch
 	skipToEnd bool  // behind a gap: go on at the end, once it is known
 	stopAt    int64 // process nothing at or above this offset, -1 = no bound
+	sampled   int64 // timestamp of a record that was taken since the last commit, ms, 0 = none
 }
 
 // isTable says whether the input fills a table.
@@ -138,6 +144,7 @@ func (in *input) advance(release func(*Fetched)) error {
 			in.current, in.index = in.queue[0], 0
 			in.queue[0] = nil
 			in.queue = in.queue[1:]
+			in.sample(in.current)
 		}
 		f := in.current
 		if in.index == len(f.Records) {
@@ -254,11 +261,18 @@ func (t *task) dirty() bool {
 		return true
 	}
 	for _, in := range t.inputs {
-		if in.started && in.pos != in.committed {
+		if t.commits(in) {
 			return true
 		}
 	}
 	return false
+}
+
+// commits says whether in has a position to commit. That a stream has been
+// committed, be it at its beginning, tells the next one who runs the task that
+// its tables were complete: so not before they are.
+func (t *task) commits(in *input) bool {
+	return in.started && in.pos != in.committed && (!t.gated || in.isTable() || in.committed >= 0)
 }
 
 // mark records with the state that the first load of in's table is complete.

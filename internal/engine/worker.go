@@ -34,6 +34,9 @@ type worker struct {
 	order  []*task // tasks in the order they came, for fairness
 	routes map[record.TopicPartition]*task
 
+	standbys []*standby
+	follows  map[record.TopicPartition]*follower // what standbys read
+
 	group      GroupMeta
 	now        time.Time
 	nowMillis  int64
@@ -43,6 +46,8 @@ type worker struct {
 	stats      WorkerStats
 	announced  status
 	published  time.Time
+	pulse      *pulse
+	topics     map[string]*TopicStats // what stats.Topics is made of
 }
 
 // mailbox carries messages to a worker; put wakes its Poll.
@@ -71,6 +76,8 @@ func (m *mailbox) take() []any {
 type startRequest struct {
 	meta  GroupMeta
 	infos []*startInfo
+	// standbys: they are not to run, only their state is kept.
+	standbys bool
 	// producer, when set, takes the place of the worker's own.
 	producer Producer
 }
@@ -81,18 +88,21 @@ type metaRequest struct{ meta GroupMeta }
 // closeRequest takes tasks away. With commit, what they did is committed
 // first; without, it is forgotten. done is called when they are closed.
 type closeRequest struct {
-	ids    []TaskID // nil = all
-	commit bool
-	quit   bool // the worker ends
-	done   func(error)
+	ids      []TaskID // nil = all
+	commit   bool
+	quit     bool // the worker ends
+	standbys bool // of ids, only standbys are meant
+	done     func(error)
 }
 
 // run is the worker's life; it returns when it was told to quit, or with the
 // failure that must stop the pipeline.
 func (w *worker) run() error {
+	defer w.pulse.stop()
 	for {
 		w.now = w.engine.opts.Clock.Now()
 		w.nowMillis = w.now.UnixMilli()
+		w.pulse.beat(w.now, w.engine.turnLimit())
 		quit, err := w.readMail()
 		if err != nil || quit {
 			return err
@@ -104,8 +114,11 @@ func (w *worker) run() error {
 		if err := w.maybeCommit(progressed); err != nil {
 			return err
 		}
+		if err := w.keepStandbys(); err != nil {
+			return err
+		}
 		w.announce()
-		for _, f := range w.source.Poll(w.pollWait(progressed)) {
+		for _, f := range w.poll(w.pollWait(progressed)) {
 			if err := w.route(f); err != nil {
 				return err
 			}
@@ -121,13 +134,21 @@ func (w *worker) readMail() (quit bool, err error) {
 			w.group = m.meta
 			w.renew(m.producer)
 			for _, info := range m.infos {
-				if err := w.startTask(info); err != nil {
+				begin := w.startTask
+				if m.standbys {
+					begin = w.startStandby
+				}
+				if err := begin(info); err != nil {
 					return false, err
 				}
 			}
 		case *metaRequest:
 			w.group = m.meta
 		case *closeRequest:
+			if m.standbys {
+				m.done(w.closeStandbys(m.ids))
+				continue
+			}
 			w.closing = m
 			w.suspend(m)
 		case *commitRun:
@@ -202,6 +223,9 @@ func (w *worker) fetch(tp record.TopicPartition, offset int64, t *task) {
 
 // route gives a fetch to the task that reads its partition.
 func (w *worker) route(f *Fetched) error {
+	if standby := w.follows[f.TP]; standby != nil {
+		return w.follow(standby, f)
+	}
 	t, ok := w.routes[f.TP]
 	if !ok {
 		w.source.Release(f)
@@ -210,6 +234,9 @@ func (w *worker) route(f *Fetched) error {
 	if f.Err != nil {
 		return w.fetchFailed(t, f)
 	}
+	read := w.topic(f.TP.Topic)
+	read.Read += int64(len(f.Records))
+	read.ReadBytes += int64(f.Bytes)
 	if r := t.restoreOf(f.TP); r != nil {
 		return w.load(t, r, f)
 	}
@@ -258,7 +285,9 @@ func (w *worker) serveClose() (quit bool, err error) {
 		return false, nil
 	}
 	if w.inflight != nil {
-		if m.commit {
+		if m.commit || !m.quit {
+			// Also where the group has taken the tasks away: the commit is refused then,
+			// or it came before. The producer cannot do another one meanwhile.
 			return false, nil
 		}
 		w.inflight.forget = true
@@ -280,12 +309,21 @@ func (w *worker) serveClose() (quit bool, err error) {
 			return m.quit, err
 		}
 	}
+	if m.quit {
+		if err := w.closeStandbys(nil); err != nil {
+			m.done(err)
+			return true, err
+		}
+	}
 	m.done(nil)
 	return m.quit, nil
 }
 
 // closeTask lets go of a task. keep = its state is committed and stays as it is.
 func (w *worker) closeTask(t *task, keep bool) error {
+	hits, misses := t.store.Lookups()
+	w.stats.CacheHits += hits
+	w.stats.CacheMisses += misses
 	delete(w.tasks, t.id)
 	w.order = slices.DeleteFunc(w.order, func(o *task) bool { return o == t })
 	if err := t.transition(taskClosed); err != nil {
@@ -326,6 +364,9 @@ func (w *worker) close(ctx context.Context) error {
 	for _, t := range w.order {
 		t.store.Abandon()
 	}
+	for _, s := range w.standbys {
+		s.task.store.Abandon()
+	}
 	w.source.Close()
 	return w.producer.Close(ctx)
 }
@@ -347,14 +388,20 @@ func sortTablesFirst(inputs []*input) {
 type emitter struct {
 	worker  *worker
 	outputs []operators.OutputSpec
+	sent    []*TopicStats // per output
 }
 
 func newEmitter(w *worker, sub *operators.SubTopology) *emitter {
-	return &emitter{worker: w, outputs: sub.Outputs}
+	e := &emitter{worker: w, outputs: sub.Outputs}
+	for _, out := range sub.Outputs {
+		e.sent = append(e.sent, w.topic(out.Topic))
+	}
+	return e
 }
 
 // Emit implements operators.Emitter.
 func (e *emitter) Emit(out int, partition int32, rec record.Record) {
 	e.worker.stats.Emitted++
+	e.sent[out].count(rec)
 	e.worker.producer.Send(record.TopicPartition{Topic: e.outputs[out].Topic, Partition: partition}, rec)
 }
