@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"streamctl/internal/record"
 	"streamctl/operators"
@@ -20,6 +21,7 @@ func (e *Engine) prepareTopics(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("describe topics: %w", err)
 	}
+	e.found = found
 	for name, info := range found {
 		e.counts[name] = info.Partitions
 		if ms, err := strconv.ParseInt(info.Configs["delete.retention.ms"], 10, 64); err == nil {
@@ -155,12 +157,8 @@ func (e *Engine) ensureTopic(ctx context.Context, topic operators.InternalTopic,
 			return fmt.Errorf("create internal topic %s: %w", topic.Name, err)
 		}
 		// Another process of the pipeline, started at the same time, was faster.
-		now, err := e.opts.Transport.Admin().Topics(ctx, []string{topic.Name})
-		if err != nil {
+		if info, err = e.describeNew(ctx, topic.Name); err != nil {
 			return fmt.Errorf("describe internal topic %s: %w", topic.Name, err)
-		}
-		if info, exists = now[topic.Name]; !exists {
-			return fmt.Errorf("create internal topic %s: it exists and cannot be described", topic.Name)
 		}
 		e.counts[topic.Name] = info.Partitions
 	}
@@ -174,6 +172,37 @@ func (e *Engine) ensureTopic(ctx context.Context, topic operators.InternalTopic,
 			topic.Name, info.Configs["cleanup.policy"], want, topic.Name, want)
 	}
 	return nil
+}
+
+// A topic is known to every broker some instants after it was created.
+const (
+	newTopicPoll = 20 * time.Millisecond
+	newTopicWait = 30 * time.Second
+)
+
+// describeNew describes a topic that is there, though maybe not yet to the
+// broker that is asked.
+func (e *Engine) describeNew(ctx context.Context, name string) (TopicInfo, error) {
+	for end := e.opts.Clock.Now().Add(newTopicWait); ; {
+		found, err := e.opts.Transport.Admin().Topics(ctx, []string{name})
+		if err != nil {
+			return TopicInfo{}, err
+		}
+		if info, ok := found[name]; ok {
+			return info, nil
+		}
+		if e.opts.Clock.Now().After(end) {
+			return TopicInfo{}, fmt.Errorf("it exists, but after %s the brokers still do not know it", newTopicWait)
+		}
+		again := make(chan struct{})
+		stop := e.opts.Clock.AfterFunc(newTopicPoll, func() { close(again) })
+		select {
+		case <-again:
+		case <-ctx.Done():
+			stop()
+			return TopicInfo{}, ctx.Err()
+		}
+	}
 }
 
 // checkSub checks that a sub-topology's inputs exist, line up, and that tables

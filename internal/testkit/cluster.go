@@ -85,11 +85,12 @@ func (c *Cluster) DeleteTopics(ctx context.Context, names ...string) error {
 // waits for all acknowledgements. It returns how many records were sent. Keys
 // go to partitions as Kafka's default partitioner puts them.
 func (c *Cluster) Produce(ctx context.Context, topic string, next func() (Message, bool)) (int, error) {
-	return c.produce(ctx, topic, next, func(int32) {})
+	return c.ProduceCounted(ctx, topic, next, func(int32) {})
 }
 
-// produce tells of every record, as it is acknowledged, to which partition it went.
-func (c *Cluster) produce(ctx context.Context, topic string, next func() (Message, bool), acked func(partition int32)) (int, error) {
+// ProduceCounted is Produce; acked is told of every record, as it is acknowledged, to
+// which partition it went.
+func (c *Cluster) ProduceCounted(ctx context.Context, topic string, next func() (Message, bool), acked func(partition int32)) (int, error) {
 	var failed error
 	n := 0
 	for m, ok := next(); ok; m, ok = next() {

@@ -28,7 +28,7 @@ func (c *Cluster) Feed(topic string, batch int, next func() Message, acked func(
 			for i := range messages {
 				messages[i] = next()
 			}
-			if _, err := c.produce(context.Background(), topic, eachOf(messages), acked); err != nil {
+			if _, err := c.ProduceCounted(context.Background(), topic, eachOf(messages), acked); err != nil {
 				done <- err
 				return
 			}

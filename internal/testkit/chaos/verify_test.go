@@ -1,0 +1,187 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"streamctl/internal/testkit"
+)
+
+// finish ends a story: the faults are over, what was fed is processed, processes
+// end in an orderly way, and everything that came out is checked.
+func (f *fleet) finish() {
+	f.t.Helper()
+	f.settle()
+	f.verify()
+}
+
+// settle ends the feed, lets every member run, waits until all is processed, and
+// feeds the last views of the join, which must meet the last edits.
+func (f *fleet) settle() {
+	f.t.Helper()
+	f.calm()
+	for _, m := range f.members {
+		if m.paused {
+			f.resume(m.index)
+		}
+	}
+	f.startAll()
+	f.awaitDone()
+	f.awaitCommitted()
+	for _, j := range f.jobs {
+		if j.live != nil {
+			j.send(j.live.LastViews()...)
+		}
+	}
+	f.awaitDone()
+	f.awaitCommitted()
+}
+
+// awaitCommitted waits until the committed offsets of every group are at the
+// ends of its inputs. The last record of a topic that is written in
+// transactions is a marker, which needs no commit.
+func (f *fleet) awaitCommitted() {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*patience)
+	defer cancel()
+	behind := "nothing was asked yet"
+	tick := time.NewTicker(5 * look)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); behind != ""; {
+		f.checkAlive()
+		if time.Now().After(end) {
+			f.t.Fatalf("the inputs are not committed to their ends: %s", behind)
+		}
+		<-tick.C
+		var err error
+		if behind, err = f.behind(ctx); err != nil {
+			behind = err.Error()
+		}
+	}
+}
+
+// behind tells of inputs that are not committed to their ends, "" for none.
+func (f *fleet) behind(ctx context.Context) (string, error) {
+	var out []string
+	for _, j := range f.jobs {
+		committed, err := f.cluster.Committed(ctx, j.name)
+		if err != nil {
+			return "", err
+		}
+		for _, topic := range j.inputs() {
+			ends, err := f.cluster.Ends(ctx, topic)
+			if err != nil {
+				return "", err
+			}
+			transactional := strings.HasPrefix(topic, j.name+".")
+			for p, end := range ends {
+				at := committed[topic][p]
+				if at < end && !(transactional && at == end-1) {
+					out = append(out, fmt.Sprintf("%s/%d is at %d of %d", topic, p, at, end))
+				}
+			}
+		}
+	}
+	return strings.Join(out, ", "), nil
+}
+
+// inputs are the topics that the job reads.
+func (j *job) inputs() []string {
+	if j.live == nil {
+		return []string{j.topic("views")}
+	}
+	return []string{j.topic("views"), j.topic("profiles")}
+}
+
+// verify stops all members and checks what is left: no transaction open, every
+// record of every partition the model's.
+func (f *fleet) verify() {
+	f.t.Helper()
+	f.terminate(f.which(nil, runs))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	open := f.openTransactions(ctx)
+	if len(open) > 0 {
+		f.t.Errorf("transactions are left open:\n%s", strings.Join(open, "\n"))
+	}
+	records, differences := 0, 0
+	for _, j := range f.jobs {
+		n, same := f.compare(ctx, j)
+		records += n
+		if !same {
+			differences++
+		}
+	}
+	f.t.Logf("%d faults, %d records compared with the model, %.1f s", len(f.faults), records, time.Since(f.begun).Seconds())
+	all.tally.add(func(t *tally) {
+		t.stories = append(t.stories, f.t.Name())
+		for _, x := range f.faults {
+			t.faults[x.kind]++
+		}
+		t.records += records
+		t.differences += differences
+		t.open += len(open)
+	})
+}
+
+// compare compares the outputs of a job with its model's.
+func (f *fleet) compare(ctx context.Context, j *job) (records int, same bool) {
+	f.t.Helper()
+	same = true
+	if j.live != nil {
+		if err := f.cluster.Read(ctx, j.topic("out"), j.live.Output); err != nil {
+			f.t.Fatal(err)
+		}
+		for _, fault := range j.live.Faults() {
+			f.t.Errorf("%s: %s", j.name, fault)
+			same = false
+		}
+	}
+	want, got, err := f.cluster.WantAndGot(ctx, j.topic("views"), j.topic("out"), j.model)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if got.Len() == 0 {
+		f.t.Errorf("%s: nothing came out: this shows too little", j.name)
+	}
+	if diff := testkit.Diff(want, got); diff != "" {
+		f.t.Errorf("%s: output differs from the model: %s", j.name, diff)
+		same = false
+	}
+	return got.Len(), same
+}
+
+// openTransactions waits a little for the markers of the last transactions, and
+// gives those that are open then.
+func (f *fleet) openTransactions(ctx context.Context) []string {
+	f.t.Helper()
+	tick := time.NewTicker(5 * look)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); ; <-tick.C {
+		open, err := f.askTransactions(ctx)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if len(open) == 0 || time.Now().After(end) {
+			return open
+		}
+	}
+}
+
+func (f *fleet) askTransactions(ctx context.Context) ([]string, error) {
+	var prefixes, topics []string
+	for _, j := range f.jobs {
+		prefixes = append(prefixes, j.name)
+	}
+	open, err := f.cluster.OpenTransactions(ctx, prefixes...)
+	if err != nil {
+		return nil, err
+	}
+	if topics, err = f.cluster.TopicsWith(ctx, prefixes...); err != nil {
+		return nil, err
+	}
+	producers, err := f.cluster.Producers(ctx, topics...)
+	return append(open, producers...), err
+}
