@@ -101,6 +101,7 @@ type DB struct {
 	cached atomic.Int64 // bytes of all tables' rows
 	pinned atomic.Int64 // of these: not applied
 	tables atomic.Int64 // open tables
+	disk   atomic.Int64 // bytes of the store when they were last taken
 
 	mu     sync.Mutex
 	names  map[string]uint32 // ids of sub-topologies and tables

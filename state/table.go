@@ -27,6 +27,8 @@ type Table struct {
 	complete bool
 	overlay  overlay
 	keyBuf   []byte
+
+	hits, misses int64 // lookups, since the table was opened
 }
 
 func newTable(t *Task, spec TableSpec, prefix [prefixLen]byte) *Table {
@@ -53,6 +55,7 @@ func (t *Table) Get(key []byte) (*Row, error) {
 		return t.load(key)
 	}
 	r.used = true
+	t.hits++
 	if r.gone {
 		return nil, nil
 	}
@@ -66,8 +69,10 @@ func (t *Table) load(key []byte) (_ *Row, err error) {
 		return nil, ErrClosed
 	}
 	if t.complete {
+		t.hits++
 		return nil, nil
 	}
+	t.misses++
 	if err := t.db.Err(); err != nil {
 		return nil, err
 	}
