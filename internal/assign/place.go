@@ -81,20 +81,17 @@ func (p *plan) compareCopies(t int, a, b copyOf) int {
 	)
 }
 
-// balance moves targets from fuller members to emptier ones as long as that
-// helps; first to members that are below the mean, so that those in between
-// are not moved about.
+// balance moves targets from the fullest member that can be relieved to the
+// emptiest that can take something, as long as that helps.
 func (p *plan) balance() {
 	given := make([][]int, len(p.members))
 	for t, m := range p.target {
 		given[m] = append(given[m], t)
 	}
 	for {
-		best, found := p.bestMove(given, p.active.belowMean())
+		best, found := p.bestMove(given)
 		if !found {
-			if best, found = p.bestMove(given, nil); !found {
-				return
-			}
+			return
 		}
 		p.target[best.task] = best.to
 		p.active.move(best.task, best.from, best.to)
@@ -125,15 +122,18 @@ func compareShifts(a, b shift) int {
 	)
 }
 
-// bestMove is the cheapest move that relieves the fullest member that can be
-// relieved. only restricts where to.
-func (p *plan) bestMove(given [][]int, only []bool) (shift, bool) {
-	for _, from := range p.active.byFullness() {
+// bestMove is what balance does next. Who gives and who gets is decided by their
+// loads alone, so that nothing takes a detour over members in between because
+// that is cheaper; which task it is, by what the move costs.
+func (p *plan) bestMove(given [][]int) (shift, bool) {
+	order := p.active.byFullness()
+	for _, from := range order {
 		var best shift
 		found := false
-		for to := range p.members {
-			if to == from || only != nil && !only[to] {
-				continue
+		for i := len(order) - 1; order[i] != from; i-- {
+			to := order[i]
+			if found && p.active.compare(to, best.to) != 0 {
+				break
 			}
 			for _, t := range given[from] {
 				if !p.active.relieves(t, from, to) {

@@ -1,6 +1,9 @@
 package assign
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // weight of a task, in millionths of what an average task costs for its inputs.
 type weight struct {
@@ -108,15 +111,11 @@ func (l *pile) change(t, m, sign int) {
 // less compares how full two members would be with t.
 func (l *pile) less(t, a, b int) int {
 	w := l.p.weight[t].total
-	x, y := (l.load[a].total+w)*l.p.capacity[b], (l.load[b].total+w)*l.p.capacity[a]
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
 	sub := l.p.tasks[t].ID.Sub
-	return l.sub[a][sub] - l.sub[b][sub]
+	return cmp.Or(
+		cmp.Compare((l.load[a].total+w)*l.p.capacity[b], (l.load[b].total+w)*l.p.capacity[a]),
+		cmp.Compare(l.sub[a][sub], l.sub[b][sub]),
+	)
 }
 
 // relieves says whether moving t from a to b leaves both of them less full than
@@ -139,36 +138,17 @@ func (l *pile) fullness(t, a, b int) float64 {
 	return max(float64(l.load[a].total-w)/float64(l.p.capacity[a]), float64(l.load[b].total+w)/float64(l.p.capacity[b]))
 }
 
+// compare compares how full two members are.
+func (l *pile) compare(a, b int) int {
+	return cmp.Compare(l.load[a].total*l.p.capacity[b], l.load[b].total*l.p.capacity[a])
+}
+
 // byFullness lists the members, the fullest first.
 func (l *pile) byFullness() []int {
 	out := make([]int, len(l.load))
 	for m := range out {
 		out[m] = m
 	}
-	slices.SortStableFunc(out, func(a, b int) int {
-		x, y := l.load[a].total*l.p.capacity[b], l.load[b].total*l.p.capacity[a]
-		switch {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return 0
-	})
-	return out
-}
-
-// belowMean says which members are less full than the group as a whole.
-func (l *pile) belowMean() []bool {
-	var load, capacity int64
-	for m := range l.load {
-		load += l.load[m].total
-		capacity += l.p.capacity[m]
-	}
-	mean := float64(load) / float64(capacity)
-	out := make([]bool, len(l.load))
-	for m := range out {
-		out[m] = float64(l.load[m].total)/float64(l.p.capacity[m]) < mean
-	}
+	slices.SortStableFunc(out, func(a, b int) int { return l.compare(b, a) })
 	return out
 }
