@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"streamctl/internal/record"
 )
@@ -198,6 +200,18 @@ func (t *Task) SetSavedAt(ms int64) {
 
 // Marked tells whether Mark has been called for name, ever.
 func (t *Task) Marked(name string) bool { return t.marks[name] }
+
+// MarkedWith gives what follows prefix in the names that Mark was called for, sorted.
+func (t *Task) MarkedWith(prefix string) []string {
+	var rest []string
+	for name := range t.marks {
+		if after, ok := strings.CutPrefix(name, prefix); ok {
+			rest = append(rest, after)
+		}
+	}
+	slices.Sort(rest)
+	return rest
+}
 
 // Mark remembers that something has been done once and for all, such as a first load.
 func (t *Task) Mark(name string) {

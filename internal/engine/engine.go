@@ -126,7 +126,8 @@ type Engine struct {
 	opts   Options
 	log    *slog.Logger
 	subs   map[string]*operators.SubTopology
-	counts map[string]int32 // partitions of every topic of the topology
+	counts map[string]int32     // partitions of every topic of the topology
+	found  map[string]TopicInfo // the topics that existed at the start
 	// tombstones is how long a topic keeps deletions, ms, where it says so.
 	tombstones map[string]int64
 	tasks      []TaskInfo
@@ -205,6 +206,7 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	e.keeper = newKeeper(e)
 	e.background.Go(func() { e.bounds.follow(inner) })
 	e.background.Go(func() { e.purge.run(inner) })
+	e.background.Go(func() { e.watchTopics(inner) })
 	group, err := e.opts.Transport.Join(ctx, Membership{
 		Instance: e.opts.Instance, Tasks: e.tasks, Held: e.heldAtStart(ctx), Workers: e.opts.Workers,
 		Rack: e.opts.Rack, Standbys: e.opts.Standbys, AcceptableLag: e.opts.AcceptableLag,

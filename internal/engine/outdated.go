@@ -20,6 +20,9 @@ const tombstoneMillis = 24 * 60 * 60 * 1000
 // was in between is gone, and with it, maybe, the news that a row is.
 func (w *worker) dropOutdated(t *task, info *startInfo) error {
 	topics := t.origins()
+	if err := w.checkPartitions(t); err != nil {
+		return err
+	}
 	if err := w.checkChangelogs(t, info); err != nil {
 		return err
 	}

@@ -181,6 +181,7 @@ type Membership struct {
 // TopicInfo describes an existing topic.
 type TopicInfo struct {
 	Name       string
+	ID         string // another one after the topic was deleted and created anew; "" where the broker does not tell
 	Partitions int32
 	Configs    map[string]string // cleanup.policy, retention.ms, max.message.bytes, message.timestamp.type where known
 }

@@ -38,7 +38,7 @@ func (a *Admin) Topics(ctx context.Context, names []string) (map[string]engine.T
 		for _, t := range resp.Topics {
 			switch t.Err {
 			case sarama.ErrNoError:
-				out[t.Name] = engine.TopicInfo{Name: t.Name, Partitions: int32(len(t.Partitions)), Configs: make(map[string]string)}
+				out[t.Name] = engine.TopicInfo{Name: t.Name, ID: topicID(t), Partitions: int32(len(t.Partitions)), Configs: make(map[string]string)}
 			case sarama.ErrUnknownTopicOrPartition:
 			default:
 				return fmt.Errorf("topic %s: %w", t.Name, t.Err)
@@ -47,6 +47,14 @@ func (a *Admin) Topics(ctx context.Context, names []string) (map[string]engine.T
 		return a.addConfigs(ctx, out)
 	})
 	return out, err
+}
+
+// topicID is the id that a broker gives a topic, "" from those that give none.
+func topicID(t *sarama.TopicMetadata) string {
+	if t.Uuid == (sarama.Uuid{}) {
+		return ""
+	}
+	return t.Uuid.String()
 }
 
 // addConfigs fills in the settings of topics. Who may read a topic but not its

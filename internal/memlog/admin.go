@@ -33,7 +33,7 @@ func (a admin) Topics(ctx context.Context, names []string) (map[string]engine.To
 		if t == nil {
 			continue
 		}
-		info := engine.TopicInfo{Name: n, Partitions: int32(len(t.parts)), Configs: make(map[string]string)}
+		info := engine.TopicInfo{Name: n, ID: t.id, Partitions: int32(len(t.parts)), Configs: make(map[string]string)}
 		for k, v := range t.configs {
 			info.Configs[k] = v
 		}

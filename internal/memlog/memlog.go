@@ -71,6 +71,7 @@ type Log struct {
 	identities map[string]*identity
 	foreign    int // transactions begun by Begin, for their names
 	members    int
+	created    int // topics, for their ids
 	transports int
 	counts     map[opCount]int
 	changed    chan struct{} // closed and replaced whenever something moved
@@ -78,6 +79,7 @@ type Log struct {
 
 type topic struct {
 	name    string
+	id      string
 	configs map[string]string
 	parts   []*partition
 }
@@ -117,7 +119,8 @@ func (l *Log) CreateTopic(name string, partitions int32, configs map[string]stri
 	if partitions < 1 {
 		return fmt.Errorf("create topic %s: %d partitions", name, partitions)
 	}
-	t := &topic{name: name, configs: make(map[string]string, len(configs))}
+	l.created++
+	t := &topic{name: name, id: strconv.Itoa(l.created), configs: make(map[string]string, len(configs))}
 	for k, v := range configs {
 		t.configs[k] = v
 	}
@@ -125,6 +128,21 @@ func (l *Log) CreateTopic(name string, partitions int32, configs map[string]stri
 		t.parts = append(t.parts, &partition{})
 	}
 	l.topics[name] = t
+	l.broadcast()
+	return nil
+}
+
+// GrowTopic gives a topic more partitions.
+func (l *Log) GrowTopic(name string, partitions int32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.topics[name]
+	if t == nil || int(partitions) <= len(t.parts) {
+		return fmt.Errorf("grow topic %s to %d partitions: it is not there, or not smaller", name, partitions)
+	}
+	for len(t.parts) < int(partitions) {
+		t.parts = append(t.parts, &partition{})
+	}
 	l.broadcast()
 	return nil
 }
