@@ -135,7 +135,7 @@ type result struct {
 func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress) result {
 	r := result{name: l.name}
 	log := a.log.With("pipeline", l.name)
-	crash, err := crashpoint.Parse(a.getenv(crashpoint.Env), engine.CrashPoints)
+	crash, err := crashpoint.FromEnv(a.getenv, engine.Steps())
 	if err != nil {
 		r.err = err
 		return r

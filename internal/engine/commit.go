@@ -61,6 +61,13 @@ var CrashPoints = []string{
 	CrashAfterCommit, CrashBeforeApply, CrashAfterApply, CrashAfterRestore,
 }
 
+// CrashBeforeRevoke is reached when tasks are taken away from a process that goes on.
+const CrashBeforeRevoke = "before-revoke"
+
+// Steps are all named steps: those of every commit, and those that come only
+// when the group changes.
+func Steps() []string { return append(slices.Clone(CrashPoints), CrashBeforeRevoke) }
+
 // maybeCommit begins a commit when its time has come and none is under way.
 // While others wait for what is committed here (a first load, the end of a
 // bounded run), an idle worker does not wait for the interval.

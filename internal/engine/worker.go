@@ -149,6 +149,9 @@ func (w *worker) readMail() (quit bool, err error) {
 				m.done(w.closeStandbys(m.ids))
 				continue
 			}
+			if m.commit && !m.quit {
+				w.engine.crash(CrashBeforeRevoke)
+			}
 			w.closing = m
 			w.suspend(m)
 		case *commitRun:
