@@ -46,7 +46,7 @@ var edges = map[string][]string{
 	"internal/engine": {"internal/record", "operators", "state"},
 	"internal/assign": {"internal/engine"},
 	"internal/kafka":  {"internal/engine", "internal/record"},
-	"internal/memlog": {"internal/engine", "internal/record"},
+	"internal/memlog": {"internal/assign", "internal/engine", "internal/record"},
 	"internal/reset":  {"internal/diag", "internal/record", "operators"},
 	"internal/broker": {},
 

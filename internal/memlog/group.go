@@ -6,13 +6,16 @@ import (
 	"slices"
 	"sort"
 
+	"streamctl/internal/assign"
 	"streamctl/internal/engine"
 	"streamctl/internal/record"
 )
 
-// group is one consumer group. Tasks are dealt round robin over the members in
-// order of joining, cooperatively: those that move are first taken away, and
-// given to their new owner when every loser has acknowledged.
+// group is one consumer group. Its tasks are dealt by the same assignor as on
+// Kafka, cooperatively: every generation tells every member what it has; who has
+// to let go of something does so and acknowledges it, and when all have, the
+// next generation gives it away. A member whose warm-up has caught up asks for
+// the next generation by its Report.
 type group struct {
 	name       string
 	generation int32
@@ -22,23 +25,25 @@ type group struct {
 
 	members []*member
 	tasks   []engine.TaskInfo
-	revoked bool // the first half of a rebalance is under way
-	moved   bool // and took tasks away
-	again   bool // membership changed during it
+	again   bool // another generation is due when those that let go of something have done so
 }
 
 // member is one member of a group; the group's log.mu guards it.
 type member struct {
-	g        *group
-	t        *Transport
-	id       string
-	instance string
-	events   chan engine.GroupEvent
-	owned    []engine.TaskID
-	waiting  bool  // tasks were taken away and not acknowledged yet
-	seen     int32 // generation that the member has last acknowledged
-	dead     bool  // crashed; stays until its session ends
-	closed   bool  // events is closed
+	g          *group
+	t          *Transport
+	id         string
+	instance   string // static name, "" = dynamic
+	who        engine.Membership
+	events     chan engine.GroupEvent
+	owned      []engine.TaskID
+	standbys   []engine.TaskID
+	awaited    []engine.TaskID // standbys whose catching up lets the assignment change
+	letting    []engine.TaskID // taken away, and not acknowledged yet
+	told       []engine.Held   // what the last generation was made from
+	generation int32           // of owned
+	dead       bool            // crashed; stays until its session ends
+	closed     bool            // events is closed
 }
 
 // eventBacklog is how many changes of ownership a member may leave unread
@@ -65,7 +70,7 @@ func (t *Transport) Join(ctx context.Context, who engine.Membership) (engine.Coo
 	}
 	l.members++
 	m := &member{
-		g: g, t: t, instance: t.cfg.Instance,
+		g: g, t: t, instance: t.cfg.Instance, who: who,
 		id:     fmt.Sprintf("%s-%d", t.cfg.Name, l.members),
 		events: make(chan engine.GroupEvent, eventBacklog),
 	}
@@ -73,10 +78,10 @@ func (t *Transport) Join(ctx context.Context, who engine.Membership) (engine.Coo
 	if i := g.indexOfInstance(m.instance); i >= 0 {
 		old := g.members[i]
 		g.members[i] = m
-		m.owned, m.seen = old.owned, g.generation
+		m.owned, m.standbys, m.awaited, m.generation = old.owned, old.standbys, old.awaited, old.generation
 		old.lose()
-		if !g.revoked {
-			m.tell(m.owned, func() {})
+		if len(old.letting) == 0 {
+			m.tell()
 			return m, nil
 		}
 	} else {
@@ -89,7 +94,28 @@ func (t *Transport) Join(ctx context.Context, who engine.Membership) (engine.Coo
 func (m *member) Events() <-chan engine.GroupEvent { return m.events }
 
 // Report implements engine.Coordinator.
-func (m *member) Report([]engine.Held) {}
+func (m *member) Report(held []engine.Held) {
+	l := m.t.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m.who.Held = slices.Clone(held)
+	if m.closed || !slices.Contains(m.g.members, m) {
+		return
+	}
+	for _, task := range m.awaited {
+		if m.caughtUp(held, task) && !m.caughtUp(m.told, task) {
+			m.g.rebalance()
+			return
+		}
+	}
+}
+
+// caughtUp says whether a copy is near enough to run.
+func (m *member) caughtUp(held []engine.Held, task engine.TaskID) bool {
+	return slices.ContainsFunc(held, func(h engine.Held) bool {
+		return h.Task == task && h.Lag >= 0 && h.Lag <= m.who.AcceptableLag
+	})
+}
 
 // Leave leaves; with keepPlace a static member stays known and keeps its tasks
 // until its session ends.
@@ -147,7 +173,7 @@ func (l *Log) remove(m *member) {
 		return
 	}
 	m.g.members = slices.Delete(m.g.members, i, i+1)
-	m.waiting = false
+	m.letting = nil
 	m.g.rebalance()
 }
 
@@ -163,16 +189,36 @@ func (l *Log) ExpireMembers(groupName string) {
 
 // Kick ends the session of every live member of a process, as a coordinator
 // does that has heard no heartbeat for too long: the member learns that its
-// membership is lost, and its commits are refused from now on.
+// membership is lost, and its commits are refused from now on. When it has taken
+// that in it joins anew.
 func (l *Log) Kick(t *Transport) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, m := range t.members {
 		if !m.closed && slices.Contains(m.g.members, m) {
-			m.lose()
-			l.remove(m)
+			m.expel()
 		}
 	}
+}
+
+// expel takes m out of the group and tells it so.
+func (m *member) expel() {
+	l := m.t.log
+	l.remove(m)
+	m.owned, m.standbys, m.awaited = nil, nil, nil
+	rejoined := false
+	m.send(engine.GroupEvent{Lost: true, Ack: func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if rejoined || m.closed || m.t.gone() != nil {
+			return
+		}
+		rejoined = true
+		l.members++
+		m.id = fmt.Sprintf("%s-%d", m.t.cfg.Name, l.members)
+		m.g.members = append(m.g.members, m)
+		m.g.rebalance()
+	}})
 }
 
 // Generation of a group, 0 before the first member.
@@ -182,99 +228,83 @@ func (l *Log) Generation(groupName string) int32 {
 	return l.group(groupName).generation
 }
 
-// rebalance deals the tasks. A change during a rebalance is dealt with after it.
+// rebalance makes the next generation; while somebody has still to let go of
+// something it is put off until that is done.
 func (g *group) rebalance() {
-	if g.revoked {
-		g.again = true
-		g.settle()
-		return
-	}
-	if len(g.members) == 0 {
-		return
-	}
-	g.generation++
-	target := g.deal()
-	for _, m := range g.members {
-		keep := intersect(m.owned, target[m])
-		if len(keep) == len(m.owned) {
-			continue
-		}
-		g.moved = true
-		m.owned, m.waiting = keep, !m.dead
-		m.tell(keep, func() {
-			m.t.log.mu.Lock()
-			defer m.t.log.mu.Unlock()
-			m.waiting = false
-			g.settle()
-		})
-	}
-	g.revoked = true
-	g.settle()
-}
-
-// settle gives out the tasks when nobody has any left to let go.
-func (g *group) settle() {
-	for _, m := range g.members {
-		if m.waiting {
+	g.again = true
+	for g.again && !slices.ContainsFunc(g.members, func(m *member) bool { return len(m.letting) > 0 }) {
+		g.again = false
+		if len(g.members) == 0 {
 			return
 		}
-	}
-	if !g.revoked {
-		return
-	}
-	g.revoked = false
-	if g.moved {
-		g.moved = false
-		g.generation++ // those who let go have joined anew
-	}
-	if g.again {
-		g.again = false
-		g.rebalance()
-		return
-	}
-	target := g.deal()
-	for _, m := range g.members {
-		m.owned = target[m]
-		m.tell(m.owned, func() {})
+		g.generation++
+		g.deal()
 	}
 }
 
-// deal assigns every task to a member, round robin in order of name.
-func (g *group) deal() map[*member][]engine.TaskID {
-	target := make(map[*member][]engine.TaskID)
-	for i, t := range g.tasks {
-		m := g.members[i%len(g.members)]
-		target[m] = append(target[m], t.ID)
+// deal assigns the tasks and tells everybody. What a dead member has stays its
+// own until its session ends.
+func (g *group) deal() {
+	members := make([]assign.Member, len(g.members))
+	for i, m := range g.members {
+		name := m.who.Instance
+		if name == "" {
+			name = m.id
+		}
+		members[i] = assign.Member{
+			Name: name, ID: m.id, Rack: m.who.Rack, Workers: m.who.Workers,
+			Active: m.owned, Standby: m.standbys, Generation: m.generation, Held: m.who.Held,
+		}
 	}
-	return target
+	who := g.members[0].who
+	result := assign.Assign(g.tasks, members, assign.Settings{Standbys: who.Standbys, AcceptableLag: who.AcceptableLag})
+	for _, m := range slices.Clone(g.members) {
+		given := result.Active[m.id]
+		m.letting = without(m.owned, given)
+		if m.dead { // it lets go of nothing, and nobody waits for it
+			given, m.letting = append(given, m.letting...), nil
+		}
+		m.owned, m.standbys, m.awaited, m.generation = given, result.Standby[m.id], result.Awaited[m.id], g.generation
+		m.told = m.who.Held
+		g.again = g.again || len(m.letting) > 0
+		m.tell()
+	}
 }
 
-// tell sends an event; ack runs once, at the first call of Ack. A member that
-// does not read its events loses its membership.
-func (m *member) tell(tasks []engine.TaskID, ack func()) {
+// tell says what m has; what it had to let go of is let go of at the first call
+// of Ack. A member that does not read its events loses its membership.
+func (m *member) tell() {
 	if m.closed {
 		return
 	}
-	generation, acked := m.g.generation, false
+	generation := m.g.generation
 	ev := engine.GroupEvent{
 		Meta:  engine.GroupMeta{Group: m.g.name, Generation: generation, Member: m.id, Instance: m.instance},
-		Tasks: slices.Clone(tasks),
+		Tasks: slices.Clone(m.owned), Standbys: slices.Clone(m.standbys),
 		Ack: func() {
-			m.t.log.mu.Lock()
-			first := !acked
-			acked = true
-			m.seen = max(m.seen, generation)
-			m.t.log.mu.Unlock()
-			if first {
-				ack()
+			l := m.t.log
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if m.generation == generation && len(m.letting) > 0 && !m.dead && !m.closed {
+				m.letting = nil
+				m.g.rebalance()
 			}
 		},
 	}
+	for _, other := range m.g.members {
+		ev.Members = append(ev.Members, engine.Member{Instance: other.who.Instance, Workers: other.who.Workers})
+	}
+	m.send(ev)
+}
+
+// send gives m an event. A member that does not take its events is as good as dead.
+func (m *member) send(ev engine.GroupEvent) {
 	select {
 	case m.events <- ev:
 	default:
-		m.dead, m.closed, m.waiting = true, true, false
+		m.dead, m.closed = true, true
 		close(m.events)
+		m.t.log.expireLater(m)
 	}
 }
 
@@ -291,25 +321,23 @@ func (m *member) lose() {
 	close(m.events)
 }
 
-// admits says whether offsets of this member and generation are accepted. Like
-// the broker, it takes those of a live member until that has joined the next
-// generation, so that what is taken away can still be committed.
+// admits says whether offsets of this member are accepted. The number of the
+// generation does not matter while it is a member: a commit that a rebalance
+// has overtaken is repeated by the transport under the new one, since what a
+// member has not let go of is its own.
 func (g *group) admits(meta engine.GroupMeta) error {
 	if meta.Member == "" {
 		if len(g.members) > 0 {
-			return fmt.Errorf("commit to group %s as nobody, it has members: %w", g.name, engine.ErrFenced)
+			return fmt.Errorf("commit to group %s as nobody, it has members: %w", g.name, engine.ErrExpelled)
 		}
 		return nil
 	}
 	for _, m := range g.members {
-		if m.id == meta.Member {
-			if meta.Generation >= m.seen && meta.Generation <= g.generation {
-				return nil
-			}
-			return fmt.Errorf("commit to group %s: generation %d of member %s is over: %w", g.name, meta.Generation, m.id, engine.ErrFenced)
+		if m.id == meta.Member && meta.Generation <= g.generation {
+			return nil
 		}
 	}
-	return fmt.Errorf("commit to group %s: member %s is not in it: %w", g.name, meta.Member, engine.ErrFenced)
+	return fmt.Errorf("commit to group %s: member %s is not in it: %w", g.name, meta.Member, engine.ErrExpelled)
 }
 
 func (g *group) indexOfInstance(instance string) int {
@@ -331,10 +359,11 @@ func sortedTasks(tasks []engine.TaskInfo) []engine.TaskInfo {
 	return out
 }
 
-func intersect(a, b []engine.TaskID) []engine.TaskID {
+// without lists what of a is not in b.
+func without(a, b []engine.TaskID) []engine.TaskID {
 	var out []engine.TaskID
 	for _, x := range a {
-		if slices.Contains(b, x) {
+		if !slices.Contains(b, x) {
 			out = append(out, x)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,16 +71,19 @@ func TestSecondMemberTakesTasksOnlyAfterAck(t *testing.T) {
 	}
 	b := join(t, e.log.Transport(TransportConfig{Name: "p2", Group: "g"}))
 	taken := next(t, a)
-	if parts(taken) != "0" {
-		t.Fatalf("first member keeps %q", parts(taken))
+	if parts(taken) != "1" || len(taken.Members) != 2 {
+		t.Fatalf("first member got %+v", taken)
+	}
+	if ev = next(t, b); parts(ev) != "" {
+		t.Fatalf("second member got %q before the first let go of it", parts(ev))
 	}
 	none(t, b)
 	taken.Ack()
 	taken.Ack() // a second one must not count
-	if ev = next(t, b); parts(ev) != "1" || ev.Meta.Generation != 3 {
+	if ev = next(t, b); parts(ev) != "0" || ev.Meta.Generation != 3 {
 		t.Errorf("second member got %+v", ev)
 	}
-	if ev = next(t, a); parts(ev) != "0" {
+	if ev = next(t, a); parts(ev) != "1" {
 		t.Errorf("first member got %+v", ev)
 	}
 	if err := b.Leave(context.Background(), false); err != nil {
@@ -99,10 +103,12 @@ func TestThirdMemberDuringRebalance(t *testing.T) {
 	next(t, a).Ack()
 	b := join(t, e.log.Transport(TransportConfig{Name: "p2", Group: "g"}))
 	taken := next(t, a)
+	next(t, b)
 	c := join(t, e.log.Transport(TransportConfig{Name: "p3", Group: "g"}))
 	none(t, b)
+	none(t, c)
 	taken.Ack()
-	if got := parts(next(t, b)); got != "1" {
+	if got := parts(next(t, b)); got != "0" {
 		t.Errorf("b got %q", got)
 	}
 	if got := parts(next(t, c)); got != "" {
@@ -116,12 +122,126 @@ func TestCrashedMemberKeepsItsTasksUntilItsSessionEnds(t *testing.T) {
 	next(t, a).Ack()
 	e.tr.Crash()
 	b := join(t, e.log.Transport(TransportConfig{Name: "p2", Group: "g"}))
-	if got := parts(next(t, b)); got != "1" {
+	if got := parts(next(t, b)); got != "" {
 		t.Errorf("b got %q beside the dead one", got)
 	}
+	none(t, b)
 	e.clk.Advance(10 * time.Second)
-	if got := parts(next(t, b)); got != "01" {
-		t.Errorf("b got %q after the session", got)
+	ev := next(t, b)
+	if parts(ev) != "01" || len(ev.Members) != 1 {
+		t.Errorf("b got %+v after the session", ev)
+	}
+}
+
+// TestWarmUpBeforeMove: a task with state stays where it runs until the one it
+// moves to has caught up, and goes there then.
+func TestWarmUpBeforeMove(t *testing.T) {
+	e := newEnv(t)
+	who := engine.Membership{Tasks: tasks(2), Instance: "a", AcceptableLag: 10}
+	for i := range who.Tasks {
+		who.Tasks[i].State = true
+	}
+	a, err := e.tr.Join(context.Background(), who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, a).Ack()
+	a.Report([]engine.Held{{Task: who.Tasks[0].ID, Bytes: 100}, {Task: who.Tasks[1].ID, Bytes: 100}})
+	none(t, a)
+	who.Instance = "b"
+	b, err := e.log.Transport(TransportConfig{Name: "p2", Group: "g"}).Join(context.Background(), who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, a); parts(ev) != "01" {
+		t.Fatalf("a keeps %q while b warms up", parts(ev))
+	}
+	ev := next(t, b)
+	if parts(ev) != "" || len(ev.Standbys) != 1 {
+		t.Fatalf("b got %+v, want one warm-up", ev)
+	}
+	warm := ev.Standbys[0]
+	for _, lag := range []int64{1000, 11} {
+		b.Report([]engine.Held{{Task: warm, Lag: lag, Bytes: 10}})
+		none(t, a)
+	}
+	b.Report([]engine.Held{{Task: warm, Lag: 10, Bytes: 99}})
+	if ev = next(t, a); len(ev.Tasks) != 1 || ev.Tasks[0] == warm {
+		t.Fatalf("a got %+v, want to let go of %v", ev, warm)
+	}
+	none(t, b.(*member).without(t))
+	ev.Ack()
+	if ev = next(t, b); len(ev.Tasks) != 1 || ev.Tasks[0] != warm {
+		t.Errorf("b got %+v, want %v", ev, warm)
+	}
+	generation := e.log.Generation("g")
+	b.Report([]engine.Held{{Task: warm, Bytes: 99}})
+	if e.log.Generation("g") != generation {
+		t.Error("a report that changes nothing made a generation")
+	}
+}
+
+// without takes the event that says to b that it waits still.
+func (m *member) without(t *testing.T) engine.Coordinator {
+	t.Helper()
+	if ev := next(t, m); len(ev.Tasks) != 0 {
+		t.Fatalf("got %+v before it was let go of", ev)
+	}
+	return m
+}
+
+// TestStandbyTakesOver: with standbys wanted, every task has a copy with the
+// other member, which gets the task when the first one is gone.
+func TestStandbyTakesOver(t *testing.T) {
+	e := newEnvWith(t, Config{SessionTimeout: 10 * time.Second})
+	who := engine.Membership{Tasks: tasks(4), AcceptableLag: 10, Standbys: 1}
+	for i := range who.Tasks {
+		who.Tasks[i].State = true
+	}
+	second := e.log.Transport(TransportConfig{Name: "p2", Group: "g"})
+	var joined []engine.Coordinator
+	for i, tr := range []*Transport{e.tr, second} {
+		who.Instance = fmt.Sprint(i)
+		c, err := tr.Join(context.Background(), who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined = append(joined, c)
+	}
+	// Both do as they are told, and catch up at once, until nothing comes any more.
+	last := make([]engine.GroupEvent, 2)
+	for round := 0; ; round++ {
+		if round == 50 {
+			t.Fatal("the group does not come to rest")
+		}
+		quiet := true
+		for i, c := range joined {
+			for more := true; more; {
+				select {
+				case ev := <-c.Events():
+					quiet, last[i] = false, ev
+					ev.Ack()
+				default:
+					more = false
+				}
+			}
+			var held []engine.Held
+			for _, id := range append(slices.Clone(last[i].Tasks), last[i].Standbys...) {
+				held = append(held, engine.Held{Task: id, Bytes: 50})
+			}
+			c.Report(held)
+		}
+		if quiet {
+			break
+		}
+	}
+	if len(last[0].Tasks) != 2 || len(last[1].Tasks) != 2 || len(last[0].Standbys) != 2 || len(last[1].Standbys) != 2 {
+		t.Fatalf("members have %+v and %+v, want two tasks and two standbys each", last[0], last[1])
+	}
+	e.tr.Crash()
+	e.clk.Advance(10 * time.Second)
+	if ev := next(t, joined[1]); len(ev.Tasks) != 4 || len(ev.Standbys) != 0 {
+		t.Errorf("the one that is left got %+v", ev)
 	}
 }
 
@@ -163,11 +283,11 @@ func staleGeneration(t *testing.T, e *env) {
 	next(t, a).Ack()
 	p := e.producer("a")
 	p.Send(out0, rec("k", "1"))
-	res := <-start(p, engine.Commit{Group: old.Meta, Offsets: map[record.TopicPartition]int64{in1: 1}})
-	if !errors.Is(res.Err, engine.ErrFenced) {
+	// A rebalance has overtaken it; it is a member still.
+	if res := <-start(p, engine.Commit{Group: old.Meta, Offsets: map[record.TopicPartition]int64{in1: 1}}); res.Err != nil {
 		t.Errorf("got %v", res.Err)
 	}
-	e.expectValues("out", "")
+	e.expectValues("out", "0:1 ")
 }
 
 func kickedMember(t *testing.T, e *env) {
@@ -175,13 +295,21 @@ func kickedMember(t *testing.T, e *env) {
 	ev := next(t, a)
 	ev.Ack()
 	e.log.Kick(e.tr)
-	if lost := next(t, a); !lost.Lost {
+	lost := next(t, a)
+	if !lost.Lost {
 		t.Errorf("got %+v", lost)
 	}
 	p := e.producer("a")
-	if res := <-start(p, engine.Commit{Group: ev.Meta, Offsets: map[record.TopicPartition]int64{in1: 1}}); !errors.Is(res.Err, engine.ErrFenced) {
+	if res := <-start(p, engine.Commit{Group: ev.Meta, Offsets: map[record.TopicPartition]int64{in1: 1}}); !errors.Is(res.Err, engine.ErrExpelled) {
 		t.Errorf("got %v", res.Err)
 	}
+	none(t, a)
+	lost.Ack()
+	lost.Ack() // a second one must not count
+	if back := next(t, a); parts(back) != "01" || back.Meta.Member == ev.Meta.Member {
+		t.Errorf("joined anew, it got %+v", back)
+	}
+	none(t, a)
 }
 
 func commitWhileRevoking(t *testing.T, e *env) {

@@ -31,7 +31,7 @@ func TestBehavesAsKafka(t *testing.T) {
 		{"initialising a transactional id aborts what it left open", initAborts},
 		{"initialising a transactional id fences the older producer", initFences},
 		{"a transaction open for longer than its timeout is aborted, its producer fenced", txnTimeout},
-		{"a stale generation cannot commit offsets", staleGeneration},
+		{"a commit that a rebalance has overtaken counts", staleGeneration},
 		{"a member that was put out cannot commit offsets", kickedMember},
 		{"tasks that are taken away can be committed until acknowledged", commitWhileRevoking},
 		{"compaction keeps the last record per key and leaves gaps", compaction},
