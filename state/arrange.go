@@ -189,10 +189,10 @@ func (t *Task) DropTable(name string, positions []record.TopicPartition, marks [
 	defer b.Close()
 	err = b.DeleteRange(table.prefix[:], keyAfter(table.prefix[:]), nil)
 	for _, tp := range positions {
-		err = errors.Join(err, b.Delete(positionKey(slices.Clone(t.prefix), tp), nil))
+		err = errors.Join(err, b.Delete(t.positionKey(tp), nil))
 	}
 	for _, mark := range marks {
-		err = errors.Join(err, b.Delete(append(append(slices.Clone(t.prefix), kindMark), mark...), nil))
+		err = errors.Join(err, b.Delete(t.markKey(mark), nil))
 	}
 	if err == nil {
 		err = t.db.ok(b.Commit(pebble.Sync))
@@ -208,5 +208,21 @@ func (t *Task) DropTable(name string, positions []record.TopicPartition, marks [
 	for _, mark := range marks {
 		delete(t.marks, mark)
 	}
+	return nil
+}
+
+// MarkNow is Mark that is durable when it returns, with what has been applied.
+func (t *Task) MarkNow(name string) (err error) {
+	defer t.db.recoverInto(&err)
+	switch {
+	case t.closed:
+		return ErrClosed
+	case t.db.Err() != nil:
+		return t.db.Err()
+	}
+	if err := t.db.ok(t.db.store.Set(t.markKey(name), nil, pebble.Sync)); err != nil {
+		return fmt.Errorf("mark %s: %w", name, err)
+	}
+	t.marks[name] = true
 	return nil
 }

@@ -44,6 +44,15 @@ type Options struct {
 	// StateCleanup is how long the state of a task that is at home elsewhere is kept
 	// for the case that it comes back; default 10 minutes.
 	StateCleanup time.Duration
+	// Plan names what the pipeline means: the group takes in only processes that
+	// name the same. "" = whoever runs the same tasks.
+	Plan string
+	// Rows names, for each table, the rows that belong to it; those of another name
+	// are dropped wherever they lie. A table that is not in it takes what there is.
+	Rows map[string]string
+	// Joined is called when the group has taken the process in, before its first
+	// task starts; an error ends the run. It may be nil.
+	Joined func(context.Context) error
 	// MaxBuffered is how many bytes a worker may have sent and not yet acknowledged; default 8 MiB.
 	MaxBuffered int
 	// Crash is called at the named steps of a commit; nil outside tests.
@@ -185,6 +194,9 @@ func Run(ctx context.Context, opts Options) (Stats, error) {
 	if err := e.prepareTopics(ctx); err != nil {
 		return Stats{}, err
 	}
+	if err := e.arrangeState(); err != nil {
+		return Stats{}, err
+	}
 	err := e.run(ctx)
 	return e.Stats(), err
 }
@@ -208,7 +220,7 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	e.background.Go(func() { e.purge.run(inner) })
 	e.background.Go(func() { e.watchTopics(inner) })
 	group, err := e.opts.Transport.Join(ctx, Membership{
-		Instance: e.opts.Instance, Tasks: e.tasks, Held: e.heldAtStart(ctx), Workers: e.opts.Workers,
+		Instance: e.opts.Instance, Plan: e.opts.Plan, Tasks: e.tasks, Held: e.heldAtStart(ctx), Workers: e.opts.Workers,
 		Rack: e.opts.Rack, Standbys: e.opts.Standbys, AcceptableLag: e.opts.AcceptableLag,
 	})
 	if err == nil {

@@ -74,6 +74,9 @@ func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
 	for _, w := range e.workers {
 		w.mailbox.put(&metaRequest{e.meta})
 	}
+	if err := e.planJoined(ctx); err != nil {
+		return err
+	}
 	e.joined = true
 	lost := vanished(e.members, event.Members)
 	e.members = event.Members

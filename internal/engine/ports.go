@@ -166,6 +166,7 @@ type Membership struct {
 	// Instance is the name from which the process's transactional ids derive. It is
 	// not its static name in the group, which is the transport's own business.
 	Instance string
+	Plan     string     // what the pipeline means: who names another plan must not run beside
 	Tasks    []TaskInfo // the pipeline's tasks with their inputs
 	Held     []Held     // what its disk holds of their state
 	// Workers is how many goroutines own tasks here: its share of the work.

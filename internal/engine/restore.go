@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -430,5 +431,8 @@ func (w *worker) openTask(id TaskID) (*task, error) {
 		t.inputs = append(t.inputs, in)
 	}
 	sortTablesFirst(t.inputs)
+	if err := w.dropForeign(t); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	return t, nil
 }

@@ -303,7 +303,7 @@ func (g *group) join() error {
 // assigned tells the engine what it owns now.
 func (g *group) assigned(meta engine.GroupMeta, data assignmentData) error {
 	if data.Refused != "" {
-		return fmt.Errorf("join group %s: the group refuses this process: %s", g.name, data.Refused)
+		return fmt.Errorf("join group %s: %w: the group refuses this process: %s", g.name, engine.ErrOtherPlan, data.Refused)
 	}
 	removed := slices.ContainsFunc(g.owned, func(id engine.TaskID) bool { return !slices.Contains(data.Owned, id) })
 	g.owned = data.Owned

@@ -104,6 +104,9 @@ func (t *Transport) Join(_ context.Context, m engine.Membership) (engine.Coordin
 		return nil, errors.New("join group: no group is set")
 	}
 	g := newGroup(t.c, m.Tasks)
+	if m.Plan != "" {
+		g.hash += "-" + m.Plan
+	}
 	t.mu.Lock()
 	t.member = g
 	t.mu.Unlock()
