@@ -13,7 +13,8 @@ import (
 
 // Transport makes the engine's ports on one cluster; one per process.
 type Transport struct {
-	c *cluster
+	c      *cluster
+	probes *links // of Ping
 
 	mu     sync.Mutex
 	member *group // the current membership
@@ -46,7 +47,7 @@ func Open(ctx context.Context, set Settings) (*Transport, error) {
 		c.links.close()
 		return nil, err
 	}
-	return &Transport{c: c}, nil
+	return &Transport{c: c, probes: newLinks(c.dialer, 0)}, nil
 }
 
 // setLimits sets sarama's bounds on what it decodes. They are variables of that
@@ -120,6 +121,7 @@ func (t *Transport) Incidents() map[string]int64 { return t.c.incidents.snapshot
 // Close implements engine.Transport. Sources, producers and the membership are
 // closed by their owners before.
 func (t *Transport) Close() error {
+	t.probes.close()
 	t.c.links.close()
 	return nil
 }
