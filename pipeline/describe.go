@@ -138,7 +138,7 @@ func (p *Plan) Describe() *Description {
 			r.Fingerprint = fingerprint([]string{r.Fingerprint, d.Fingerprint})
 		}
 	}
-	d.Text = p.String()
+	d.Text = p.text(d, nil)
 	return d
 }
 

@@ -76,7 +76,9 @@ type Step struct {
 	Join   int    // of JoinStep and RepartitionStep: index in Def.Joins, -1 = group_by
 	Topic  string // of RepartitionStep and SinkStep
 	Keep   bool   // of SinkStep: records stay in their partition
-	Next   []*Step
+	// Aligned, of RepartitionStep: the records lie by the key, in another format.
+	Aligned bool
+	Next    []*Step
 }
 
 // KeysTable is the name of the state in which the re-keying of a table

@@ -212,7 +212,7 @@ func (p *planner) join(d *Def, i int, flows []*flow) []*flow {
 // begins there; nil when another one has begun there already.
 func (p *planner) repartition(f *flow, d *Def, i int, to *part, ids []string) *flow {
 	topic := p.ownTopic(p.repartitionName(d, i), to, repartitionConfigs())
-	f.end(&Step{Kind: RepartitionStep, Def: d, Join: i, Branch: f.branches[0], Topic: topic})
+	f.end(&Step{Kind: RepartitionStep, Def: d, Join: i, Branch: f.branches[0], Topic: topic, Aligned: f.partitionedBy(ids)})
 	var known fact
 	for _, b := range f.branches {
 		known = append(known, ids[b])

@@ -7,20 +7,35 @@ import (
 	"strings"
 
 	"streamctl/operators"
+	"streamctl/state"
 )
 
 // String is the stable text form of the plan: the same for the same pipeline,
 // whatever machine and run.
-func (p *Plan) String() string {
-	w := &textWriter{plan: p}
-	w.linef(0, "pipeline %s", p.Pipeline)
+func (p *Plan) String() string { return p.Describe().Text }
+
+// Text is String with the numbers of tasks and partitions, where counts has
+// those of the topics that they follow.
+func (p *Plan) Text(counts map[string]int32) string { return p.text(p.Describe(), counts) }
+
+// text writes the plan that d describes.
+func (p *Plan) text(d *Description, counts map[string]int32) string {
+	w := &textWriter{plan: p, counts: counts, fields: make(map[string][]string)}
+	for _, r := range d.Reads {
+		w.fields[r.Topic] = r.Fields
+	}
+	w.linef(0, "pipeline %s, %s", p.Pipeline, strings.ReplaceAll(d.Guarantee, "_", " "))
 	for _, s := range p.Subs {
 		w.sub(s)
 	}
 	for _, t := range p.Topics {
 		w.linef(0, "")
 		w.linef(0, "topic %s", t.Name)
-		w.linef(1, "partitions like %s", strings.Join(t.PartitionsLike, ", "))
+		like := "partitions like " + strings.Join(t.PartitionsLike, ", ")
+		if n := counts[t.Name]; n > 0 {
+			like += fmt.Sprintf(": %d", n)
+		}
+		w.linef(1, "%s", like)
 		for _, k := range slices.Sorted(maps.Keys(t.Configs)) {
 			w.linef(1, "%s = %s", k, t.Configs[k])
 		}
@@ -30,8 +45,10 @@ func (p *Plan) String() string {
 
 // textWriter writes a plan line by line.
 type textWriter struct {
-	plan *Plan
-	out  strings.Builder
+	plan   *Plan
+	counts map[string]int32    // partitions of topics, where they are known
+	fields map[string][]string // that are read of a topic's values
+	out    strings.Builder
 }
 
 // linef writes one line, indented by depth.
@@ -43,19 +60,48 @@ func (w *textWriter) linef(depth int, format string, args ...any) {
 func (w *textWriter) sub(s *SubPlan) {
 	w.linef(0, "")
 	w.linef(0, "sub-topology %s", s.Name)
+	w.linef(1, "%s", w.tasks(s))
 	if len(s.Tables) > 0 {
 		w.linef(1, "partitions follow keys as %s", s.KeyFormat)
 	}
 	for _, t := range s.Tables {
-		if t.Changelog != "" {
-			w.linef(1, "keeps %s, changelog %s", t.Name, t.Changelog)
-		} else {
-			w.linef(1, "keeps %s", t.Name)
-		}
+		w.linef(1, "keeps %s: %s", t.Name, s.restoredFrom(t))
 	}
 	for _, in := range s.Inputs {
 		w.input(in)
 	}
+}
+
+// tasks says how many tasks run the sub-topology.
+func (w *textWriter) tasks(s *SubPlan) string {
+	var topics []string
+	for _, in := range s.Inputs {
+		topics = append(topics, in.Topic)
+	}
+	slices.Sort(topics)
+	each := "one task per partition of " + strings.Join(topics, ", ")
+	for _, topic := range topics {
+		if n := w.counts[topic]; n > 0 {
+			return fmt.Sprintf("%s: %d", each, n)
+		}
+	}
+	return each
+}
+
+// restoredFrom says from where the state of a table comes when it is lost.
+func (s *SubPlan) restoredFrom(t state.TableSpec) string {
+	if t.Changelog != "" {
+		return "local state, restored from " + t.Changelog
+	}
+	for _, in := range s.Inputs {
+		switch {
+		case in.Kind == TableInput && in.Def.Name == t.Name:
+			return "local state, restored from its topic " + in.Topic
+		case in.Kind == ChangelogInput && in.Def.Name == t.Name:
+			return fmt.Sprintf("local state, restored from %s, which has %s under the table's key", in.Topic, strings.Join(in.Origins, ", "))
+		}
+	}
+	return "local state"
 }
 
 // input writes what an input reads and does.
@@ -86,6 +132,9 @@ func (w *textWriter) decoding(in *InputPlan, as string) {
 	d, td := in.Def, w.plan.typed.defs[in.Def]
 	w.linef(2, "%s", as)
 	w.linef(2, "key %s, value %s", td.keyFormat, td.format)
+	if fields := w.fields[in.Topic]; len(fields) > 0 {
+		w.linef(2, "fields %s", strings.Join(fields, ", "))
+	}
 	timestamp, placed := Text{}, Text{}
 	if d.Kind == SourceDef {
 		timestamp, placed = d.Source.Timestamp, d.Source.PartitionedBy
@@ -161,10 +210,21 @@ func (w *textWriter) step(s *Step, depth int) {
 			w.linef(depth+1, "select %s", columnText(c))
 		}
 	case RepartitionStep:
-		w.linef(depth, "repartition by %s to %s", oneLine(w.repartitionKey(s)), s.Topic)
+		w.linef(depth, "repartition by %s to %s: %s", oneLine(w.repartitionKey(s)), s.Topic, w.reason(s))
 	case SinkStep:
 		w.sink(s, depth)
 	}
+}
+
+// reason says why records are brought into other partitions.
+func (w *textWriter) reason(s *Step) string {
+	switch {
+	case s.Aligned:
+		return fmt.Sprintf("they lie by this key, but where keys are written as %s the partitions are others", w.plan.readerOf(s.Topic).KeyFormat)
+	case s.Join < 0:
+		return "the records of a group must lie together, and they do not lie by this key"
+	}
+	return fmt.Sprintf("they must lie where %s has its rows, and they do not lie by this key", s.Def.Joins[s.Join].Def.Name)
 }
 
 // repartitionKey is the text of the key that a step repartitions by.
