@@ -130,6 +130,21 @@ func hasPrefix(name string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
+// TransactionalIDs are those of producers, in whatever state, that begin with a prefix.
+func (c *Cluster) TransactionalIDs(ctx context.Context, prefix string) ([]string, error) {
+	listed, err := c.adm.ListTransactions(ctx, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("list transactions: %w", err)
+	}
+	var ids []string
+	for _, id := range listed.TransactionalIDs() {
+		if strings.HasPrefix(id, prefix) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
 // OpenTransactions tells of every transaction that is not over: those the
 // coordinators know, of ids that begin with one of the prefixes, and those that hold up the
 // readers of a topic whose name does.
@@ -195,4 +210,22 @@ func (c *Cluster) Producers(ctx context.Context, topics ...string) ([]string, er
 	})
 	slices.Sort(open)
 	return open, nil
+}
+
+// UnderReplicated tells of partitions, of all topics there are, that have fewer
+// replicas in sync than replicas, or no leader.
+func (c *Cluster) UnderReplicated(ctx context.Context) ([]string, error) {
+	all, err := c.adm.ListTopicsWithInternal(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	var out []string
+	for _, t := range all.Sorted() {
+		for _, p := range t.Partitions.Sorted() {
+			if p.Err != nil || p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
+				out = append(out, fmt.Sprintf("%s/%d: leader %d, in sync %v of %v", t.Topic, p.Partition, p.Leader, p.ISR, p.Replicas))
+			}
+		}
+	}
+	return out, nil
 }

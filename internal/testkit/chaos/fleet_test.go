@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -212,11 +213,17 @@ func (f *fleet) said(p *testkit.Process) string {
 
 // fault notes that something is done now. Call it before doing it.
 func (f *fleet) fault(kind string) *fault {
-	x := &fault{kind: kind, at: time.Now(), after: make(map[*job][]int64)}
+	x := f.mark(kind)
+	f.faults = append(f.faults, x)
+	return x
+}
+
+// mark notes a moment at which nothing is done.
+func (f *fleet) mark(what string) *fault {
+	x := &fault{kind: what, at: time.Now(), after: make(map[*job][]int64)}
 	for _, j := range f.jobs {
 		x.after[j], _ = j.sent()
 	}
-	f.faults = append(f.faults, x)
 	return x
 }
 
@@ -374,7 +381,9 @@ func (f *fleet) awaitServing(x *fault, limit time.Duration) time.Duration {
 		f.t.Errorf("after %s at %.3f s it took %s until all keys were served again, more than %s",
 			x.kind, x.at.Sub(f.begun).Seconds(), took.Round(time.Millisecond), limit)
 	}
-	all.tally.add(func(t *tally) { t.serving[x.kind] = append(t.serving[x.kind], took) })
+	if slices.Contains(f.faults, x) {
+		all.tally.add(func(t *tally) { t.serving[x.kind] = append(t.serving[x.kind], took) })
+	}
 	return took
 }
 

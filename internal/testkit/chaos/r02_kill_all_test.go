@@ -1,0 +1,39 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+)
+
+// All processes are killed at once and started again. Their state survives:
+// nothing may be restored in full.
+func TestR02KillAll(t *testing.T) {
+	t.Parallel()
+	killAll(t, fleetOptions{}, 4)
+}
+
+func TestR02KillAllEmbedded(t *testing.T) {
+	t.Parallel()
+	killAll(t, fleetOptions{Embedded: true}, 4)
+}
+
+func killAll(t *testing.T, o fleetOptions, times int) {
+	t.Helper()
+	f := newFleet(t, o)
+	f.startAll()
+	f.feed()
+	f.awaitServing(f.mark("begin"), patience) // every task has some state
+	f.rounds(times, func(int) {
+		f.pass(time.Duration(f.rand.IntN(1500)) * time.Millisecond)
+		x := f.kill(0, 1, 2)
+		f.start()
+		f.awaitServing(x, f.session+served)
+		f.awaitReady()
+		for _, m := range f.members {
+			for _, l := range m.now.FullRestores() {
+				t.Errorf("the state of all members had survived, but member %d: %s", m.index, l.Text)
+			}
+		}
+	})
+	f.finish()
+}

@@ -1,0 +1,18 @@
+package chaos
+
+import "testing"
+
+// All three brokers are restarted in turn, cleanly, while the pipelines run. No
+// process is touched.
+func TestR07BrokerRoll(t *testing.T) {
+	f := newFleet(t, fleetOptions{})
+	f.startAll()
+	f.feed()
+	f.awaitServing(f.mark("begin"), patience)
+	for node := 1; node <= 3; node++ {
+		x := f.rollNode(node)
+		f.awaitServing(x, brokerServed)
+		f.reviveNodes()
+	}
+	f.finish()
+}
