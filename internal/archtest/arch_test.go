@@ -45,16 +45,18 @@ var edges = map[string][]string{
 	// The engine declares the ports; it knows neither the compiler nor a client.
 	"internal/engine": {"internal/record", "operators", "state"},
 	"internal/assign": {"internal/engine"},
-	"internal/kafka":  {"internal/engine", "internal/record"},
+	"internal/kafka":  {"internal/assign", "internal/engine", "internal/record"},
 	"internal/memlog": {"internal/assign", "internal/engine", "internal/record"},
 	"internal/reset":  {"internal/diag", "internal/record", "operators"},
+	// A change of a pipeline is judged by its plans, and recorded through the ports.
+	"internal/upgrade": {"internal/diag", "internal/engine", "internal/record", "pipeline"},
 	"internal/broker": {},
 
 	// The top: wiring and printing.
 	"cmd/streamctl": {
 		"internal/broker", "internal/codec", "internal/crashpoint", "internal/diag", "internal/engine",
 		"internal/kafka", "internal/lines", "internal/record", "internal/reset", "internal/sample",
-		"internal/selfstat", "internal/syntax", "operators", "pipeline", "state",
+		"internal/selfstat", "internal/syntax", "internal/upgrade", "operators", "pipeline", "state",
 	},
 }
 

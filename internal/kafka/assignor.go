@@ -1,150 +1,130 @@
 package kafka
 
 import (
-	"cmp"
+	"fmt"
+	"log/slog"
 	"slices"
 
+	"github.com/IBM/sarama"
+
+	"streamctl/internal/assign"
 	"streamctl/internal/engine"
 )
 
-// candidate is a member as the assignor sees it.
-type candidate struct {
-	name  string // stable across restarts where possible: decides ties
-	id    string // member id
-	owned []engine.TaskID
+// distribution is the leader's part: who gets what, by member id.
+type distribution struct {
+	protocol string
+	work     work
+	tasks    []engine.TaskInfo
+	members  map[string]memberData
+	refused  map[string]string
+	result   assign.Result
+	set      assign.Settings
 }
 
-// assign deals tasks over members. It is a pure function of its arguments, the
-// same whatever their order:
-//
-//   - every task has one member, and counts differ by one at most;
-//   - a member keeps what it owns as far as that allows, tasks with state first;
-//   - the tasks of one sub-topology are spread before those of another.
-//
-// The result is by member id.
-func assign(members []candidate, tasks []engine.TaskInfo) map[string][]engine.TaskID {
-	out := make(map[string][]engine.TaskID, len(members))
-	if len(members) == 0 {
-		return out
+// distribute deals tasks over the members that the broker has collected.
+func distribute(protocol string, work work, tasks []engine.TaskInfo, joined map[string]sarama.ConsumerGroupMemberMetadata) *distribution {
+	d := &distribution{
+		protocol: protocol, work: work, tasks: tasks,
+		members: make(map[string]memberData), refused: make(map[string]string),
+		set: assign.Settings{WithoutWarmups: protocol == protocolOne},
 	}
-	members = slices.Clone(members)
-	slices.SortFunc(members, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id))
-	})
-	tasks = slices.Clone(tasks)
-	slices.SortFunc(tasks, func(a, b engine.TaskInfo) int { return compareTasks(a.ID, b.ID) })
-
-	d := dealer{members: members, out: out, taken: make(map[engine.TaskID]bool), same: make(map[memberSub]int)}
-	d.keep(tasks)
-	d.deal(tasks)
-	for _, m := range members {
-		slices.SortFunc(out[m.id], compareTasks)
-	}
-	return out
-}
-
-func compareTasks(a, b engine.TaskID) int {
-	return cmp.Or(cmp.Compare(a.Sub, b.Sub), cmp.Compare(a.Partition, b.Partition))
-}
-
-type memberSub struct{ member, sub string }
-
-// dealer holds the state of one assign.
-type dealer struct {
-	members []candidate
-	out     map[string][]engine.TaskID
-	taken   map[engine.TaskID]bool
-	same    map[memberSub]int
-}
-
-func (d *dealer) give(m *candidate, id engine.TaskID) {
-	d.taken[id] = true
-	d.out[m.id] = append(d.out[m.id], id)
-	d.same[memberSub{m.id, id.Sub}]++
-}
-
-// keep leaves members what they own, up to their share. The shares that are
-// one greater go to those that own more.
-func (d *dealer) keep(tasks []engine.TaskInfo) {
-	state := make(map[engine.TaskID]bool, len(tasks))
-	known := make(map[engine.TaskID]bool, len(tasks))
-	for _, t := range tasks {
-		state[t.ID], known[t.ID] = t.State, true
-	}
-	share, extra := len(tasks)/len(d.members), len(tasks)%len(d.members)
-	owned := make([][]engine.TaskID, len(d.members))
-	claimed := make(map[engine.TaskID]bool)
-	for i := range d.members {
-		for _, id := range d.members[i].owned {
-			if known[id] && !claimed[id] {
-				claimed[id] = true
-				owned[i] = append(owned[i], id)
-			}
-		}
-		slices.SortFunc(owned[i], func(a, b engine.TaskID) int {
-			if state[a] != state[b] {
-				if state[a] {
-					return -1
-				}
-				return 1
-			}
-			return compareTasks(a, b)
-		})
-	}
-	order := make([]int, len(d.members))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return len(owned[b]) - len(owned[a]) })
-	for _, i := range order {
-		most := share
-		if extra > 0 && len(owned[i]) > share {
-			most++
-			extra--
-		}
-		for _, id := range owned[i][:min(most, len(owned[i]))] {
-			d.give(&d.members[i], id)
-		}
-	}
-}
-
-// deal gives each task that is left to the member with the fewest tasks, among
-// those to the one with the fewest of the same sub-topology.
-func (d *dealer) deal(tasks []engine.TaskInfo) {
-	for _, t := range tasks {
-		if d.taken[t.ID] {
+	var dealt []assign.Member
+	for id, meta := range joined {
+		data, err := readMember(protocol, meta.UserData)
+		switch {
+		case err != nil:
+			d.refused[id] = "the leader of the group cannot " + err.Error()
+			continue
+		case !data.Work.same(work):
+			d.refused[id] = "it runs another version of the pipeline, or sees other partitions, than the leader of the group"
 			continue
 		}
-		best := &d.members[0]
-		for i := range d.members[1:] {
-			m := &d.members[i+1]
-			less := cmp.Or(
-				cmp.Compare(len(d.out[m.id]), len(d.out[best.id])),
-				cmp.Compare(d.same[memberSub{m.id, t.ID.Sub}], d.same[memberSub{best.id, t.ID.Sub}]),
-			)
-			if less < 0 {
-				best = m
-			}
+		// Members that are configured differently agree on the most careful of them.
+		if d.set.AcceptableLag = min(d.set.AcceptableLag, data.Acceptable); len(d.members) == 0 {
+			d.set.AcceptableLag = data.Acceptable
 		}
-		d.give(best, t.ID)
-	}
-}
-
-// withhold takes out of a target what another member still owns: it is given
-// when that one has let go of it and rejoined.
-func withhold(target map[string][]engine.TaskID, members []candidate) map[string][]engine.TaskID {
-	owner := make(map[engine.TaskID]string)
-	for _, m := range members {
-		for _, id := range m.owned {
-			owner[id] = m.id
-		}
-	}
-	out := make(map[string][]engine.TaskID, len(target))
-	for id, tasks := range target {
-		out[id] = slices.DeleteFunc(slices.Clone(tasks), func(t engine.TaskID) bool {
-			o, owned := owner[t]
-			return owned && o != id
+		d.set.Standbys = max(d.set.Standbys, data.Standbys)
+		d.members[id] = data
+		dealt = append(dealt, assign.Member{
+			Name: data.Name, ID: id, Rack: data.Rack, Workers: data.Self.Workers,
+			Active: data.Owned, Standby: data.Standby, Generation: data.Generation, Held: data.Held,
 		})
 	}
+	d.result = assign.Assign(tasks, dealt, d.set)
+	return d
+}
+
+// assignments is what goes to the broker, for every member that has joined.
+func (d *distribution) assignments() map[string]*sarama.ConsumerGroupMemberAssignment {
+	inputs := make(map[engine.TaskID]engine.TaskInfo, len(d.tasks))
+	for _, t := range d.tasks {
+		inputs[t.ID] = t
+	}
+	all := d.everybody()
+	out := make(map[string]*sarama.ConsumerGroupMemberAssignment, len(d.members)+len(d.refused))
+	for id, why := range d.refused {
+		user := encodeAssignment(d.protocol, assignmentData{Work: d.work, Refused: why})
+		out[id] = &sarama.ConsumerGroupMemberAssignment{Version: 0, UserData: user}
+	}
+	for id, m := range d.members {
+		owned := d.result.Active[id]
+		user := encodeAssignment(d.protocol, assignmentData{
+			Work: d.work, Owned: owned, Standby: d.result.Standby[id], Awaited: d.result.Awaited[id],
+			Settled: d.result.Settled, Rejoin: losesAny(m.Owned, owned), Acceptable: d.set.AcceptableLag,
+			Facts: m.facts(), Members: all,
+		})
+		a := &sarama.ConsumerGroupMemberAssignment{Version: 0, Topics: make(map[string][]int32), UserData: user}
+		for _, task := range owned {
+			for _, in := range inputs[task].Inputs {
+				if !slices.Contains(a.Topics[in.Topic], in.Partition) {
+					a.Topics[in.Topic] = append(a.Topics[in.Topic], in.Partition)
+				}
+			}
+		}
+		out[id] = a
+	}
 	return out
+}
+
+// everybody lists the members in a fixed order.
+func (d *distribution) everybody() []engine.Member {
+	ids := make([]string, 0, len(d.members))
+	for id := range d.members {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	out := make([]engine.Member, len(ids))
+	for i, id := range ids {
+		out[i] = d.members[id].Self
+	}
+	return out
+}
+
+// losesAny says whether some of had are not in has.
+func losesAny(had, has []engine.TaskID) bool {
+	kept := make(map[engine.TaskID]bool, len(has))
+	for _, id := range has {
+		kept[id] = true
+	}
+	return slices.ContainsFunc(had, func(id engine.TaskID) bool { return !kept[id] })
+}
+
+// log says what the assignment sets in motion.
+func (d *distribution) log(log *slog.Logger, group string, generation int32) {
+	steps := make(map[assign.Step]int)
+	for _, m := range d.result.Moves {
+		steps[m.Step]++
+		log.Debug("task on its way", "group", group, "task", fmt.Sprintf("%s/%d", m.Task.Sub, m.Task.Partition), "step", m.Step.String(), "from", m.From, "to", m.To)
+	}
+	args := []any{"group", group, "generation", generation, "members", len(d.members), "tasks", len(d.tasks), "settled", d.result.Settled}
+	for step := assign.StepWaiting; step <= assign.StepReplicated; step++ {
+		if steps[step] > 0 {
+			args = append(args, step.String(), steps[step])
+		}
+	}
+	log.Info("tasks dealt", args...)
+	for id, why := range d.refused {
+		log.Warn("member refused", "group", group, "member", id, "cause", why)
+	}
 }

@@ -24,6 +24,8 @@ type cluster struct {
 	log    *slog.Logger
 
 	incidents incidents
+	protocols []string // of the group, as offered
+	probing   probing
 
 	mu         sync.Mutex
 	brokers    map[int32]string
@@ -45,6 +47,7 @@ func newCluster(set Settings) (*cluster, error) {
 	d := &dialer{conf: conf}
 	return &cluster{
 		set: set, dialer: d, links: newLinks(d, 0), log: set.Logger,
+		protocols: []string{protocolTwo, protocolOne}, probing: defaultProbing(),
 		brokers: make(map[int32]string), leaders: make(map[record.TopicPartition]leader),
 	}, nil
 }

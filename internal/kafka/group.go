@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,19 +22,24 @@ import (
 //	   ▲                                │
 //	   └───────── lost <──unknown, fenced, silent for a session──┘
 //
-// and tells the engine what it owns. Tasks that are taken away are given to
-// others only after the engine has acknowledged, by joining anew without them;
-// the others run on meanwhile.
+// and tells the engine what it owns and what it keeps copies of. Tasks that are
+// taken away are given to others only after the engine has acknowledged, by
+// joining anew without them; the others run on meanwhile. report.go says when a
+// member asks for a rebalance by itself.
 //
-// A static member (Settings.Instance) that was killed comes back under its
-// name at once, without waiting for its session to end. Leave says goodbye
-// explicitly, also for a static member: the group is then empty, and its
-// offsets can be reset.
+// A static member (Settings.Instance) that ended or was killed comes back under
+// its name at once, without waiting for its session to end. The broker then
+// gives it the assignment of its former life, and the others hear nothing of
+// it. Leave says goodbye explicitly where keepPlace is not asked for, also for a
+// static member: the group is then empty, and its offsets can be reset.
+//
+// No heartbeats are sent while JoinGroup or SyncGroup waits: the broker counts
+// them as alive who wait for its answer.
 type group struct {
 	c     *cluster
 	name  string
-	tasks []engine.TaskInfo
-	hash  string
+	who   engine.Membership
+	work  work
 	host  string
 	links *links // a link of its own: JoinGroup waits for the other members
 
@@ -41,33 +47,37 @@ type group struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	events  chan engine.GroupEvent
-	acked   chan int // numbers of events that were acknowledged
+	acked   chan int      // numbers of events that were acknowledged
+	poked   chan struct{} // Report has said something
 
 	mu      sync.Mutex
 	meta    engine.GroupMeta // as of the last SyncGroup; no Member while lost
 	joining bool             // the generation may have moved on already
+	held    []engine.Held    // what Report said last
 
 	// Owned by the goroutine.
-	id      string // member id, as soon as the broker has given one
-	owned   []engine.TaskID
+	id      string              // member id, as soon as the broker has given one
+	given   assignmentData      // as of the last SyncGroup
 	queue   []engine.GroupEvent // not taken by the engine yet
 	count   int                 // events made so far
 	await   int                 // number of the event whose acknowledgement calls for a rejoin; 0 = none
 	alive   time.Time           // last heartbeat that was answered
 	address string              // of the coordinator
+	found   string              // of the coordinator, when it was last looked for
+	asked   probe               // when it asks for a rebalance by itself
 }
 
 var _ engine.Coordinator = (*group)(nil)
 
-func newGroup(c *cluster, tasks []engine.TaskInfo) *group {
+func newGroup(c *cluster, who engine.Membership) *group {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	g := &group{
-		c: c, name: c.set.Group, tasks: slices.Clone(tasks), hash: tasksHash(tasks), host: host,
+		c: c, name: c.set.Group, who: who, work: work{Tasks: tasksHash(who.Tasks), Plan: who.Plan}, host: host, held: slices.Clone(who.Held),
 		links:  newLinks(c.dialer, c.set.RebalanceTimeout+c.set.RequestTimeout),
-		events: make(chan engine.GroupEvent), acked: make(chan int, 16),
+		events: make(chan engine.GroupEvent), acked: make(chan int, 16), poked: make(chan struct{}, 1),
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.meta = engine.GroupMeta{Group: g.name, Instance: c.set.Instance}
@@ -122,7 +132,7 @@ func (g *group) run() {
 var errRejoin = errors.New("the group rebalances")
 
 // errFencedInstance ends the membership: two processes have one name.
-var errFencedInstance = errors.New("another process has joined the group under the same instance name")
+var errFencedInstance = errors.New("another process has joined the group under the same instance name; give each its own with --instance")
 
 // recover returns nil where joining again makes sense after err, and else why
 // it does not. It loses the membership where the broker does not know it any more.
@@ -133,13 +143,26 @@ func (g *group) recover(err error) error {
 		g.lose(errFencedInstance)
 		return fmt.Errorf("group %s, instance %s: %w: %w", g.name, g.c.set.Instance, errFencedInstance, err)
 	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrIllegalGeneration):
-		g.lose(err)
+		g.lose(fmt.Errorf("%s: %w", g.suspicion(), err))
 	case errors.Is(err, sarama.ErrRebalanceInProgress), retriable(err):
 		g.address = ""
+	case errors.Is(err, sarama.ErrInvalidSessionTimeout):
+		return fmt.Errorf("%w: kafka.session_timeout is %v; the broker allows what lies between its group.min.session.timeout.ms and group.max.session.timeout.ms",
+			err, g.c.set.SessionTimeout)
 	default:
 		return err
 	}
 	return nil
+}
+
+// suspicion says why the group has gone on without this member, as far as that
+// can be told from here.
+func (g *group) suspicion() string {
+	if g.await > 0 {
+		return fmt.Sprintf("tasks that were to be handed over were not closed within kafka.rebalance_timeout (%v)", g.c.set.RebalanceTimeout)
+	}
+	return fmt.Sprintf("the group went on without this process; it hears nothing from a process for kafka.session_timeout (%v) when that stands still or the network does",
+		g.c.set.SessionTimeout)
 }
 
 // lose tells the engine that its tasks are not its own any more.
@@ -153,7 +176,8 @@ func (g *group) lose(cause error) {
 		return
 	}
 	g.c.log.Warn("membership lost", "group", g.name, "cause", cause)
-	g.owned, g.await = nil, 0
+	g.c.incidents.add(engine.IncidentMembershipLost)
+	g.given, g.await = assignmentData{}, 0
 	g.queue = nil // what was not taken is out of date
 	g.tell(engine.GroupEvent{Meta: was, Lost: true, Ack: func() {}})
 }
@@ -161,7 +185,7 @@ func (g *group) lose(cause error) {
 // checkSession loses the membership when the broker must have given it up.
 func (g *group) checkSession() {
 	if !g.alive.IsZero() && time.Since(g.alive) > g.c.set.SessionTimeout {
-		g.lose(errors.New("no contact to the coordinator for a session timeout"))
+		g.lose(fmt.Errorf("no contact to the group's coordinator for kafka.session_timeout (%v)", g.c.set.SessionTimeout))
 	}
 }
 
@@ -177,7 +201,7 @@ func (g *group) idle(d time.Duration) {
 }
 
 // serve waits for one thing: the engine takes an event, acknowledges one, or
-// the tick comes, or the end. It returns true for the first two.
+// reports, or the tick comes, or the end. It returns true for the first three.
 func (g *group) serve(tick <-chan time.Time) bool {
 	var out chan engine.GroupEvent
 	var first engine.GroupEvent
@@ -191,6 +215,8 @@ func (g *group) serve(tick <-chan time.Time) bool {
 		return false
 	case out <- first:
 		g.queue = g.queue[1:]
+		return true
+	case <-g.poked:
 		return true
 	case n := <-g.acked:
 		if n == g.await {
@@ -206,13 +232,15 @@ func (g *group) follow() error {
 	defer ticker.Stop()
 	for {
 		for g.serve(ticker.C) {
-			if g.await < 0 {
-				g.await = 0
+			if g.await < 0 || g.wantsRebalance() {
 				return errRejoin
 			}
 		}
 		if err := g.ctx.Err(); err != nil {
 			return err
+		}
+		if g.wantsRebalance() {
+			return errRejoin
 		}
 		if err := g.heartbeat(); err != nil {
 			return err
@@ -261,7 +289,11 @@ func (g *group) link(ctx context.Context) (*link, error) {
 		if err != nil {
 			return nil, err
 		}
-		g.address = addr
+		if g.found != "" && g.found != addr {
+			g.c.log.Info("the group has another coordinator", "group", g.name, "broker", addr)
+			g.c.incidents.add(engine.IncidentCoordinatorMoved)
+		}
+		g.address, g.found = addr, addr
 	}
 	return g.links.get(ctx, g.address)
 }
@@ -275,19 +307,20 @@ func (g *group) join() error {
 	g.mu.Unlock()
 	meta.Member = g.id
 	g.await = 0
+	self := g.describe()
 	var data assignmentData
 	var err error
-	owned := slices.Clone(g.owned)
 	ended := make(chan time.Time)
 	go func() {
 		defer close(ended)
-		data, err = g.joinAndSync(&meta, owned)
+		data, err = g.joinAndSync(&meta, self)
 	}()
 	for g.serve(ended) {
 	}
 	<-ended // the end of the context ends the requests too
 	g.id = meta.Member
 	g.mu.Lock()
+	was := g.meta
 	g.joining = false
 	if err == nil {
 		g.meta = meta
@@ -297,19 +330,41 @@ func (g *group) join() error {
 		return err
 	}
 	g.alive = time.Now()
-	return g.assigned(meta, data)
+	if was.Member != "" && was.Generation != meta.Generation {
+		g.c.incidents.add(engine.IncidentRebalance)
+	}
+	return g.assigned(meta, self, data)
+}
+
+// describe is what this member says of itself.
+func (g *group) describe() memberData {
+	name := g.c.set.Instance
+	if name == "" {
+		name = cmp.Or(g.who.Instance, g.host)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return memberData{
+		Work: g.work, Name: name, Host: g.host, Rack: g.who.Rack,
+		Self:     engine.Member{Instance: g.who.Instance, Workers: g.who.Workers},
+		Standbys: g.who.Standbys, Acceptable: g.who.AcceptableLag, Probe: g.asked.count,
+		Generation: g.meta.Generation, Owned: g.given.Owned, Standby: g.given.Standby, Held: g.held,
+	}
 }
 
 // assigned tells the engine what it owns now.
-func (g *group) assigned(meta engine.GroupMeta, data assignmentData) error {
+func (g *group) assigned(meta engine.GroupMeta, self memberData, data assignmentData) error {
 	if data.Refused != "" {
 		return fmt.Errorf("join group %s: %w: the group refuses this process: %s", g.name, engine.ErrOtherPlan, data.Refused)
 	}
-	removed := slices.ContainsFunc(g.owned, func(id engine.TaskID) bool { return !slices.Contains(data.Owned, id) })
-	g.owned = data.Owned
+	removed := losesAny(self.Owned, data.Owned)
+	g.given = data
 	g.count++
 	n := g.count
-	event := engine.GroupEvent{Meta: meta, Tasks: slices.Clone(data.Owned), Ack: func() {}}
+	event := engine.GroupEvent{
+		Meta: meta, Tasks: slices.Clone(data.Owned), Standbys: slices.Clone(data.Standby), Members: slices.Clone(data.Members), Ack: func() {},
+	}
+	g.asked.joined(time.Now(), self, data, removed)
 	if removed {
 		g.await = n
 		var once sync.Once
@@ -326,15 +381,13 @@ func (g *group) assigned(meta engine.GroupMeta, data assignmentData) error {
 	return nil
 }
 
-// Report implements engine.Coordinator.
-func (g *group) Report([]engine.Held) {}
-
 // Leave implements engine.Coordinator. Without keepPlace the member leaves the
 // group also where it is static, so that the group is seen to be empty.
 func (g *group) Leave(ctx context.Context, keepPlace bool) error {
 	g.stop()
 	g.running.Wait()
 	meta := g.member()
+	meta.Member = g.id // the broker may have named it before it was told anything
 	defer g.links.close()
 	if meta.Member == "" || keepPlace && meta.Instance != "" {
 		return nil

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -13,19 +12,19 @@ import (
 
 // joinAndSync speaks the protocol once through. meta is brought forward as the
 // broker names the member and the generation.
-func (g *group) joinAndSync(meta *engine.GroupMeta, owned []engine.TaskID) (assignmentData, error) {
+func (g *group) joinAndSync(meta *engine.GroupMeta, self memberData) (assignmentData, error) {
 	var none assignmentData
 	l, err := g.link(g.ctx)
 	if err != nil {
 		return none, err
 	}
-	joined, err := g.sendJoin(l, meta, owned)
+	joined, err := g.sendJoin(l, meta, self)
 	if err != nil {
 		return none, err
 	}
 	sync := &sarama.SyncGroupRequest{
 		Version: 5, GroupId: g.name, GenerationId: meta.Generation, MemberId: meta.Member, GroupInstanceId: instanceOf(*meta),
-		ProtocolType: ptr(protocolType), ProtocolName: ptr(protocolName),
+		ProtocolType: ptr(protocolType), ProtocolName: &joined.GroupProtocol,
 	}
 	if joined.LeaderId == joined.MemberId {
 		if err := g.lead(joined, sync); err != nil {
@@ -39,8 +38,11 @@ func (g *group) joinAndSync(meta *engine.GroupMeta, owned []engine.TaskID) (assi
 	if resp.Err != sarama.ErrNoError {
 		return none, fmt.Errorf("sync with group %s: %w", g.name, resp.Err)
 	}
-	data, err := readAssignment(resp)
-	if err == nil && data.Tasks != g.hash && data.Refused == "" {
+	data, err := readAssignment(joined.GroupProtocol, resp)
+	if err != nil {
+		return none, err
+	}
+	if !data.Work.same(g.work) && data.Refused == "" {
 		// A static member that comes back gets the assignment of its former life. Of
 		// another pipeline's tasks it is of no use: leave, and join as somebody new.
 		if err := g.sayGoodbye(g.ctx, l, *meta); err != nil {
@@ -49,27 +51,27 @@ func (g *group) joinAndSync(meta *engine.GroupMeta, owned []engine.TaskID) (assi
 		meta.Member = ""
 		return none, fmt.Errorf("join group %s: assignment of other tasks: %w", g.name, sarama.ErrUnknownMemberId)
 	}
-	return data, err
+	if joined.GroupProtocol == protocolOne {
+		// What was given to a former self that was to let go of something does not
+		// say so in this protocol: who comes back asks once more.
+		data.Rejoin = meta.Instance != "" && self.Generation == 0
+		data.Acceptable, data.Facts = self.Acceptable, self.facts()
+	}
+	return data, nil
 }
 
 // sendJoin joins; a dynamic member gets its id first and joins with it then.
-func (g *group) sendJoin(l *link, meta *engine.GroupMeta, owned []engine.TaskID) (*sarama.JoinGroupResponse, error) {
-	name := g.c.set.Instance
-	if name == "" {
-		name = g.host
-	}
-	sub, err := subscription(memberData{Version: dataVersion, Tasks: g.hash, Owned: owned, Name: name, Host: g.host}, g.tasks)
-	if err != nil {
-		return nil, err
-	}
+func (g *group) sendJoin(l *link, meta *engine.GroupMeta, self memberData) (*sarama.JoinGroupResponse, error) {
 	for {
 		req := &sarama.JoinGroupRequest{
 			Version: 8, GroupId: g.name, MemberId: meta.Member, GroupInstanceId: instanceOf(*meta), ProtocolType: protocolType,
 			SessionTimeout:   int32(g.c.set.SessionTimeout / time.Millisecond),
 			RebalanceTimeout: int32(g.c.set.RebalanceTimeout / time.Millisecond),
 		}
-		if err := req.AddGroupProtocolMetadata(protocolName, sub); err != nil {
-			return nil, fmt.Errorf("encode membership: %w", err)
+		for _, protocol := range g.c.protocols {
+			if err := req.AddGroupProtocolMetadata(protocol, subscription(encodeMember(protocol, self), g.who.Tasks)); err != nil {
+				return nil, fmt.Errorf("encode membership: %w", err)
+			}
 		}
 		resp, err := call(g.ctx, l, (*sarama.Broker).JoinGroup, req)
 		if err != nil {
@@ -95,31 +97,14 @@ func (g *group) lead(joined *sarama.JoinGroupResponse, sync *sarama.SyncGroupReq
 	if err != nil {
 		return fmt.Errorf("read members of group %s: %w", g.name, err)
 	}
-	given, err := distribute(g.hash, g.tasks, members)
-	if err != nil {
-		return err
-	}
-	for id, a := range given {
+	dealt := distribute(joined.GroupProtocol, g.work, g.who.Tasks, members)
+	dealt.log(g.c.log, g.name, joined.GenerationId)
+	for id, a := range dealt.assignments() {
 		if err := sync.AddGroupAssignmentMember(id, a); err != nil {
 			return fmt.Errorf("encode assignment: %w", err)
 		}
 	}
 	return nil
-}
-
-func readAssignment(resp *sarama.SyncGroupResponse) (assignmentData, error) {
-	var data assignmentData
-	a, err := resp.GetMemberAssignment()
-	if err != nil {
-		return data, fmt.Errorf("read assignment: %w", err)
-	}
-	if a == nil || len(a.UserData) == 0 {
-		return data, nil // of a leader that knew nothing of us: the hash will not match
-	}
-	if err := json.Unmarshal(a.UserData, &data); err != nil {
-		return data, fmt.Errorf("read assignment: %w", err)
-	}
-	return data, nil
 }
 
 // sayGoodbye takes this member out of the group.

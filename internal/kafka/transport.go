@@ -104,10 +104,7 @@ func (t *Transport) Join(_ context.Context, m engine.Membership) (engine.Coordin
 	if t.c.set.Group == "" {
 		return nil, errors.New("join group: no group is set")
 	}
-	g := newGroup(t.c, m.Tasks)
-	if m.Plan != "" {
-		g.hash += "-" + m.Plan
-	}
+	g := newGroup(t.c, m)
 	t.mu.Lock()
 	t.member = g
 	t.mu.Unlock()
