@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 RACE = ./internal/engine/... ./internal/kafka/... ./internal/memlog/... ./internal/broker/... ./state/... ./cmd/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-fast test-race soak bench lint fmt clean
+.PHONY: help build demo test test-fast test-race chaos soak bench lint fmt clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,20 @@ test: ## run every test, on the embedded broker and on real Kafka (needs Java an
 	$(MAKE) test-race
 
 test-fast: ## run the tests of one's own hands' work: no crash tests, no long ones
-	go test -short $$(go list ./... | grep -v /crash)
+	go test -short $$(go list ./... | grep -v -e /crash -e /chaos)
 
 test-race: ## run the packages with goroutines under the race detector
 	go test -race -short -timeout 20m $(RACE)
 
-soak: ## the long forms: kill for ten minutes, simulate 500 seeds, the join of 2 000 000 views
-	STREAMCTL_SOAK=10m STREAMCTL_SEEDS=500 STREAMCTL_BIG=1 go test -count=1 -timeout 60m ./internal/testkit/...
+SOAK ?= 10m
+
+chaos: ## kill, stop, cut and delay processes, brokers and connections for SOAK=10m; print what was checked
+	@summary=$$(mktemp) && status=0; \
+	STREAMCTL_SOAK=$(SOAK) STREAMCTL_CHAOS_SUMMARY=$$summary go test -count=1 -timeout 0 ./internal/testkit/chaos || status=$$?; \
+	cat $$summary; rm -f $$summary; exit $$status
+
+soak: ## the other long forms: kill for ten minutes, simulate 500 seeds, the join of 2 000 000 views
+	STREAMCTL_SOAK=10m STREAMCTL_SEEDS=500 STREAMCTL_BIG=1 go test -count=1 -timeout 60m $$(go list ./internal/testkit/... | grep -v /chaos)
 
 bench: ## measure against real Kafka and the embedded broker (see docs/performance.md)
 	go run ./internal/bench

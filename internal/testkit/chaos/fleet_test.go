@@ -41,6 +41,9 @@ type fleetOptions struct {
 	// (without indent).
 	Settings string
 	Kafka    string
+	// SoakShare is the story's part of STREAMCTL_SOAK; default a quarter. Those
+	// that may not run beside others share it.
+	SoakShare float64
 }
 
 // sessionTimeout is short, so that many members can be lost in little time.
@@ -54,6 +57,7 @@ type fleet struct {
 	kafka   *kafkatest.Cluster // nil on the embedded broker
 	brokers string             // what the members are told
 	session time.Duration
+	share   float64 // of the soak
 	binary  string
 	name    string
 	dir     string
@@ -98,6 +102,9 @@ func newFleet(t *testing.T, o fleetOptions) *fleet {
 		name: fmt.Sprintf("%s-%04x", strings.ToLower(strings.TrimPrefix(strings.ReplaceAll(t.Name(), "/", "-"), "Test")), rand.IntN(1<<16))}
 	if f.session == 0 {
 		f.session = sessionTimeout
+	}
+	if f.share = o.SoakShare; f.share == 0 {
+		f.share = 0.25
 	}
 	f.dir = t.TempDir()
 	direct := f.connect(o.Embedded)
@@ -487,10 +494,10 @@ func (f *fleet) soak() time.Duration {
 	return d
 }
 
-// rounds calls do with 0, 1, ... n times, and then on for as long as the soak says.
+// rounds calls do with 0, 1, ... n times, and on for the story's share of the soak.
 func (f *fleet) rounds(n int, do func(round int)) {
 	f.t.Helper()
-	end := time.Now().Add(f.soak())
+	end := time.Now().Add(time.Duration(f.share * float64(f.soak())))
 	for round := 0; round < n || time.Now().Before(end); round++ {
 		do(round)
 		if f.t.Failed() {

@@ -13,19 +13,30 @@ import (
 
 	"streamctl/internal/kafkatest"
 	"streamctl/internal/testkit"
+	"streamctl/internal/testkit/faultproxy"
 )
 
-// shared is what all stories use: one cluster of three nodes, one binary, one tally.
+// shared is what all stories use: one cluster of three nodes with a proxy before
+// each, one binary, one tally.
 type shared struct {
 	kafka  kafkatest.SharedCluster
 	binary testkit.Binary
 	tally  tally
+	// proxies by node; the members go through them, the stories' own client does
+	// not. plan decides about the requests to all of them.
+	proxies map[int]*faultproxy.Proxy
+	plan    *faultproxy.Plan
 }
 
 var all shared
 
 func TestMain(m *testing.M) {
+	all.plan, all.proxies = faultproxy.NewPlan(0), make(map[int]*faultproxy.Proxy)
+	all.kafka.Options.Advertise = all.advertise
 	code := m.Run()
+	for _, p := range all.proxies {
+		p.Close()
+	}
 	all.kafka.Close()
 	all.binary.Close()
 	all.tally.print(os.Stdout)
@@ -36,6 +47,19 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// advertise puts a proxy before a node.
+func (s *shared) advertise(node int, addr string) (string, error) {
+	if old := s.proxies[node]; old != nil { // of a launch that failed
+		old.Close()
+	}
+	p, err := faultproxy.Start(addr, faultproxy.Options{Plan: s.plan})
+	if err != nil {
+		return "", err
+	}
+	s.proxies[node] = p
+	return p.Addr(), nil
 }
 
 // build makes the binary once.
