@@ -20,6 +20,8 @@ import (
 type session interface {
 	engine.Transport
 	Rewind() reset.Cluster
+	// Ping returns nil when the cluster answers now.
+	Ping(ctx context.Context) error
 }
 
 // connect opens a session.

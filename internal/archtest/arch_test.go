@@ -50,12 +50,14 @@ var edges = map[string][]string{
 	"internal/reset":  {"internal/diag", "internal/record", "operators"},
 	// A change of a pipeline is judged by its plans, and recorded through the ports.
 	"internal/upgrade": {"internal/diag", "internal/engine", "internal/record", "pipeline"},
-	"internal/broker": {},
+	"internal/broker":  {},
+	// Looks on at a run: reads what the engine shows, and is not known to it.
+	"internal/observe": {"internal/engine", "internal/record"},
 
 	// The top: wiring and printing.
 	"cmd/streamctl": {
 		"internal/broker", "internal/codec", "internal/crashpoint", "internal/diag", "internal/engine",
-		"internal/kafka", "internal/lines", "internal/record", "internal/reset", "internal/sample",
+		"internal/kafka", "internal/lines", "internal/observe", "internal/record", "internal/reset", "internal/sample",
 		"internal/selfstat", "internal/syntax", "internal/upgrade", "operators", "pipeline", "state",
 	},
 }
@@ -82,6 +84,8 @@ var libraries = map[string][]string{
 	"github.com/spf13/pflag":           {"cmd/streamctl"},
 	"github.com/vbauerster/mpb/v8":     {"cmd/streamctl"},
 	"golang.org/x/term":                {"cmd/streamctl"},
+	// The format that every monitoring system reads, and what the Go runtime shows in it.
+	"github.com/prometheus/client_golang": {"internal/observe"},
 }
 
 // pkg is what `go list -json` says of a package.

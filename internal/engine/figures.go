@@ -146,8 +146,9 @@ func (s RestoreStats) Done() float64 {
 type Present struct {
 	Inputs    []InputStats
 	Restores  []RestoreStats
-	Restoring int // tasks
-	Suspended int // tasks that wait for their last commit
+	Follows   []InputStats // of standbys; they have no event time
+	Restoring int          // tasks
+	Suspended int          // tasks that wait for their last commit
 }
 
 // topic gives the counts of a topic, to be changed by the worker's goroutine only.
@@ -196,6 +197,11 @@ func (w *worker) present() Present {
 				Task: t.id, TP: in.tp, Position: in.pos, End: in.end, EndKnown: in.answered,
 				EventTime: in.headTime, Taken: in.headNext > 0,
 			})
+		}
+	}
+	for _, s := range w.standbys {
+		for _, f := range s.tables {
+			p.Follows = append(p.Follows, InputStats{Task: s.task.id, TP: f.tp, Position: f.pos, End: f.end, EndKnown: f.known})
 		}
 	}
 	return p

@@ -147,7 +147,7 @@ func (e *Engine) noteMembership(event GroupEvent) {
 func (e *Engine) show(snap *Snapshot) {
 	now := e.Stats()
 	snap.Stats.add(now.WorkerStats)
-	snap.Stats.Tasks, snap.Stats.Running = now.Tasks, now.Running
+	snap.Stats.Tasks, snap.Stats.Running, snap.Stats.Standbys = now.Tasks, now.Running, now.Standbys
 	snap.Stats.Incidents = now.Incidents
 	e.statsLock.Lock()
 	defer e.statsLock.Unlock()
