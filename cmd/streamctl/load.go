@@ -17,6 +17,7 @@ type loaded struct {
 	path     string
 	name     string
 	pipeline *pipeline.Pipeline
+	plan     *pipeline.Plan
 	topology *operators.Topology
 	kafka    *pipeline.KafkaSettings // nil: the file has no kafka: section
 }
@@ -41,7 +42,7 @@ func (a *app) load(path string, set []string) (*loaded, error) {
 	r, list := pipeline.Compile(path, src, pipeline.ParseOptions{Set: set})
 	l := &loaded{path: path}
 	if !list.HasErrors() {
-		l.name, l.pipeline, l.topology = r.Pipeline.Name, r.Pipeline, r.Topology
+		l.name, l.pipeline, l.plan, l.topology = r.Pipeline.Name, r.Pipeline, r.Plan, r.Topology
 		if k := r.File.Kafka; k != nil {
 			settings, more := k.Resolve(a.lookup())
 			l.kafka = &settings

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"streamctl/internal/reset"
+	"streamctl/internal/upgrade"
 	"streamctl/pipeline"
 	"streamctl/state"
 )
@@ -91,12 +92,16 @@ func (a *app) resetOffsets(ctx context.Context, f *resetFlags, path string) erro
 		}
 	}
 	return a.withSession(ctx, &f.brokerFlags, l.kafka, kafkaOptions{group: l.group()}, func(_ *endpoint, s session) error {
-		return a.rewind(ctx, f, l, s.Rewind(), request)
+		record := upgrade.Store{Transport: s, Pipeline: l.name}
+		if _, err := record.Read(ctx); err != nil {
+			return refusedPlan(err) // before anything is deleted that it speaks of
+		}
+		return a.rewind(ctx, f, l, s.Rewind(), record, request)
 	})
 }
 
 // rewind plans, shows, asks and does.
-func (a *app) rewind(ctx context.Context, f *resetFlags, l *loaded, cluster reset.Cluster, request reset.Request) error {
+func (a *app) rewind(ctx context.Context, f *resetFlags, l *loaded, cluster reset.Cluster, record upgrade.Store, request reset.Request) error {
 	plan, err := reset.Make(ctx, cluster, request)
 	if errors.Is(err, reset.ErrActive) {
 		return refuse(err)
@@ -114,7 +119,12 @@ func (a *app) rewind(ctx context.Context, f *resetFlags, l *loaded, cluster rese
 		if err := a.confirm(f); err != nil {
 			return err
 		}
-		err := plan.Do(ctx, cluster, func() error { return state.Remove(f.stateDir(l.name)) })
+		err := plan.Do(ctx, cluster, func() error {
+			if err := state.Remove(f.stateDir(l.name)); err != nil {
+				return err
+			}
+			return record.Cleared(ctx, plan.LostTables)
+		})
 		if errors.Is(err, reset.ErrActive) || errors.Is(err, state.ErrLocked) {
 			return refuse(err)
 		}

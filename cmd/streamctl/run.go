@@ -15,16 +15,19 @@ import (
 
 	"streamctl/internal/crashpoint"
 	"streamctl/internal/engine"
+	"streamctl/internal/upgrade"
 	"streamctl/operators"
 	"streamctl/state"
 )
 
 type runFlags struct {
 	brokerFlags
+	acceptFlag
 	set      []string
 	untilEnd bool
 	workers  int
 	instance string
+	http     string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -37,15 +40,22 @@ commits what was done and ends, a second one ends at once. With --until-end they
 process what their topics hold now, commit, and end with exit code 0.
 
 The local state of a pipeline lies in --data-dir/state/NAME. It is a copy of what
-Kafka holds: losing it costs a restore, no data.`,
+Kafka holds: losing it costs a restore, no data.
+
+What the pipeline means is recorded in Kafka. A pipeline that has changed so that its
+state does not fit is refused (exit code 5) before anything is written: plan shows it,
+--accept-changes says what to do about it. One that has changed otherwise waits until no
+process runs the pipeline as it was.`,
 		Args: someArgs("FILE..."),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), f, args) },
 	}
-	f.add(cmd.Flags())
+	f.brokerFlags.add(cmd.Flags())
+	f.acceptFlag.add(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "replace the value at a path of the file, as PATH=VALUE; may be repeated")
 	cmd.Flags().BoolVar(&f.untilEnd, "until-end", false, "process what is there now, and end")
 	cmd.Flags().IntVar(&f.workers, "workers", 0, "goroutines that process records (default: one per core)")
 	cmd.Flags().StringVar(&f.instance, "instance", "", "name of this process among those of the pipeline, the same after a restart (default: from host name and --data-dir)")
+	cmd.Flags().StringVar(&f.http, "http", "", "serve /livez, /readyz and /metrics at HOST:PORT; a port alone is one of 127.0.0.1 (default: off)")
 	return cmd
 }
 
@@ -81,6 +91,13 @@ func (a *app) run(ctx context.Context, f *runFlags, paths []string) (err error) 
 	if err := f.complete(); err != nil {
 		return err
 	}
+	if len(f.accept) > 0 && len(paths) > 1 {
+		return usagef("--accept-changes is for one pipeline: run it alone")
+	}
+	chosen, err := f.chosen()
+	if err != nil {
+		return err
+	}
 	var files []*loaded
 	byName := make(map[string]string)
 	for _, path := range paths {
@@ -94,6 +111,11 @@ func (a *app) run(ctx context.Context, f *runFlags, paths []string) (err error) 
 		byName[l.name] = path
 		files = append(files, l)
 	}
+	looker, err := a.newObserver(ctx, f.http, files)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, looker.close()) }()
 	// One embedded broker for all of them, from before the first to after the last.
 	for _, l := range files {
 		if len(f.brokers) == 0 && l.kafka == nil {
@@ -113,7 +135,7 @@ func (a *app) run(ctx context.Context, f *runFlags, paths []string) (err error) 
 	results := make([]result, len(files))
 	for i, l := range files {
 		all.Go(func() {
-			results[i] = a.runOne(ctx, f, l, show)
+			results[i] = a.runOne(ctx, f, l, chosen, show, looker)
 			if results[i].err != nil {
 				cancel() // one that fails ends the others, in an orderly way
 			}
@@ -132,7 +154,7 @@ type result struct {
 }
 
 // runOne runs one pipeline: broker, state, engine.
-func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress) result {
+func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, chosen map[string]upgrade.Action, show *progress, looker *observer) result {
 	r := result{name: l.name}
 	log := a.log.With("pipeline", l.name)
 	crash, err := crashpoint.FromEnv(a.getenv, engine.Steps())
@@ -142,10 +164,11 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress
 	}
 	settings := kafkaOptions{group: l.group(), instance: f.instance, crash: crash}
 	r.err = a.withSession(ctx, &f.brokerFlags, l.kafka, settings, func(e *endpoint, s session) (err error) {
-		if e.embedded() {
-			if err := makeTopics(ctx, s.Admin(), l.topology, log); err != nil {
-				return err
+		prepare := func() error {
+			if !e.embedded() {
+				return nil
 			}
+			return makeTopics(ctx, s.Admin(), l.topology, log)
 		}
 		opts := engine.Options{
 			Topology: l.topology, Transport: s, Logger: log,
@@ -155,7 +178,11 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, show *progress
 			Crash:          crash,
 			Progress:       func(st engine.Stats) { show.update(l.name, st) },
 		}
-		r.stats, err = supervise(ctx, f.stateDir(l.name), opts)
+		err = looker.during(ctx, l, f, s.Ping, func(m *engine.Monitor) (err error) {
+			opts.Monitor = m
+			r.stats, err = a.runAdmitted(ctx, a.gate(s, l.plan.Describe(), chosen, log), f.stateDir(l.name), opts, prepare)
+			return err
+		})
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil // told to stop before it had begun
 		}
