@@ -32,6 +32,7 @@ func TestColdLoad(t *testing.T) {
 			t.Error("a loader with rows takes no memory")
 		}
 		task.SetSavedAt(int64(1000 + round))
+		task.Mark(fmt.Sprint("round ", round))
 		if err := loader.Finish(map[record.TopicPartition]int64{tp: int64(100 * (round + 1))}); err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +55,9 @@ func TestColdLoad(t *testing.T) {
 	}
 	if pos, _ := task.Position(tp); pos != 200 || task.SavedAt() != 1001 {
 		t.Errorf("position %d, saved at %d", pos, task.SavedAt())
+	}
+	if !task.Marked("round 0") || !task.Marked("round 1") {
+		t.Error("marks that waited for an epoch were not stored with the load")
 	}
 }
 

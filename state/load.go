@@ -77,8 +77,8 @@ func (l *Loader) Add(key, row []byte) (err error) {
 }
 
 // Finish makes everything added the table's, with positions and marks, and
-// puts as many of the rows into the table's cache as it holds. The time of the
-// state is stored with them, if SetSavedAt was called since it was stored last. The table must have no changes that are not applied
+// puts as many of the rows into the table's cache as it holds. Marks, and the
+// time of the state, that wait for the next epoch are stored with them. The table must have no changes that are not applied
 // (ErrUncommitted).
 func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...string) (err error) {
 	t, db := l.table, l.table.db
@@ -99,7 +99,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	if l.cold {
 		l.seed.room = 0
 	}
-	meta := t.task.metaEntries(positions, marks)
+	meta := t.task.metaEntries(positions, append(marks[:len(marks):len(marks)], t.task.newMarks...))
 	if len(l.runs) == 0 && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
 		err = l.finishSmall(meta)
 	} else {
@@ -115,7 +115,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	for _, m := range marks {
 		t.task.marks[m] = true
 	}
-	t.task.newSavedAt = false
+	t.task.newSavedAt, t.task.newMarks = false, nil
 	t.plant(l.seed, l.empty)
 	return nil
 }

@@ -69,7 +69,8 @@ func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
 		event.Ack()
 	}
 	if event.Lost {
-		return nil // nothing is given; copies are kept up to date until the group says otherwise
+		clear(e.fenced) // who is not a member is fenced by those who are
+		return nil      // nothing is given; copies are kept up to date until the group says otherwise
 	}
 	for _, w := range e.workers {
 		w.mailbox.put(&metaRequest{e.meta})

@@ -322,9 +322,7 @@ func (w *worker) closeStandby(s *standby) error {
 	if err := s.task.transition(taskClosed); err != nil {
 		return err
 	}
-	if err := s.task.store.Close(); err != nil {
-		return fmt.Errorf("close state of standby %s: %w", s.task.id, err)
-	}
+	s.task.store.Abandon() // all that matters is written
 	return nil
 }
 

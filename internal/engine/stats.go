@@ -54,8 +54,8 @@ func (w *worker) publish() {
 
 // status is what the engine waits for a worker to become.
 type status struct {
-	tasks, running int
-	drained        bool
+	tasks, running, standbys int
+	drained                  bool
 }
 
 // announceInterval is how often a restore tells how far it is.
@@ -68,7 +68,7 @@ const publishInterval = time.Second
 // announce publishes the worker's figures when its status has changed, and
 // from time to time while it restores.
 func (w *worker) announce() {
-	now := status{tasks: len(w.order)}
+	now := status{tasks: len(w.order), standbys: len(w.standbys)}
 	for _, t := range w.order {
 		if t.state == taskRunning {
 			now.running++
