@@ -226,9 +226,13 @@ func (g *group) serve(tick <-chan time.Time) bool {
 	}
 }
 
+// heartbeatEvery is how soon a member hears that the group forms anew: until
+// all have heard it, tasks that move and those of a member that died run nowhere.
+const heartbeatEvery = 500 * time.Millisecond
+
 // follow sends heartbeats until the group forms anew or something fails.
 func (g *group) follow() error {
-	ticker := time.NewTicker(min(g.c.set.SessionTimeout/3, 3*time.Second))
+	ticker := time.NewTicker(min(g.c.set.SessionTimeout/3, heartbeatEvery))
 	defer ticker.Stop()
 	for {
 		for g.serve(ticker.C) {
