@@ -27,23 +27,17 @@ func (db *DB) Stored() (_ []StoredTask, err error) {
 	if err := db.Err(); err != nil {
 		return nil, err
 	}
-	db.mu.Lock()
-	subs := make(map[uint32]string)
-	for name, id := range db.names {
-		if !strings.Contains(name, "/") {
-			subs[id] = name
-		}
+	type place struct {
+		sub       uint32
+		partition int32
 	}
-	db.mu.Unlock()
+	var places []place
 	var all []StoredTask
 	err = db.each(metaKey(metaTask, ""), func(key, val []byte) error {
-		id, partition := binary.BigEndian.Uint32(key[5:]), int32(binary.BigEndian.Uint32(key[9:]))
-		sub, known := subs[id]
-		if !known {
-			return fmt.Errorf("read %q: %w", key, ErrCorrupt)
-		}
-		if n := len(all); n == 0 || all[n-1].Sub != sub || all[n-1].Partition != partition {
-			all = append(all, StoredTask{Sub: sub, Partition: partition, Positions: make(map[record.TopicPartition]int64)})
+		at := place{binary.BigEndian.Uint32(key[5:]), int32(binary.BigEndian.Uint32(key[9:]))}
+		if n := len(all); n == 0 || places[n-1] != at {
+			places = append(places, at)
+			all = append(all, StoredTask{Partition: at.partition, Positions: make(map[record.TopicPartition]int64)})
 		}
 		if key[taskPrefixLen] != kindPosition || len(val) != 8 {
 			return nil
@@ -52,6 +46,14 @@ func (db *DB) Stored() (_ []StoredTask, err error) {
 		all[len(all)-1].Positions[tp] = int64(binary.BigEndian.Uint64(val))
 		return err
 	})
+	// The names are taken last: a task that was opened meanwhile has its own.
+	subs := db.subNames()
+	for i := range all {
+		var known bool
+		if all[i].Sub, known = subs[places[i].sub]; !known && err == nil {
+			err = fmt.Errorf("find name of sub-topology %d: %w", places[i].sub, ErrCorrupt)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list stored tasks: %w", db.check(err))
 	}
@@ -61,6 +63,19 @@ func (db *DB) Stored() (_ []StoredTask, err error) {
 		}
 	}
 	return all, nil
+}
+
+// subNames gives the names of sub-topologies by their ids.
+func (db *DB) subNames() map[uint32]string {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	subs := make(map[uint32]string)
+	for name, id := range db.names {
+		if !strings.Contains(name, "/") {
+			subs[id] = name
+		}
+	}
+	return subs
 }
 
 // bytesOf estimates what the rows of a task take on disk.

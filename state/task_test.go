@@ -383,3 +383,41 @@ func TestWorkersShareTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What is stored can be listed while tasks that have never been here are opened:
+// that is no damage.
+func TestStoredWhileTasksAreOpened(t *testing.T) {
+	db, err := Open(Options{Dir: "state", FS: NewMemFS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	listed := make(chan error, 1)
+	stop := make(chan struct{})
+	go func() {
+		for {
+			if _, err := db.Stored(); err != nil {
+				listed <- err
+				return
+			}
+			select {
+			case <-stop:
+				listed <- nil
+				return
+			default:
+			}
+		}
+	}()
+	for i := range 300 {
+		task, err := db.OpenTask(fmt.Sprint("sub-", i), 0, modelSpecs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		task.SetPosition(inputTP, 1)
+		commit(t, task)
+	}
+	close(stop)
+	if err := <-listed; err != nil {
+		t.Error(err)
+	}
+}
