@@ -36,15 +36,16 @@ func transactionalID(pipeline, instance string, worker int) string {
 	return fmt.Sprintf("%s-%s-%d", pipeline, instance, worker)
 }
 
-// vanished lists those members before that are not among now. Nothing is known
-// where either is not.
+// vanished lists, once, those members before that are not among now. Nothing is
+// known where now is not.
 func vanished(before, now []Member) []Member {
 	if now == nil {
 		return nil
 	}
 	var out []Member
 	for _, m := range before {
-		if !slices.ContainsFunc(now, func(o Member) bool { return o.Instance == m.Instance }) {
+		same := func(o Member) bool { return o.Instance == m.Instance }
+		if !slices.ContainsFunc(now, same) && !slices.ContainsFunc(out, same) {
 			out = append(out, m)
 		}
 	}

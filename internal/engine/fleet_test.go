@@ -68,7 +68,7 @@ type node struct {
 	cancel    context.CancelFunc
 	ended     chan struct{}
 	err       error
-	stats     atomic.Pointer[engine.Stats]
+	monitor   engine.Monitor
 	result    engine.Stats
 }
 
@@ -89,7 +89,7 @@ func (f *fleet) start(name string, fs state.FS) *node {
 	opts := engine.Options{
 		Topology: f.topology, Transport: n.transport, State: db, ExactlyOnce: true, Instance: name, Workers: 2,
 		CommitInterval: 100 * time.Millisecond, Clock: f.clock, AcceptableLag: 20,
-		Progress: func(s engine.Stats) { n.stats.Store(&s) },
+		Monitor: &n.monitor,
 	}
 	if f.options != nil {
 		f.options(&opts)
@@ -105,12 +105,7 @@ func (f *fleet) start(name string, fs state.FS) *node {
 }
 
 // now is what the process has said last.
-func (n *node) now() engine.Stats {
-	if s := n.stats.Load(); s != nil {
-		return *s
-	}
-	return engine.Stats{}
-}
+func (n *node) now() engine.Stats { return n.monitor.Snapshot().Stats }
 
 // crash kills the process and waits until nothing of it is left.
 func (n *node) crash() {
@@ -222,6 +217,8 @@ func TestStandbyIsPromoted(t *testing.T) {
 	f.eventually("both run and keep copies", both, func() bool {
 		return a.now().Running == 2 && b.now().Running == 2 && a.now().Standbys == 2 && b.now().Standbys == 2
 	})
+	f.feed(keys, 5, partitions)
+	f.eventually("both have counted", both, f.counted(keys, 55))
 	f.eventually("copies have caught up", both, func() bool {
 		have := b.positions("count")
 		for p := range f.log.ReadCommitted("p.counts.changelog") {
@@ -235,9 +232,9 @@ func TestStandbyIsPromoted(t *testing.T) {
 	armed.Store(true)
 	f.feed(keys, 10, partitions)
 	f.eventually("a is dead", []*node{b}, a.transport.Crashed)
-	f.eventually("the rest is counted", []*node{b}, f.counted(keys, 60))
+	f.eventually("the rest is counted", []*node{b}, f.counted(keys, 65))
 	stats := b.stop()
-	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 60)
+	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 65)
 	if stats.FullRestores != before.FullRestores {
 		t.Errorf("%d tables were restored in full by a process that had copies of them", stats.FullRestores-before.FullRestores)
 	}

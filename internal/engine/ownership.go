@@ -33,7 +33,9 @@ type ownership struct {
 	idle    map[TaskID]bool
 	joined  bool // the group has given something, be it nothing
 	members []Member
-	fenced  map[*worker][]time.Time
+	// lost are members that have gone since tasks were given last.
+	lost   []Member
+	fenced map[*worker][]time.Time
 }
 
 func newOwnership() ownership {
@@ -79,7 +81,7 @@ func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
 		return err
 	}
 	e.joined = true
-	lost := vanished(e.members, event.Members)
+	e.lost = vanished(append(e.lost, e.members...), event.Members)
 	e.members = event.Members
 	var fresh, standbys []TaskID
 	for _, id := range event.Tasks {
@@ -104,7 +106,10 @@ func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
 	if len(fresh)+len(standbys) > 0 {
 		e.log.Info("tasks assigned", "generation", e.meta.Generation, "tasks", len(e.owner), "new", len(fresh), "standbys", len(e.follower))
 	}
-	e.start(ctx, fresh, lost)
+	if len(fresh) > 0 {
+		e.start(ctx, fresh, e.lost)
+		e.lost = nil
+	}
 	e.startStandbys(ctx, standbys)
 	return nil
 }
