@@ -330,7 +330,7 @@ func (p *producer) failed(what string, err error) {
 	case isFenced(err):
 		p.lose(p.fenced(err), true)
 	case isExpelled(err):
-		p.lose(fmt.Errorf("%w: %w", err, engine.ErrFenced), false)
+		p.lose(fmt.Errorf("%w: %w", err, engine.ErrExpelled), false)
 	case errors.Is(err, errOutcomeUnknown), lostSequence(err):
 		p.lose(fmt.Errorf("%w: %w", err, engine.ErrAborted), false)
 	default:
