@@ -44,11 +44,13 @@ func number(of func(v *view) float64) func(*view, func(float64, ...string)) {
 	return func(v *view, emit func(float64, ...string)) { emit(of(v)) }
 }
 
-// perTopic makes a metric of every topic.
+// perTopic makes a metric of every topic that has something of it.
 func perTopic(of func(engine.TopicStats) int64) func(*view, func(float64, ...string)) {
 	return func(v *view, emit func(float64, ...string)) {
 		for topic, s := range v.Stats.Topics {
-			emit(float64(of(s)), topic)
+			if n := of(s); n > 0 {
+				emit(float64(n), topic)
+			}
 		}
 	}
 }
