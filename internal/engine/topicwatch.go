@@ -30,6 +30,9 @@ const (
 func (e *Engine) watchTopics(ctx context.Context) {
 	missing := make(map[string]int)
 	wait := watchInterval
+	if len(e.found) < len(e.topicNames()) { // those that this run has created
+		wait = 0
+	}
 	for {
 		tick := make(chan struct{})
 		stop := e.opts.Clock.AfterFunc(wait, func() { close(tick) })
