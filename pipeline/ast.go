@@ -43,6 +43,8 @@ type Settings struct {
 	MaxAhead       Text // duration, default 24h: how far event time may lie past the wall clock
 	OnError        Text // fail (default) | skip | dead_letter
 	OnGap          Text // fail (default) | earliest | latest
+	Standbys       Text // whole number, default 0: copies of every task's state beside the one that runs
+	AcceptableLag  Text // records, default 10,000: who lags no more takes a task over without a warm-up
 }
 
 // Declared is what every definition has.

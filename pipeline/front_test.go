@@ -210,6 +210,7 @@ func TestKafkaSettingsFaults(t *testing.T) {
 		{"brokers: ['${env:NONE}']", "environment variable NONE is not set"},
 		{"brokers: ['${env:SECRET}']", "this broker address, with ${...} replaced, has no port"},
 		{"brokers: [a:1]\n  tls: {insecure_skip_verify: '${env:SECRET}'}", "expected true or false"},
+		{"brokers: [a:1]\n  session_timeout: '${env:SECRET}'", "this duration, with ${...} replaced, is none"},
 		{"brokers: [a:1]\n  sasl: {mechanism: '${env:SECRET}', username: u, password: p}", `"${env:SECRET}" is no SASL mechanism`},
 		{"brokers: [a:1]\n  sasl: {mechanism: PLAIN, username: u, password: '${file:/none}'}", "read file /none: no such file"},
 	}
@@ -221,6 +222,27 @@ func TestKafkaSettingsFaults(t *testing.T) {
 		}
 		if strings.Contains(fmt.Sprint(list), "hunter2") {
 			t.Errorf("%s: a secret is shown: %v", c.section, list)
+		}
+	}
+}
+
+// TestKafkaTimeouts reads all of them, one from the environment, and compares
+// the transaction's with the commit interval.
+func TestKafkaTimeouts(t *testing.T) {
+	env := syntax.Lookup{Env: func(string) (string, bool) { return "45s", true }}
+	f := mustParse(t, "pipeline: p\nkafka:\n  brokers: [a:1]\n  session_timeout: 8s\n  rebalance_timeout: 1m30s\n"+
+		"  transaction_timeout: '${env:T}'\n  request_timeout: 2s\n  retry_timeout: 1h\n")
+	got, list := f.Kafka.Resolve(env)
+	want := TimeoutSettings{Session: 8 * time.Second, Rebalance: 90 * time.Second, Transaction: 45 * time.Second, Request: 2 * time.Second, Retry: time.Hour}
+	if len(list) > 0 || got.Timeouts != want {
+		t.Errorf("got %+v, %v", got.Timeouts, list)
+	}
+	for interval, faults := range map[time.Duration]int{44 * time.Second: 0, 45 * time.Second: 1} {
+		if list := f.Kafka.CheckInterval(got, PipelineSettings{ExactlyOnce: true, CommitInterval: interval}); len(list) != faults {
+			t.Errorf("interval %s: %v", interval, list)
+		}
+		if list := f.Kafka.CheckInterval(got, PipelineSettings{CommitInterval: interval}); len(list) != 0 {
+			t.Errorf("interval %s, without transactions: %v", interval, list)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Kafka struct {
 	ClientID Text
 	TLS      *KafkaTLS
 	SASL     *KafkaSASL
+	Timeouts KafkaTimeouts
 }
 
 // KafkaTLS is kafka.tls. An empty mapping (`tls: {}`) switches TLS on with the
@@ -71,6 +72,7 @@ type KafkaSettings struct {
 	ClientID string
 	TLS      *TLSSettings  // nil = plain text
 	SASL     *SASLSettings // nil = no login
+	Timeouts TimeoutSettings
 }
 
 // TLSSettings name files; nothing has been read yet.
@@ -100,15 +102,16 @@ func (p *parser) kafka(n *syntax.Node) *Kafka {
 			Help = "add brokers:, or remove the key to use the embedded broker"
 		return nil
 	}
-	p.mapping(n, "kafka", n.At(0, 0), []key{
+	p.mapping(n, "kafka", n.At(0, 0), append([]key{
 		{name: "brokers", read: func(n *syntax.Node) { k.Brokers = p.brokers(n) }, required: "brokers: [HOST:PORT]"},
 		{name: "group", read: p.setting(&k.Group)},
 		{name: "client_id", read: p.setting(&k.ClientID)},
 		{name: "tls", read: func(n *syntax.Node) { k.TLS = p.tls(n) }},
 		{name: "sasl", read: func(n *syntax.Node) { k.SASL = p.sasl(n) }},
-	}, hints{
+	}, p.timeoutKeys(&k.Timeouts)...), hints{
 		"bootstrap_servers": "did you mean \"brokers\"?", "bootstrap.servers": "did you mean \"brokers\"?",
 		"group_id": "did you mean \"group\"?", "group.id": "did you mean \"group\"?",
+		"session.timeout.ms": "did you mean \"session_timeout\"?", "transaction.timeout.ms": "did you mean \"transaction_timeout\"?",
 		"username": "username belongs under sasl:", "password": "password belongs under sasl:",
 	}, "rack", "partitioner", "compression", "acks")
 	return k
@@ -253,6 +256,7 @@ func (k *Kafka) Resolve(lookup syntax.Lookup) (KafkaSettings, diag.List) {
 		}
 	}
 	s.Group, s.ClientID = r.text(k.Group), r.text(k.ClientID)
+	s.Timeouts = k.Timeouts.resolve(&r)
 	if t := k.TLS; t != nil {
 		s.TLS = &TLSSettings{CA: r.text(t.CA), Cert: r.text(t.Cert), Key: r.text(t.Key), ServerName: r.text(t.ServerName)}
 		s.TLS.InsecureSkipVerify = r.bool(t.InsecureSkipVerify)

@@ -39,6 +39,12 @@ func Parse(name string, src []byte, opts ParseOptions) (*File, diag.List) {
 // deployment section, and nothing of the logic, where a new name is a typo.
 func mayCreate(path []string) bool { return path[0] == "kafka" }
 
+// What copies of state may be asked for: more than ten cost more than they save.
+const (
+	maxStandbys      = 10
+	maxAcceptableLag = 1_000_000_000
+)
+
 // parser turns the YAML tree into a File. Every method goes on after a fault,
 // so that one run reports them all.
 type parser struct {
@@ -74,12 +80,15 @@ func (p *parser) top(root *syntax.Node) {
 		{name: "max_ahead", read: func(n *syntax.Node) { f.Settings.MaxAhead = p.text(n, "a duration") }},
 		{name: "on_error", read: p.onError(&f.Settings.OnError)},
 		{name: "on_gap", read: p.onGap(&f.Settings.OnGap, gapPolicies())},
+		{name: "standbys", read: func(n *syntax.Node) { f.Settings.Standbys = p.number(n, "standbys", 0, maxStandbys) }},
+		{name: "acceptable_lag", read: func(n *syntax.Node) { f.Settings.AcceptableLag = p.count(n, "acceptable_lag", maxAcceptableLag) }},
 		{name: "sources", read: func(n *syntax.Node) { p.definitions(n, "source", p.source) }},
 		{name: "tables", read: func(n *syntax.Node) { p.definitions(n, "table", p.table) }},
 		{name: "streams", read: func(n *syntax.Node) { p.definitions(n, "stream", p.stream) }},
 		{name: "sinks", read: func(n *syntax.Node) { p.definitions(n, "sink", p.sink) }},
 	}, hints{
-		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, on_error, on_gap",
+		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, on_error, on_gap, standbys, acceptable_lag",
+		"replicas":     "write `standbys: 1`",
 		"name":         "did you mean \"pipeline\"?",
 		"brokers":      "brokers belong under kafka:",
 		"exactly_once": "write `guarantee: exactly_once`",

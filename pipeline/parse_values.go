@@ -185,12 +185,17 @@ func (p *parser) format(into *Text) func(*syntax.Node) {
 
 // count reads a whole number from 1 to limit.
 func (p *parser) count(n *syntax.Node, what string, limit int) Text {
+	return p.number(n, what, 1, limit)
+}
+
+// number reads a whole number from least to limit.
+func (p *parser) number(n *syntax.Node, what string, least, limit int) Text {
 	t := p.text(n, "a whole number")
 	if !t.Set {
 		return t
 	}
-	if v, err := strconv.Atoi(t.Value); err != nil || v < 1 || v > limit {
-		p.list.Errorf(codeBadValue, t.Span, "%s must be a whole number from 1 to %d, got %q", what, limit, t.Value)
+	if v, err := strconv.Atoi(t.Value); err != nil || v < least || v > limit {
+		p.list.Errorf(codeBadValue, t.Span, "%s must be a whole number from %d to %d, got %q", what, least, limit, t.Value)
 		return Text{}
 	}
 	return t

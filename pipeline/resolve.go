@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,6 +47,8 @@ type PipelineSettings struct {
 	MaxAhead       time.Duration
 	OnError        OnError
 	OnGap          operators.GapPolicy
+	Standbys       int   // copies of every task's state beside the one that runs
+	AcceptableLag  int64 // records; 0 = the engine's default
 }
 
 // OnError is what happens with a record that cannot be processed.
@@ -164,6 +167,9 @@ func (r *resolver) settings() {
 	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, time.Second, maxDuration)
 	out.OnError = onErrorOf(s.OnError, Fail)
 	out.OnGap = gapPolicyOf(s.OnGap, operators.GapFail)
+	out.Standbys, _ = strconv.Atoi(s.Standbys.Value) // the parser has refused what is no number
+	out.AcceptableLag, _ = strconv.ParseInt(s.AcceptableLag.Value, 10, 64)
+	r.checkInterval()
 }
 
 func gapPolicyOf(t Text, otherwise operators.GapPolicy) operators.GapPolicy {
@@ -195,18 +201,7 @@ func (r *resolver) duration(t Text, otherwise, least, most time.Duration) time.D
 	if !t.Set {
 		return otherwise
 	}
-	d, err := ParseDuration(t.Value)
-	switch {
-	case err != nil:
-		r.list.Errorf(codeBadDuration, t.Span, "%q is no duration", t.Value).
-			Help = "write a number and a unit: 500ms, 30s, 10m, 2h, 1d, or several of them: 1h30m"
-	case d < least:
-		r.list.Errorf(codeBadDuration, t.Span, "%s is too short here", t.Value).
-			Help = "the least is " + formatDuration(least)
-	case d > most:
-		r.list.Errorf(codeBadDuration, t.Span, "%s is too long here", t.Value).
-			Help = "the most is " + formatDuration(most)
-	default:
+	if d, ok := checkDuration(&r.list, t, t.Value, least, most); ok {
 		return d
 	}
 	return otherwise

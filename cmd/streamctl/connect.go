@@ -88,6 +88,8 @@ type kafkaOptions struct {
 	group    string
 	instance string
 	crash    func(step string)
+	// commitInterval is how long a transaction is open at least; 0 = none will be.
+	commitInterval time.Duration
 }
 
 // withSession connects, calls use, and closes everything again.

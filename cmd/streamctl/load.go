@@ -47,6 +47,9 @@ func (a *app) load(path string, set []string) (*loaded, error) {
 			settings, more := k.Resolve(a.lookup())
 			l.kafka = &settings
 			list.Append(more)
+			if !list.HasErrors() {
+				list.Append(k.CheckInterval(settings, r.Pipeline.Settings))
+			}
 		}
 	}
 	if err := a.printDiagnostics(list, r.File); err != nil {

@@ -163,6 +163,9 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, chosen map[str
 		return r
 	}
 	settings := kafkaOptions{group: l.group(), instance: f.instance, crash: crash}
+	if l.pipeline.Settings.ExactlyOnce {
+		settings.commitInterval = l.pipeline.Settings.CommitInterval
+	}
 	r.err = a.withSession(ctx, &f.brokerFlags, l.kafka, settings, func(e *endpoint, s session) (err error) {
 		prepare := func() error {
 			if !e.embedded() {

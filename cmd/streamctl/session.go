@@ -29,6 +29,8 @@ func connect(ctx context.Context, from pipeline.KafkaSettings, opts kafkaOptions
 	set := kafka.Settings{
 		Brokers: from.Brokers, ClientID: from.ClientID, Group: opts.group, Instance: opts.instance,
 		Crash: opts.crash, Logger: log,
+		SessionTimeout: from.Timeouts.Session, RebalanceTimeout: from.Timeouts.Rebalance, RequestTimeout: from.Timeouts.Request,
+		RetryTimeout: from.Timeouts.Retry, TransactionTimeout: from.Timeouts.Transaction, CommitInterval: opts.commitInterval,
 	}
 	if t := from.TLS; t != nil {
 		set.TLS = kafka.TLSSettings{

@@ -124,8 +124,12 @@ type Settings struct {
 	SessionTimeout time.Duration
 	// RebalanceTimeout is how long the group waits for members to rejoin; default 60 s.
 	RebalanceTimeout time.Duration
-	// TransactionTimeout: the broker aborts a transaction that is open for longer; default 60 s.
+	// TransactionTimeout: the broker aborts a transaction that is open for longer. What a
+	// process that is lost has left open holds back all readers for so long. Default
+	// 10 s, or four times the commit interval where that is more.
 	TransactionTimeout time.Duration
+	// CommitInterval is how long a transaction is open in the normal course of things; 0 = not known.
+	CommitInterval time.Duration
 
 	Logger *slog.Logger // default: discard
 	// Crash is called at the named steps of a commit; nil outside tests.
@@ -159,7 +163,8 @@ func (s Settings) withDefaults() Settings {
 	for p, v := range map[*time.Duration]time.Duration{
 		&s.Linger: 5 * time.Millisecond, &s.FetchWait: 50 * time.Millisecond,
 		&s.DialTimeout: 10 * time.Second, &s.RequestTimeout: 30 * time.Second, &s.RetryTimeout: 2 * time.Minute,
-		&s.SessionTimeout: 10 * time.Second, &s.RebalanceTimeout: time.Minute, &s.TransactionTimeout: time.Minute,
+		&s.SessionTimeout: 10 * time.Second, &s.RebalanceTimeout: time.Minute,
+		&s.TransactionTimeout: max(10*time.Second, 4*s.CommitInterval),
 	} {
 		if *p == 0 {
 			*p = v
@@ -202,11 +207,14 @@ func (s Settings) Validate() error {
 	for name, d := range map[string]time.Duration{
 		"linger": s.Linger, "fetch wait": s.FetchWait, "dial timeout": s.DialTimeout, "request timeout": s.RequestTimeout,
 		"retry timeout": s.RetryTimeout, "session timeout": s.SessionTimeout, "rebalance timeout": s.RebalanceTimeout,
-		"transaction timeout": s.TransactionTimeout,
+		"transaction timeout": s.TransactionTimeout, "commit interval": s.CommitInterval,
 	} {
 		if d < 0 {
 			fault("%s %s is negative", name, d)
 		}
+	}
+	if s.TransactionTimeout > 0 && s.TransactionTimeout <= s.CommitInterval {
+		fault("transaction timeout %s is not longer than the commit interval, %s", s.TransactionTimeout, s.CommitInterval)
 	}
 	faults = append(faults, s.TLS.validate(), s.SASL.validate())
 	return errors.Join(faults...)
