@@ -256,6 +256,7 @@ func (w *worker) commitFailed(run *commitRun, failure error) error {
 	if closing != nil && closing.quit || len(stay) == 0 && why != causeFenced {
 		return nil
 	}
+	w.fenced = why == causeFenced
 	w.engine.notify(reassignEvent{worker: w, ids: stay, cause: why, group: run.group})
 	return nil
 }

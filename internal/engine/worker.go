@@ -42,6 +42,8 @@ type worker struct {
 	nowMillis  int64
 	lastCommit time.Time
 	inflight   *commitRun
+	fenced     bool         // the producer has been fenced, a new one is on its way
+	waiting    []*startInfo // tasks that start when it has come
 	closing    *closeRequest
 	stats      WorkerStats
 	announced  status
@@ -131,16 +133,8 @@ func (w *worker) readMail() (quit bool, err error) {
 	for _, message := range w.mailbox.take() {
 		switch m := message.(type) {
 		case *startRequest:
-			w.group = m.meta
-			w.renew(m.producer)
-			for _, info := range m.infos {
-				begin := w.startTask
-				if m.standbys {
-					begin = w.startStandby
-				}
-				if err := begin(info); err != nil {
-					return false, err
-				}
+			if err := w.begin(m); err != nil {
+				return false, err
 			}
 		case *metaRequest:
 			w.group = m.meta
@@ -161,6 +155,31 @@ func (w *worker) readMail() (quit bool, err error) {
 		}
 	}
 	return w.serveClose()
+}
+
+// begin starts the tasks of a request. A worker whose producer has been fenced
+// waits for a new one first: what a task would send through the old one
+// would be lost with it, and its offsets committed by the new one.
+func (w *worker) begin(m *startRequest) error {
+	w.group = m.meta
+	infos, begin := m.infos, w.startTask
+	switch {
+	case m.standbys:
+		begin = w.startStandby
+	case m.producer != nil:
+		w.renew(m.producer)
+		infos = append(w.waiting, infos...)
+		w.fenced, w.waiting = false, nil
+	case w.fenced:
+		w.waiting = append(w.waiting, infos...)
+		return nil
+	}
+	for _, info := range infos {
+		if err := begin(info); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // renew puts a new producer in the place of a fenced one.
@@ -258,6 +277,7 @@ func (w *worker) route(f *Fetched) error {
 
 // suspend stops the tasks of a close request from processing.
 func (w *worker) suspend(m *closeRequest) {
+	w.waiting = slices.DeleteFunc(w.waiting, func(info *startInfo) bool { return m.ids == nil || slices.Contains(m.ids, info.id) })
 	for _, t := range w.order {
 		if m.ids != nil && !slices.Contains(m.ids, t.id) {
 			continue
