@@ -79,14 +79,51 @@ type Move struct {
 // its arguments; called again with members that do as they were told and whose
 // warm-ups catch up, it comes to a result that is Settled and stays.
 func Assign(tasks []engine.TaskInfo, members []Member, s Settings) Result {
+	var stay []engine.TaskID
+	for {
+		p := assign(tasks, members, s, stay)
+		back := p.comingBack(tasks, s)
+		if len(back) == 0 {
+			return p.result()
+		}
+		stay = append(stay, back...)
+	}
+}
+
+// assign is one try: the tasks in stay are not let go of.
+func assign(tasks []engine.TaskInfo, members []Member, s Settings, stay []engine.TaskID) *plan {
 	p := newPlan(tasks, members, s)
+	p.stay = stay
 	if len(p.members) > 0 {
 		p.place()
 		p.balance()
 		p.order()
 		p.replicate()
 	}
-	return p.result()
+	return p
+}
+
+// comingBack lists the tasks that are let go of now although the next round, in
+// which nobody runs them, would give them back to whom they come from. While a
+// warm-up keeps the balance from being reached, that would go on round after
+// round; they stay where they are until there is something to be gained.
+func (p *plan) comingBack(tasks []engine.TaskInfo, s Settings) []engine.TaskID {
+	if len(p.releasing) == 0 {
+		return nil
+	}
+	r := p.result()
+	next := slices.Clone(p.members)
+	for i := range next {
+		next[i].Active, next[i].Standby = r.Active[next[i].ID], r.Standby[next[i].ID]
+	}
+	then := assign(tasks, next, s, nil)
+	var back []engine.TaskID
+	for _, t := range p.releasing {
+		if then.now[t] == p.owner[t] {
+			back = append(back, p.tasks[t].ID)
+		}
+	}
+	return back
 }
 
 // CompareTasks is the order of tasks.
@@ -121,6 +158,9 @@ type plan struct {
 	spare   pile    // what the replicas add up to
 	moves   []Move
 	settled bool
+
+	stay      []engine.TaskID // not to be let go of
+	releasing []int           // tasks that are let go of
 }
 
 // copyOf is what one member holds of a task's state.

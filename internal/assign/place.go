@@ -205,8 +205,15 @@ func (p *plan) order() {
 			}
 		case from == to:
 			p.now[t] = to
+		case p.ready(t, to) && slices.Contains(p.stay, p.tasks[t].ID):
+			p.settled = false
+			p.now[t] = from
+			if p.tasks[t].State && !p.s.WithoutWarmups {
+				p.warm[t] = to
+			}
 		case p.ready(t, to):
 			p.settled = false
+			p.releasing = append(p.releasing, t)
 			p.moved(t, from, to, StepReleasing)
 			if p.tasks[t].State && !p.s.WithoutWarmups {
 				p.warm[t] = to // it goes on reading until the task is its own
