@@ -195,9 +195,8 @@ func (b *bounds) follow(ctx context.Context) {
 		tick := make(chan struct{})
 		stop := b.engine.opts.Clock.AfterFunc(boundsInterval, func() { close(tick) })
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // and out, above
 			stop()
-			return
 		case <-b.poked:
 			stop()
 		case <-tick:

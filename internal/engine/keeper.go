@@ -90,9 +90,8 @@ func (k *keeper) run(ctx context.Context) {
 		tick := make(chan struct{})
 		stop := k.engine.opts.Clock.AfterFunc(interval, func() { close(tick) })
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // and out, above
 			stop()
-			return
 		case <-k.poked:
 			stop()
 		case <-tick:

@@ -269,14 +269,17 @@ func (e *Engine) beside(ctx context.Context, name string, do func() any) {
 	e.background.Go(func() {
 		e.yield(name)
 		event := do()
-		select {
-		case e.events <- event:
-		case <-ctx.Done():
-			if started, ok := event.(startedEvent); ok && started.producer != nil {
-				closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-				defer cancel()
-				_ = started.producer.Close(closing) // nobody takes it any more
+		if ctx.Err() == nil {
+			select {
+			case e.events <- event:
+				return
+			case <-ctx.Done():
 			}
+		}
+		if started, ok := event.(startedEvent); ok && started.producer != nil {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = started.producer.Close(closing) // nobody takes it any more
 		}
 	})
 }
