@@ -246,6 +246,11 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 	if err := p.standing(); err != nil {
 		return err
 	}
+	if p.identity == nil && len(c.Offsets) > 0 { // the group may have moved on since they were looked at
+		if err := p.t.log.group(c.Group.Group).admits(c.Group); err != nil {
+			return err
+		}
+	}
 	switch outcome {
 	case Fenced: // at least once: the group says so
 		return fmt.Errorf("commit %s: %w", p.id, engine.ErrFenced)
