@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"streamctl/internal/record"
+	"streamctl/state"
 )
 
 // A pipeline may change between two runs. What that means is decided before
@@ -52,41 +53,51 @@ func (e *Engine) planJoined(ctx context.Context) error {
 // dropForeign drops tables of a task whose rows belong to another form of the
 // pipeline, as this process has missed the change, or is the one that makes it.
 func (w *worker) dropForeign(t *task) error {
+	foreign := make(map[string]bool)
+	own := false // the task keeps rows that have seen its streams
 	for _, spec := range t.sub.Tables {
-		want, known := w.engine.opts.Rows[spec.Name]
-		if !known {
+		foreign[spec.Name] = w.foreign(t, spec.Name)
+		own = own || spec.Changelog != "" && !foreign[spec.Name]
+	}
+	for _, spec := range t.sub.Tables {
+		if !foreign[spec.Name] {
 			continue
 		}
-		mark := rowsMark + spec.Name + "=" + want
-		have := t.store.Marks(rowsMark + spec.Name + "=")
-		if len(have) == 1 && have[0] == mark {
-			continue
-		}
-		if err := w.dropRows(t, spec.Name, spec.Changelog, have); err != nil {
+		if err := w.dropRows(t, spec, !own); err != nil {
 			return fmt.Errorf("start task %s: %w", t.id, err)
 		}
-		if err := t.store.MarkNow(mark); err != nil {
+		if err := t.store.MarkNow(rowsMark + spec.Name + "=" + w.engine.opts.Rows[spec.Name]); err != nil {
 			return fmt.Errorf("start task %s: %w", t.id, err)
 		}
 	}
 	return nil
 }
 
-// dropRows drops what is stored of a table, if anything is. have are the marks
-// that say whose rows it holds; without one they are nobody's.
-func (w *worker) dropRows(t *task, table, changelog string, have []string) error {
+// foreign says whether a table's rows are not known to be those that it has now.
+func (w *worker) foreign(t *task, table string) bool {
+	want, known := w.engine.opts.Rows[table]
+	have := t.store.Marks(rowsMark + table + "=")
+	return known && !slices.Equal(have, []string{rowsMark + table + "=" + want})
+}
+
+// dropRows drops what is stored of a table, if anything is. With streams, it is
+// forgotten too how far the task has read its streams: no row knows of that any more.
+func (w *worker) dropRows(t *task, spec state.TableSpec, streams bool) error {
+	marks := t.store.Marks(rowsMark + spec.Name + "=")
+	stored := len(marks) > 0
 	var tps []record.TopicPartition
-	marks := slices.Clone(have)
-	if changelog != "" {
-		tps = append(tps, record.TopicPartition{Topic: changelog, Partition: t.id.Partition})
+	if spec.Changelog != "" {
+		tps = append(tps, record.TopicPartition{Topic: spec.Changelog, Partition: t.id.Partition})
 	}
 	for _, in := range t.inputs {
-		if in.spec.Table == table {
+		switch {
+		case in.spec.Table == spec.Name:
 			tps = append(tps, in.tp)
 			marks = append(marks, bootMark(in.tp.Topic))
+		case streams && !in.isTable() && spec.Changelog != "":
+			tps = append(tps, in.tp)
 		}
 	}
-	stored := len(have) > 0
 	for _, tp := range tps {
 		_, found := t.store.Position(tp)
 		stored = stored || found
@@ -94,7 +105,7 @@ func (w *worker) dropRows(t *task, table, changelog string, have []string) error
 	if !stored {
 		return nil
 	}
-	w.log.Warn("state of table belongs to another form of the pipeline: it is rebuilt", "task", t.id.String(), "table", table)
+	w.log.Warn("state of table belongs to another form of the pipeline: it is rebuilt", "task", t.id.String(), "table", spec.Name)
 	w.engine.opts.incidents.add(IncidentStateStale)
-	return t.store.DropTable(table, tps, marks)
+	return t.store.DropTable(spec.Name, tps, marks)
 }
