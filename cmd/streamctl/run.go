@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -23,10 +18,10 @@ import (
 type runFlags struct {
 	brokerFlags
 	acceptFlag
+	identityFlags
 	set      []string
 	untilEnd bool
 	workers  int
-	instance string
 	http     string
 }
 
@@ -51,44 +46,23 @@ process runs the pipeline as it was.`,
 	}
 	f.brokerFlags.add(cmd.Flags())
 	f.acceptFlag.add(cmd.Flags())
+	f.identityFlags.add(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "replace the value at a path of the file, as PATH=VALUE; may be repeated")
 	cmd.Flags().BoolVar(&f.untilEnd, "until-end", false, "process what is there now, and end")
 	cmd.Flags().IntVar(&f.workers, "workers", 0, "goroutines that process records (default: one per core)")
-	cmd.Flags().StringVar(&f.instance, "instance", "", "name of this process among those of the pipeline, the same after a restart (default: from host name and --data-dir)")
 	cmd.Flags().StringVar(&f.http, "http", "", "serve /livez, /readyz and /metrics at HOST:PORT; a port alone is one of 127.0.0.1 (default: off)")
 	return cmd
 }
 
-// instanceName is what Kafka accepts in a transactional id, short enough to
-// leave room for the pipeline's name.
-var instanceName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,100}$`)
-
-func (f *runFlags) complete() error {
+func (f *runFlags) complete(getenv func(string) string) error {
 	if f.workers < 0 {
 		return usagef("--workers %d: want a number from 0", f.workers)
 	}
-	if f.instance == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return fmt.Errorf("name this process: %w", err)
-		}
-		dir, err := filepath.Abs(f.dataDir)
-		if err != nil {
-			return fmt.Errorf("name this process: %w", err)
-		}
-		// Not from the directory's content: a process that has lost its disk must
-		// be able to end the transaction that it left open.
-		sum := sha256.Sum256([]byte(host + "\x00" + dir))
-		f.instance = hex.EncodeToString(sum[:6])
-	}
-	if !instanceName.MatchString(f.instance) {
-		return usagef("--instance %q: want up to 100 letters, digits, '.', '_', '-'", f.instance)
-	}
-	return nil
+	return f.identityFlags.complete(getenv, systemHostname, f.dataDir)
 }
 
 func (a *app) run(ctx context.Context, f *runFlags, paths []string) (err error) {
-	if err := f.complete(); err != nil {
+	if err := f.complete(a.getenv); err != nil {
 		return err
 	}
 	if len(f.accept) > 0 && len(paths) > 1 {
@@ -175,7 +149,10 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, chosen map[str
 		}
 		opts := engine.Options{
 			Topology: l.topology, Transport: s, Logger: log,
-			Workers: f.workers, Instance: f.instance, UntilEnd: f.untilEnd,
+			Workers: f.workers, Instance: f.instance, Rack: f.rack, UntilEnd: f.untilEnd,
+			KeepPlace:      f.keepPlace() && !f.untilEnd,
+			Standbys:       l.pipeline.Settings.Standbys,
+			AcceptableLag:  l.pipeline.Settings.AcceptableLag,
 			ExactlyOnce:    l.pipeline.Settings.ExactlyOnce,
 			CommitInterval: l.pipeline.Settings.CommitInterval,
 			Crash:          crash,
