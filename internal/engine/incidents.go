@@ -19,6 +19,10 @@ const (
 	IncidentLeaderMoved           = "leader_moved"            // a partition has another leader
 	IncidentCoordinatorMoved      = "coordinator_moved"       // of the group or of transactions
 	IncidentConnectionLost        = "connection_lost"         // a broker closed a connection, or cannot be reached
+	IncidentRequestTimeout        = "request_timeout"         // an answer took too long, or the broker gave up waiting for replicas
+	IncidentNotEnoughReplicas     = "not_enough_replicas"     // fewer than min.insync.replicas: waited for
+	IncidentStorageError          = "storage_error"           // the disk of a broker failed
+	IncidentThrottled             = "throttled"               // a quota of the broker made us wait
 	IncidentStateCorrupt          = "state_corrupt"           // quarantined and rebuilt
 	IncidentStateFull             = "state_disk_full"         // stopped until there was space
 	IncidentStateStale            = "state_stale"             // older than its topic keeps deletions, or than its first record: rebuilt

@@ -41,7 +41,7 @@ func (a *Admin) Topics(ctx context.Context, names []string) (map[string]engine.T
 				out[t.Name] = engine.TopicInfo{Name: t.Name, ID: topicID(t), Partitions: int32(len(t.Partitions)), Configs: make(map[string]string)}
 			case sarama.ErrUnknownTopicOrPartition:
 			default:
-				return fmt.Errorf("topic %s: %w", t.Name, t.Err)
+				return fmt.Errorf("topic %s: %w", t.Name, permission(t.Err, subject{operation: "Describe", topic: t.Name}))
 			}
 		}
 		return a.addConfigs(ctx, out)
@@ -151,7 +151,7 @@ func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, 
 			if e.Err == sarama.ErrNotController {
 				_, _ = a.c.metadata(ctx, nil)
 			}
-			return e
+			return permission(e, subject{operation: "Create", topic: name})
 		}
 		return nil
 	})
@@ -236,6 +236,10 @@ func (a *Admin) perLeader(ctx context.Context, what string, tps []record.TopicPa
 ) error {
 	left := slices.Clone(tps)
 	began := time.Now()
+	operation := "Describe"
+	if what == deletingRecords {
+		operation = "Delete"
+	}
 	return a.c.retry(ctx, what, func(ctx context.Context) error {
 		groups, err := a.byLeader(ctx, left)
 		if err != nil {
@@ -250,7 +254,7 @@ func (a *Admin) perLeader(ctx context.Context, what string, tps []record.TopicPa
 			errs, err := do(ctx, addr, group)
 			for _, tp := range group {
 				if e := cmpErr(err, errs[tp]); e != nil {
-					last = fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, e)
+					last = fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, permission(e, subject{operation: operation, topic: tp.Topic}))
 					if !retriable(e) {
 						return last
 					}
@@ -286,7 +290,7 @@ func (a *Admin) byLeader(ctx context.Context, tps []record.TopicPartition) (map[
 		}
 		for _, t := range resp.Topics {
 			if t.Err != sarama.ErrNoError {
-				return nil, fmt.Errorf("topic %s: %w", t.Name, t.Err)
+				return nil, fmt.Errorf("topic %s: %w", t.Name, permission(t.Err, subject{operation: "Describe", topic: t.Name}))
 			}
 		}
 	}
@@ -338,7 +342,7 @@ func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (ma
 		case sarama.ErrGroupIDNotFound: // brokers differ in how they say "none"
 			return nil
 		default:
-			return code
+			return permission(code, subject{group: group})
 		}
 		blocks := resp.Blocks
 		if g := resp.GetGroup(group); g != nil {
@@ -347,7 +351,7 @@ func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (ma
 		for topic, parts := range blocks {
 			for partition, block := range parts {
 				if block.Err != sarama.ErrNoError {
-					return fmt.Errorf("%s/%d: %w", topic, partition, block.Err)
+					return fmt.Errorf("%s/%d: %w", topic, partition, permission(block.Err, subject{operation: "Describe", topic: topic, group: group}))
 				}
 				if block.Offset >= 0 {
 					out[record.TopicPartition{Topic: topic, Partition: partition}] = block.Offset
@@ -359,13 +363,16 @@ func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (ma
 	return out, err
 }
 
+// deletingRecords is what Purge does.
+const deletingRecords = "delete records"
+
 // Purge implements engine.Admin.
 func (a *Admin) Purge(ctx context.Context, below map[record.TopicPartition]int64) error {
 	tps := make([]record.TopicPartition, 0, len(below))
 	for tp := range below {
 		tps = append(tps, tp)
 	}
-	return a.perLeader(ctx, "delete records", tps, func(ctx context.Context, addr string, tps []record.TopicPartition) (map[record.TopicPartition]error, error) {
+	return a.perLeader(ctx, deletingRecords, tps, func(ctx context.Context, addr string, tps []record.TopicPartition) (map[record.TopicPartition]error, error) {
 		req := &sarama.DeleteRecordsRequest{Version: 2, Topics: make(map[string]*sarama.DeleteRecordsRequestTopic), Timeout: a.c.set.RequestTimeout}
 		for _, tp := range tps {
 			if req.Topics[tp.Topic] == nil {

@@ -45,11 +45,13 @@ func newCluster(set Settings) (*cluster, error) {
 		return nil, err
 	}
 	d := &dialer{conf: conf}
-	return &cluster{
+	c := &cluster{
 		set: set, dialer: d, links: newLinks(d, 0), log: set.Logger,
 		protocols: []string{protocolTwo, protocolOne}, probing: defaultProbing(),
 		brokers: make(map[int32]string), leaders: make(map[record.TopicPartition]leader),
-	}, nil
+	}
+	d.lost = c.incidents.connection
+	return c, nil
 }
 
 // addresses lists where to ask: the known brokers in random order, then the
@@ -169,15 +171,15 @@ func (c *cluster) coordinator(ctx context.Context, kind sarama.CoordinatorType, 
 	resp, err := anyone(ctx, c, (*sarama.Broker).FindCoordinator, func() *sarama.FindCoordinatorRequest {
 		return &sarama.FindCoordinatorRequest{Version: 3, CoordinatorType: kind, CoordinatorKey: key}
 	})
-	what := "group"
+	what, about := "group", subject{group: key}
 	if kind == sarama.CoordinatorTransaction {
-		what = "transactional id"
+		what, about = "transactional id", subject{id: key}
 	}
 	if err != nil {
 		return "", fmt.Errorf("find coordinator of %s %s: %w", what, key, err)
 	}
 	if resp.Err != sarama.ErrNoError {
-		return "", fmt.Errorf("find coordinator of %s %s: %w", what, key, resp.Err)
+		return "", fmt.Errorf("find coordinator of %s %s: %w", what, key, permission(resp.Err, about))
 	}
 	return resp.Coordinator.Addr(), nil
 }
@@ -194,21 +196,26 @@ func (c *cluster) retry(ctx context.Context, what string, f func(context.Context
 		defer cancel()
 	}
 	var wait backoff
+	var met trouble
 	began, warned := time.Now(), false
 	for {
 		err := f(ctx)
 		if err == nil {
 			return nil
 		}
-		if !retriable(err) || ctx.Err() != nil {
+		met.meet(&c.incidents, err)
+		if !retriable(err) {
 			return fmt.Errorf("%s: %w", what, err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w (%w)", what, err, ctx.Err())
 		}
 		if !warned && time.Since(began) > retryWarning {
 			warned = true
 			c.log.Warn("retrying", "what", what, "cause", err)
 		}
 		if pause(ctx, wait.after(err)) != nil {
-			return fmt.Errorf("%s: %w", what, err)
+			return fmt.Errorf("%s: %w (%w)", what, err, ctx.Err())
 		}
 	}
 }

@@ -73,7 +73,9 @@ func (p *producer) sendTxnOffsets(run *commitRun, life *identity) error {
 	group := run.asked.Group.Group
 	err := ask(p.ctx, p, sarama.CoordinatorTransaction, (*sarama.Broker).AddOffsetsToTxn,
 		&sarama.AddOffsetsToTxnRequest{Version: 3, TransactionalID: p.id, ProducerID: life.producer, ProducerEpoch: life.epoch, GroupID: group},
-		func(r *sarama.AddOffsetsToTxnResponse) error { return codeError(r.Err) })
+		func(r *sarama.AddOffsetsToTxnResponse) error {
+			return permission(codeError(r.Err), subject{group: group, id: p.id})
+		})
 	if err != nil {
 		return err
 	}
@@ -90,7 +92,9 @@ func (p *producer) sendTxnOffsets(run *commitRun, life *identity) error {
 			req.GenerationID = -1
 		}
 		return ask(p.ctx, p, sarama.CoordinatorGroup, (*sarama.Broker).TxnOffsetCommit, req,
-			func(r *sarama.TxnOffsetCommitResponse) error { return partitionErrors(r.Topics) })
+			func(r *sarama.TxnOffsetCommitResponse) error {
+				return partitionErrors(r.Topics, subject{operation: "Read", group: group, id: p.id})
+			})
 	})
 }
 
@@ -179,7 +183,7 @@ func (p *producer) commitOffsets(run *commitRun) error {
 			}
 			resp, err := callAt(ctx, p.links, addr, (*sarama.Broker).CommitOffset, offsetCommit(meta, run.changed))
 			if err == nil {
-				err = offsetCommitError(resp)
+				err = permission(offsetCommitError(resp), subject{operation: "Read", topic: "of every input", group: run.asked.Group.Group})
 			}
 			var link *linkError
 			if moved(err) || errors.As(err, &link) {

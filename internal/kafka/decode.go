@@ -192,7 +192,7 @@ func fetchError(tp record.TopicPartition, offset int64, code error) error {
 	if errors.Is(code, sarama.ErrOffsetOutOfRange) {
 		return fmt.Errorf("fetch %s/%d at offset %d: %w", tp.Topic, tp.Partition, offset, engine.ErrOffsetOutOfRange)
 	}
-	return fmt.Errorf("fetch %s/%d at offset %d: %w", tp.Topic, tp.Partition, offset, code)
+	return fmt.Errorf("fetch %s/%d at offset %d: %w", tp.Topic, tp.Partition, offset, permission(code, subject{operation: "Read", topic: tp.Topic}))
 }
 
 // hasHiddenNext says whether this version of sarama has the field.

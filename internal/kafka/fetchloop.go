@@ -166,6 +166,7 @@ func (l *fetchLoop) answered(resp *sarama.FetchResponse) {
 		l.failed(&linkError{l.key.addr, sarama.KError(resp.ErrorCode)})
 		return
 	}
+	l.s.c.incidents.throttled(resp.ThrottleTime)
 	for _, p := range l.asked {
 		block := resp.GetBlock(p.tp.Topic, p.tp.Partition)
 		if block == nil {
@@ -202,6 +203,7 @@ func (l *fetchLoop) take(p *fetchPart, block *sarama.FetchResponseBlock, got cov
 	if err == nil && block.Err != sarama.ErrNoError {
 		err = block.Err
 	}
+	p.met.meet(&l.s.c.incidents, err)
 	switch {
 	case err == nil:
 	case retriable(err):
@@ -216,6 +218,7 @@ func (l *fetchLoop) take(p *fetchPart, block *sarama.FetchResponseBlock, got cov
 		return
 	}
 	p.wait.reset()
+	p.met.over()
 	end := block.HighWaterMarkOffset
 	if p.iso == engine.ReadCommitted {
 		end = block.LastStableOffset

@@ -86,7 +86,7 @@ func (g *group) sendJoin(l *link, meta *engine.GroupMeta, self memberData) (*sar
 		case resp.Err == sarama.ErrInconsistentGroupProtocol:
 			return nil, fmt.Errorf("join group %s: other consumers than this pipeline are members of it; give the pipeline a group of its own: %w", g.name, resp.Err)
 		default:
-			return nil, fmt.Errorf("join group %s: %w", g.name, resp.Err)
+			return nil, fmt.Errorf("join group %s: %w", g.name, permission(resp.Err, subject{group: g.name}))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 type dialer struct {
 	conf *sarama.Config
 	wrap func(net.Conn) net.Conn // faults of the network in tests; nil otherwise
+	lost func(error)             // told of connections that failed; nil = nobody
 }
 
 // link is one connection to one broker. Requests on it are answered in order;
@@ -34,12 +35,20 @@ type link struct {
 type rawConn struct {
 	net.Conn
 	failed atomic.Pointer[error]
+	lost   func(error)
+}
+
+// fail notes the first failure.
+func (c *rawConn) fail(err error) {
+	if c.failed.CompareAndSwap(nil, &err) && c.lost != nil {
+		c.lost(err)
+	}
 }
 
 func (c *rawConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil {
-		c.failed.CompareAndSwap(nil, &err)
+		c.fail(err)
 	}
 	return n, err
 }
@@ -47,7 +56,7 @@ func (c *rawConn) Read(p []byte) (int, error) {
 func (c *rawConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
-		c.failed.CompareAndSwap(nil, &err)
+		c.fail(err)
 	}
 	return n, err
 }
@@ -58,6 +67,7 @@ type contextDialer struct {
 	timeout time.Duration
 	link    *link
 	wrap    func(net.Conn) net.Conn
+	lost    func(error)
 }
 
 // Dial implements the interface that sarama asks of a proxy.
@@ -65,12 +75,15 @@ func (d *contextDialer) Dial(network, addr string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: d.timeout, KeepAlive: 30 * time.Second}
 	conn, err := dialer.DialContext(d.ctx, network, addr)
 	if err != nil {
+		if d.lost != nil && !errors.Is(d.ctx.Err(), context.Canceled) {
+			d.lost(err)
+		}
 		return nil, err
 	}
 	if d.wrap != nil {
 		conn = d.wrap(conn)
 	}
-	d.link.raw = &rawConn{Conn: conn}
+	d.link.raw = &rawConn{Conn: conn, lost: d.lost}
 	return d.link.raw, nil
 }
 
@@ -82,7 +95,7 @@ func (d *dialer) open(ctx context.Context, addr string, readTimeout time.Duratio
 	l := &link{addr: addr, broker: sarama.NewBroker(addr)}
 	conf := *d.conf
 	conf.Net.Proxy.Enable = true
-	conf.Net.Proxy.Dialer = &contextDialer{ctx: ctx, timeout: conf.Net.DialTimeout, link: l, wrap: d.wrap}
+	conf.Net.Proxy.Dialer = &contextDialer{ctx: ctx, timeout: conf.Net.DialTimeout, link: l, wrap: d.wrap, lost: d.lost}
 	// Until the handshakes are through, a broker that says nothing must not hold us longer than this.
 	if readTimeout > 0 {
 		conf.Net.ReadTimeout = readTimeout

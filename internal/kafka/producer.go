@@ -57,9 +57,11 @@ type producer struct {
 	wanted  []want     // to be added to a transaction
 	renew   renewal    // what control has to do first
 	broken  error      // why everything sent is lost, until Discard
-	fatal   error
-	closed  bool
-	free    []*batch
+	// leftOpen is when the transaction that was given up last had begun.
+	leftOpen time.Time
+	fatal    error
+	closed   bool
+	free     []*batch
 
 	// What this producer committed last, and as whom: the same again is no work.
 	committed   map[record.TopicPartition]int64
@@ -99,6 +101,7 @@ type outPart struct {
 	retryAt time.Time
 	wait    backoff
 	failing time.Time // since when nothing gets through
+	met     trouble
 }
 
 // want is a partition's wish to be in the transaction of a unit. It may have
@@ -250,6 +253,7 @@ func (p *producer) Discard() {
 		p.broken = nil
 	case p.exactly && !p.sending.begun.IsZero(), !p.exactly && p.sending.used:
 		p.renew = renewSame // ends the open transaction, voids what is on its way
+		p.leftOpen = p.sending.begun
 	}
 	p.dropAll()
 	poke(p.ctl)
@@ -311,7 +315,7 @@ func (p *producer) lose(cause error, idTaken bool) {
 		return
 	}
 	p.c.log.Warn("unit of work is lost", "producer", p.id, "cause", cause)
-	p.broken = cause
+	p.broken, p.leftOpen = cause, p.sending.begun
 	if idTaken {
 		p.life = nil
 	} else {

@@ -173,7 +173,7 @@ func (r *resolver) again(tp record.TopicPartition, cause error) {
 	warn := w.wait.attempt == 5
 	r.mu.Unlock()
 	if fatal {
-		r.failed(tp, fmt.Errorf("find leader of %s/%d: %w", tp.Topic, tp.Partition, cause))
+		r.failed(tp, fmt.Errorf("find leader of %s/%d: %w", tp.Topic, tp.Partition, permission(cause, subject{operation: "Describe", topic: tp.Topic})))
 	} else if warn {
 		r.c.log.Warn("no leader yet", "topic", tp.Topic, "partition", tp.Partition, "cause", cause)
 	}

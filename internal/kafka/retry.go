@@ -38,7 +38,7 @@ const soonMost = 40 * time.Millisecond
 // after is next, but impatient where the broker only finishes a transaction.
 func (b *backoff) after(err error) time.Duration {
 	d := b.next()
-	if errors.Is(err, sarama.ErrConcurrentTransactions) || errors.Is(err, sarama.ErrUnstableOffsetCommit) {
+	if errors.Is(err, errAgain) || errors.Is(err, sarama.ErrConcurrentTransactions) || errors.Is(err, sarama.ErrUnstableOffsetCommit) {
 		return min(d, soonMost/2+rand.N(soonMost/2))
 	}
 	return d
@@ -66,11 +66,17 @@ type linkError struct {
 func (e *linkError) Error() string { return fmt.Sprintf("talk to broker %s: %v", e.addr, e.err) }
 func (e *linkError) Unwrap() error { return e.err }
 
+// errAgain asks for another attempt at once that is no fault of anybody's.
+var errAgain = errors.New("once more")
+
 // retriable says whether the same request may succeed a little later.
 func retriable(err error) bool {
 	var link *linkError
 	if errors.As(err, &link) {
 		return !denied(err)
+	}
+	if errors.Is(err, errAgain) {
+		return true
 	}
 	var code sarama.KError
 	if !errors.As(err, &code) {

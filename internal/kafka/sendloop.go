@@ -166,6 +166,9 @@ func (l *sendLoop) send(work []*batch) error {
 func (l *sendLoop) done(work []*batch, resp *sarama.ProduceResponse, err error) {
 	p := l.p
 	now := time.Now()
+	if resp != nil {
+		p.c.incidents.throttled(resp.ThrottleTime)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.flying--
@@ -218,6 +221,7 @@ func (l *sendLoop) acknowledged(b *batch, base int64) {
 	part.queue = slices.Delete(part.queue, 0, 1)
 	part.wait.reset()
 	part.failing = time.Time{}
+	part.met.over()
 	if b.unit.next == nil {
 		b.unit.next = make(map[record.TopicPartition]int64)
 	}
@@ -237,6 +241,7 @@ func (l *sendLoop) acknowledged(b *batch, base int64) {
 func (l *sendLoop) refused(b *batch, cause error, now time.Time) {
 	p, part := l.p, b.part
 	tp := part.tp
+	part.met.meet(&p.c.incidents, cause)
 	switch {
 	case errors.Is(cause, sarama.ErrMessageSizeTooLarge), errors.Is(cause, sarama.ErrMessageSetSizeTooLarge):
 		l.tooLarge(b, cause)
@@ -269,7 +274,7 @@ func (l *sendLoop) refused(b *batch, cause error, now time.Time) {
 	case errors.Is(cause, sarama.ErrInvalidProducerEpoch), errors.Is(cause, sarama.ErrProducerFenced):
 		p.lose(p.fenced(fmt.Errorf("send to %s/%d: %w", tp.Topic, tp.Partition, cause)), true)
 	default:
-		p.die(fmt.Errorf("send to %s/%d: %w", tp.Topic, tp.Partition, cause))
+		p.die(fmt.Errorf("send to %s/%d: %w", tp.Topic, tp.Partition, permission(cause, subject{operation: "Write", topic: tp.Topic, id: p.id})))
 	}
 }
 

@@ -51,6 +51,7 @@ type fetchPart struct {
 	stopped bool  // by its owner, or by an error
 	retryAt time.Time
 	wait    backoff
+	met     trouble
 	search  search
 	found   int // bytes brought while searching
 }

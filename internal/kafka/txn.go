@@ -99,18 +99,13 @@ func (p *producer) takeWanted() []*outPart {
 // an earlier holder of the transactional id has left open.
 func (p *producer) initialise(kind renewal) {
 	p.mu.Lock()
-	before := p.life
+	before, open := p.life, p.leftOpen
 	p.mu.Unlock()
-	var life *identity
-	var err error
-	if kind == renewSame && p.exactly && before != nil {
-		// The open transaction is ended by the one who began it: when the broker
-		// ended it itself, it would not know us any more. Fenced here means that
-		// somebody newer has the id.
-		err = p.abort(p.ctx, before)
-	}
-	if err == nil {
-		life, err = p.initProducerID(p.ctx, kind, before)
+	life, err := p.renewAs(kind, before)
+	if isFenced(err) && p.overdue(open) {
+		// The broker ended our transaction for its age, and the epoch with it.
+		p.c.incidents.add(engine.IncidentTransactionTimeout)
+		life, err = p.renewAs(renewFresh, nil)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,16 +115,31 @@ func (p *producer) initialise(kind renewal) {
 	p.renew = renewNot
 	switch {
 	case err == nil:
-		p.life = life
+		p.c.incidents.add(engine.IncidentProducerRenewed)
+		p.life, p.leftOpen = life, time.Time{}
 		p.wakeLoops()
 		poke(p.ctl)
 	case isFenced(err):
+		p.c.incidents.add(engine.IncidentFenced)
 		p.life = nil
 		p.broken = fmt.Errorf("%w: %w", err, engine.ErrFenced)
 		p.dropAll()
 	default:
 		p.die(err)
 	}
+}
+
+// renewAs initialises the producer as before, or afresh.
+func (p *producer) renewAs(kind renewal, before *identity) (*identity, error) {
+	if kind == renewSame && p.exactly && before != nil {
+		// The open transaction is ended by the one who began it: when the broker
+		// ended it itself, it would not know us any more. Fenced here means that
+		// somebody newer has the id.
+		if err := p.abort(p.ctx, before); err != nil {
+			return nil, err
+		}
+	}
+	return p.initProducerID(p.ctx, kind, before)
 }
 
 // initProducerID asks until it gets an answer that counts.
@@ -155,11 +165,13 @@ func (p *producer) initProducerID(ctx context.Context, kind renewal, before *ide
 		case lostSequence(resp.Err) && req.ProducerID >= 0:
 			// The broker has forgotten who we were: nothing of it can be open.
 			req.ProducerID, req.ProducerEpoch = -1, -1
-			return sarama.ErrConcurrentTransactions // again
+			return errAgain
+		case resp.Err == sarama.ErrInvalidTransactionTimeout:
+			return fmt.Errorf("%w: kafka.transaction_timeout is %s; the broker allows its transaction.max.timeout.ms at most", resp.Err, p.c.set.TransactionTimeout)
 		case moved(resp.Err):
 			p.where.txn = ""
 		}
-		return resp.Err
+		return permission(resp.Err, subject{operation: "IdempotentWrite", id: p.id})
 	})
 	return life, err
 }
@@ -211,8 +223,10 @@ func ask[Req, Resp any](ctx context.Context, p *producer, kind sarama.Coordinato
 	ctx, cancel := context.WithTimeout(ctx, p.c.set.RetryTimeout)
 	defer cancel()
 	wait, quick := backoff{}, concurrentWait
+	var met trouble
 	for {
 		err := askOnce(ctx, p, kind, do, req, code)
+		met.meet(&p.c.incidents, err)
 		if err == nil || !retriable(err) || errors.Is(err, errOutcomeUnknown) || ctx.Err() != nil {
 			return err
 		}
@@ -260,15 +274,16 @@ func codeError(code sarama.KError) error {
 }
 
 // partitionErrors joins the errors of an answer by topic: the ones that decide
-// first, those that only say "not attempted" last.
-func partitionErrors(topics map[string][]*sarama.PartitionError) error {
+// first, those that only say "not attempted" last. about names what was asked.
+func partitionErrors(topics map[string][]*sarama.PartitionError, about subject) error {
 	var first, later error
 	for topic, parts := range topics {
 		for _, e := range parts {
 			if e.Err == sarama.ErrNoError {
 				continue
 			}
-			err := fmt.Errorf("%s/%d: %w", topic, e.Partition, e.Err)
+			about.topic = topic
+			err := fmt.Errorf("%s/%d: %w", topic, e.Partition, permission(e.Err, about))
 			switch {
 			case e.Err == sarama.ErrOperationNotAttempted:
 			case !retriable(e.Err) && first == nil:
@@ -306,7 +321,9 @@ func (p *producer) addPartitions(parts []*outPart) {
 	}
 	err := ask(p.ctx, p, sarama.CoordinatorTransaction, (*sarama.Broker).AddPartitionsToTxn,
 		&sarama.AddPartitionsToTxnRequest{Version: 3, TransactionalID: p.id, ProducerID: life.producer, ProducerEpoch: life.epoch, TopicPartitions: topics},
-		func(r *sarama.AddPartitionsToTxnResponse) error { return partitionErrors(r.Errors) })
+		func(r *sarama.AddPartitionsToTxnResponse) error {
+			return partitionErrors(r.Errors, subject{operation: "Write", id: p.id})
+		})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.life != life || p.sending != u {
@@ -330,22 +347,46 @@ func (p *producer) failed(what string, err error) {
 	case isFenced(err):
 		p.lose(p.fenced(err), true)
 	case isExpelled(err):
-		p.lose(fmt.Errorf("%w: %w", err, engine.ErrExpelled), false)
-	case errors.Is(err, errOutcomeUnknown), lostSequence(err):
+		p.c.incidents.add(engine.IncidentFenced)
+		p.lose(p.expelled(err), false)
+	case errors.Is(err, errOutcomeUnknown):
+		p.c.incidents.add(engine.IncidentUnknownOutcome)
+		p.lose(fmt.Errorf("%w: %w", err, engine.ErrAborted), false)
+	case lostSequence(err):
 		p.lose(fmt.Errorf("%w: %w", err, engine.ErrAborted), false)
 	default:
 		p.die(err)
 	}
 }
 
-// fenced says why the id was taken away: by another process, or by the broker
-// because the transaction took too long. mu is held.
+// fenced says why the id was taken away: by the broker because the transaction
+// took too long, which only costs this unit of work, or by another process. mu is held.
 func (p *producer) fenced(err error) error {
-	if age := time.Since(p.sending.begun); !p.sending.begun.IsZero() && age > p.c.set.TransactionTimeout {
-		return fmt.Errorf("%w: the transaction was open for %s, the transaction timeout is %s: raise the transaction timeout or shorten the commit interval: %w",
-			err, age.Round(time.Millisecond), p.c.set.TransactionTimeout, engine.ErrFenced)
+	begun := p.sending.begun
+	if p.overdue(begun) {
+		p.c.incidents.add(engine.IncidentTransactionTimeout)
+		return fmt.Errorf("%w: the transaction was open for %s, and the broker aborts those that are older than kafka.transaction_timeout (%s): raise that, or shorten commit_interval: %w",
+			err, time.Since(begun).Round(time.Millisecond), p.c.set.TransactionTimeout, engine.ErrAborted)
 	}
+	p.c.incidents.add(engine.IncidentFenced)
 	return fmt.Errorf("%w: %w", err, engine.ErrFenced)
+}
+
+// overdue says that the broker may have aborted a transaction begun at that time.
+// A newer process with our id cannot be told from that; it is shut out then, and
+// shuts us out in its turn, within a transaction that is young.
+func (p *producer) overdue(begun time.Time) bool {
+	return !begun.IsZero() && time.Since(begun) > p.c.set.TransactionTimeout
+}
+
+// expelled says why the group refuses a commit.
+func (p *producer) expelled(err error) error {
+	why := fmt.Sprintf("the group went on without this process: it was silent for longer than kafka.session_timeout (%s), or took longer than kafka.rebalance_timeout (%s) to let go of tasks",
+		p.c.set.SessionTimeout, p.c.set.RebalanceTimeout)
+	if errors.Is(err, sarama.ErrFencedInstancedId) {
+		why = "another process has joined the group under this one's instance name"
+	}
+	return fmt.Errorf("%w: %s: %w", err, why, engine.ErrExpelled)
 }
 
 // isFenced says that somebody newer has our transactional id.
