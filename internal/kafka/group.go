@@ -61,6 +61,7 @@ type group struct {
 	queue   []engine.GroupEvent // not taken by the engine yet
 	count   int                 // events made so far
 	await   int                 // number of the event whose acknowledgement calls for a rejoin; 0 = none
+	closing int                 // number of the event that told of a loss and is not acknowledged; 0 = none
 	alive   time.Time           // last heartbeat that was answered
 	address string              // of the coordinator
 	found   string              // of the coordinator, when it was last looked for
@@ -103,6 +104,8 @@ func (g *group) run() {
 	defer close(g.events)
 	var wait backoff
 	for g.ctx.Err() == nil {
+		for g.closing != 0 && g.serve(nil) { // what was lost must be closed before anything is given
+		}
 		err := g.join()
 		if err == nil {
 			wait.reset()
@@ -142,7 +145,7 @@ func (g *group) recover(err error) error {
 	case errors.Is(err, sarama.ErrFencedInstancedId):
 		g.lose(errFencedInstance)
 		return fmt.Errorf("group %s, instance %s: %w: %w", g.name, g.c.set.Instance, errFencedInstance, err)
-	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrIllegalGeneration):
+	case errors.Is(err, sarama.ErrUnknownMemberId), errors.Is(err, sarama.ErrIllegalGeneration), errors.Is(err, errSlow):
 		g.lose(fmt.Errorf("%s: %w", g.suspicion(), err))
 	case errors.Is(err, sarama.ErrRebalanceInProgress), retriable(err):
 		g.address = ""
@@ -179,7 +182,22 @@ func (g *group) lose(cause error) {
 	g.c.incidents.add(engine.IncidentMembershipLost)
 	g.given, g.await = assignmentData{}, 0
 	g.queue = nil // what was not taken is out of date
-	g.tell(engine.GroupEvent{Meta: was, Lost: true, Ack: func() {}})
+	g.count++
+	g.closing = g.count
+	g.tell(engine.GroupEvent{Meta: was, Lost: true, Ack: g.acknowledgement(g.count)})
+}
+
+// acknowledgement makes the Ack of an event.
+func (g *group) acknowledgement(n int) func() {
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			select {
+			case g.acked <- n:
+			case <-g.ctx.Done():
+			}
+		})
+	}
 }
 
 // checkSession loses the membership when the broker must have given it up.
@@ -219,8 +237,11 @@ func (g *group) serve(tick <-chan time.Time) bool {
 	case <-g.poked:
 		return true
 	case n := <-g.acked:
-		if n == g.await {
+		switch n {
+		case g.await:
 			g.await = -1 // follow rejoins
+		case g.closing:
+			g.closing = 0
 		}
 		return true
 	}
@@ -246,10 +267,32 @@ func (g *group) follow() error {
 		if g.wantsRebalance() {
 			return errRejoin
 		}
+		if g.await > 0 && time.Since(g.asked.at) > g.c.set.RebalanceTimeout {
+			return g.giveWay()
+		}
 		if err := g.heartbeat(); err != nil {
 			return err
 		}
 	}
+}
+
+// errSlow ends a membership that holds up the group.
+var errSlow = errors.New("the group does not wait any longer")
+
+// giveWay leaves the group because tasks that were taken away are still not
+// closed: it goes on without this process, which is a zombie as far as they are
+// concerned. Nobody else would end its membership, for its heartbeats go on.
+func (g *group) giveWay() error {
+	l, err := g.link(g.ctx)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(g.ctx, g.c.set.SessionTimeout)
+		defer cancel()
+		err = g.sayGoodbye(ctx, l, g.member())
+	}
+	if err != nil {
+		return err // and once more
+	}
+	return errSlow
 }
 
 func (g *group) heartbeat() error {
@@ -371,15 +414,7 @@ func (g *group) assigned(meta engine.GroupMeta, self memberData, data assignment
 	g.asked.joined(time.Now(), self, data, removed)
 	if removed {
 		g.await = n
-		var once sync.Once
-		event.Ack = func() {
-			once.Do(func() {
-				select {
-				case g.acked <- n:
-				case <-g.ctx.Done():
-				}
-			})
-		}
+		event.Ack = g.acknowledgement(n)
 	}
 	g.tell(event)
 	return nil

@@ -13,6 +13,7 @@ import (
 // disks. Each gets what it had. On Kafka the others hear nothing of it; the
 // fake rebalances when what a member says of itself has changed.
 func TestStaticRestart(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(4, engine.Membership{Workers: 2, AcceptableLag: 100, Standbys: 1})
 		a := f.start("a")
@@ -21,11 +22,11 @@ func TestStaticRestart(t *testing.T) {
 		b := f.start("b")
 		warm := b.until("copies", has(0, 4)).Standbys
 		b.holds(0, warm...)
-		kept := a.until("let go", has(2, 2))
+		a.until("let go", has(2, 2))
 		moved := b.until("took over", has(2, 2))
 		a.holds(0, all...)
 		b.holds(0, all...)
-		kept = a.until("settled", func(ev engine.GroupEvent) bool { return ev.Meta.Generation == moved.Meta.Generation })
+		kept := a.until("settled", func(ev engine.GroupEvent) bool { return ev.Meta.Generation == moved.Meta.Generation })
 		restart := func(p *process, name string, was engine.GroupEvent) *process {
 			if err := p.c.Leave(e.ctx(), true); err != nil {
 				e.Fatal(err)
@@ -66,6 +67,7 @@ func TestStaticRestart(t *testing.T) {
 
 // TestStaticRestartChanged comes back with more workers: the group deals anew.
 func TestStaticRestartChanged(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(6, engine.Membership{Workers: 1})
 		for i := range f.tasks {
@@ -89,6 +91,7 @@ func TestStaticRestartChanged(t *testing.T) {
 // go before it did. Its new self was given the assignment without that task, by
 // Kafka, and has nothing to let go of: the task must not stay with nobody.
 func TestStaticRestartWhileLettingGo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, protocols := range [][]string{{protocolTwo, protocolOne}, {protocolOne}} {
 		t.Run(protocols[0], func(t *testing.T) {
 			onBoth(t, func(e *env) {

@@ -22,6 +22,7 @@ func speaking(protocols ...string) func(*Transport, *Settings, *engine.Membershi
 // other. Meanwhile all speak the first one, whoever leads; every task has a home
 // in each step; at the end the second one is spoken, and copies are kept.
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(4, engine.Membership{Workers: 1, AcceptableLag: 100, Standbys: 1})
 		old, both := speaking(protocolOne), speaking(protocolTwo, protocolOne)

@@ -119,6 +119,7 @@ func (p *process) quiet(what string, done func() bool) {
 // TestWarmUp hands a task over through the protocol: the old owner runs it
 // until the new one has caught up, and says so by itself.
 func TestWarmUp(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(4, engine.Membership{Workers: 2, AcceptableLag: 100})
 		a := f.start("a")
@@ -151,6 +152,7 @@ func TestWarmUp(t *testing.T) {
 // TestStandbyTakesOver ends one of three processes, as a crash does: whoever
 // has its state goes on at once, and another one becomes the standby.
 func TestStandbyTakesOver(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(1, engine.Membership{Workers: 1, AcceptableLag: 100, Standbys: 1})
 		racks := map[string]string{"a": "east", "b": "east", "c": "west"}
@@ -179,6 +181,7 @@ func TestStandbyTakesOver(t *testing.T) {
 // TestProbing lets a warm-up catch up and its report get lost: the assignment
 // that is not settled is asked for anew after a while.
 func TestProbing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(2, engine.Membership{Workers: 1, AcceptableLag: 100})
 		often := func(tr *Transport, _ *Settings, _ *engine.Membership) {
@@ -200,6 +203,7 @@ func TestProbing(t *testing.T) {
 
 // TestQuietWhenSettled reports without end: nothing is asked for that nobody waits for.
 func TestQuietWhenSettled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(e *env) {
 		f := e.fleet(2, engine.Membership{Workers: 1, AcceptableLag: 100})
 		a := f.start("a")
