@@ -74,6 +74,12 @@ func (p *progress) line(name string) *mpb.Bar {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		st := p.latest[name]
+		switch {
+		case st.Suspended != "":
+			return fmt.Sprintf(" %s: stands still: %s", name, st.Suspended)
+		case st.Restore.Active():
+			return fmt.Sprintf(" %s: restoring tables, %d%% done, %d records", name, st.Restore.Percent(), st.Restored)
+		}
 		rate := float64(st.Processed) / max(p.app.now().Sub(p.began).Seconds(), 0.001)
 		return fmt.Sprintf(" %s: %d records in, %d out, %d restored, %.0f/s", name, st.Processed, st.Emitted, st.Restored, rate)
 	}

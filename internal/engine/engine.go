@@ -158,6 +158,7 @@ type Engine struct {
 	member    membership // as the group said last
 	began     time.Time
 	pulses    []pulse // of the workers
+	teller    teller  // of how far restores are
 }
 
 // committedEvent says that a worker has committed, statusEvent that its tasks
@@ -341,8 +342,10 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	case committedEvent:
 		e.bounds.poke()
 	}
+	now := e.Stats()
+	e.teller.tell(e, now)
 	if e.opts.Progress != nil {
-		e.opts.Progress(e.Stats())
+		e.opts.Progress(now)
 	}
 	if !e.readied && e.allRunning() {
 		e.readied = true

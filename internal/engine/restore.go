@@ -337,6 +337,7 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	}
 	w.engine.crash(CrashAfterRestore)
 	t.marked = true // so that the time of the state is written, too
+	t.restored += r.pos - r.from
 	mode := "tail"
 	if r.full {
 		mode = "full"

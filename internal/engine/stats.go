@@ -20,6 +20,7 @@ type WorkerStats struct {
 	Running      int
 	Standbys     int
 	Drained      bool // a bounded run has nothing left to do here
+	Restore      RestoreProgress
 	Counters     operators.Counters
 	Figures
 	Present
@@ -41,6 +42,7 @@ func (w *worker) publish() {
 	s := w.stats
 	s.Counters.Drops = maps.Clone(w.stats.Counters.Drops)
 	s.Tasks, s.Standbys, s.Drained = len(w.order), len(w.standbys), w.drained()
+	s.Restore = w.restoreProgress()
 	s.Figures, s.Present, s.published = w.figures(), w.present(), w.now
 	for _, t := range w.order {
 		if t.state == taskRunning {
@@ -100,6 +102,9 @@ func (e *Engine) Stats() Stats {
 		sum.Restored += s.Restored
 		sum.FullRestores += s.FullRestores
 		sum.Figures.add(s.Figures)
+		sum.Restore.Done += s.Restore.Done
+		sum.Restore.Total += s.Restore.Total
+		sum.Restore.Tables += s.Restore.Tables
 		sum.Followed += s.Followed
 		sum.Tasks += s.Tasks
 		sum.Standbys += s.Standbys

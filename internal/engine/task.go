@@ -57,6 +57,8 @@ type task struct {
 	store   *state.Task
 	inputs  []*input     // tables first: at equal times a table's record goes before a stream's
 	restore []*restoring // tables that are still being loaded
+	// restored is how many offsets those that are loaded took.
+	restored int64
 	// gated is true while a table input has not reached its end as taken at first
 	// start: stream inputs wait.
 	gated      bool

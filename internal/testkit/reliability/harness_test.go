@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +69,7 @@ type world struct {
 	// workers stays the same: a transaction left open by a worker that is no more
 	// would only end by its timeout.
 	workers int
+	faults  atomic.Pointer[memlog.Faults] // nil = nothing fails
 }
 
 // newWorld compiles a pipeline, makes its topics NAME: partitions, and lets
@@ -78,7 +80,7 @@ func newWorld(t *testing.T, seed uint64, text string, topics map[string]int32) *
 		t: t, rand: rand.New(rand.NewPCG(seed, 7)), clock: memlog.NewClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
 		data: testkit.NewData(testkit.DataConfig{Seed: seed, Profiles: profiles, Viewers: viewers}),
 	}
-	w.log = memlog.New(memlog.Config{Clock: w.clock, FetchRecords: 1 + w.rand.IntN(50), FetchBytes: 500 + w.rand.IntN(20_000)})
+	w.log = memlog.New(memlog.Config{Clock: w.clock, FetchRecords: 1 + w.rand.IntN(50), FetchBytes: 500 + w.rand.IntN(20_000), Faults: w.fault})
 	w.topology, w.workers = compile(t, text), 1+w.rand.IntN(3)
 	for name, n := range topics {
 		w.createTopic(name, n)
@@ -95,6 +97,14 @@ func newWorld(t *testing.T, seed uint64, text string, topics map[string]int32) *
 	})
 	t.Cleanup(func() { cancel(); flowing.Wait() })
 	return w
+}
+
+// fault asks the test what shall go wrong.
+func (w *world) fault(op memlog.Op) memlog.Fault {
+	if f := w.faults.Load(); f != nil {
+		return (*f)(op)
+	}
+	return memlog.Fault{}
 }
 
 func compile(t *testing.T, text string) *operators.Topology {

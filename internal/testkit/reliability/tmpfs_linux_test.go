@@ -1,5 +1,232 @@
 package reliability
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
 
-func diskFullForReal(t *testing.T) { t.Skip("soon") }
+	"streamctl/internal/broker"
+	"streamctl/internal/testkit"
+)
+
+// diskFullForReal runs the binary with its data on a small file system in memory.
+func diskFullForReal(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	data := t.TempDir()
+	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=64m"); err != nil {
+		t.Skipf("mount a file system in memory: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(data, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	h := newHost(t, fmt.Sprintf(testkit.RunningPipeline, "full"), "full-views", "full-out")
+	ballast := filepath.Join(data, "ballast")
+	leave(t, ballast, data, 1<<20)
+	p := h.start(data)
+	views := h.feedUntil(p, "the disk of the local state is full")
+	t.Logf("full after %d views and %s", len(views), time.Since(p.Begun()))
+	h.awaitLine(p, "still full")
+	at := h.committed()
+	views = append(views, h.feed(1000)...)
+	h.awaitLines(p, "still full", 2)
+	if now := h.committed(); now != at {
+		t.Errorf("it had committed %d, and %d while its disk was full", at, now)
+	}
+	if group, err := h.cluster.Group(t.Context(), "full"); err != nil || len(group.Members) != 0 {
+		t.Errorf("the group has %d members: %v", len(group.Members), err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	h.await("everything is processed", func() bool { return h.committed() == int64(len(views)) })
+	t.Logf("went on after %s", time.Since(p.Begun()))
+	p.Signal(syscall.SIGTERM)
+	h.awaitEnd(p)
+	want, m := make(testkit.Sequences), testkit.NewRunningModel()
+	for _, v := range views {
+		o, err := m.View(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Add(o)
+	}
+	if diff := testkit.Diff(want, h.outputs()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// leave fills the file system of dir by a file until so many bytes are free.
+func leave(t *testing.T, file, dir string, free uint64) {
+	t.Helper()
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, make([]byte, fs.Bavail*uint64(fs.Bsize)-free), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// host is the embedded broker with the topics of one pipeline, for the real binary.
+type host struct {
+	t           *testing.T
+	cluster     *testkit.Cluster
+	binary      string
+	file        string
+	name        string
+	views, outs string
+	data        *testkit.Data
+}
+
+func newHost(t *testing.T, text, views, outs string) *host {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	cluster, err := testkit.Connect(b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	var binary testkit.Binary
+	t.Cleanup(binary.Close)
+	path, err := binary.Path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{
+		t: t, cluster: cluster, binary: path, file: filepath.Join(t.TempDir(), "pipeline.yaml"), views: views, outs: outs,
+		name: strings.TrimSuffix(views, "-views"), data: testkit.NewData(testkit.DataConfig{Seed: 1, Profiles: profiles, Viewers: 20_000}),
+	}
+	if err := os.WriteFile(h.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{views, outs} {
+		if err := cluster.CreateTopic(t.Context(), topic, partitions, "delete"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// start runs the binary and waits until it is ready.
+func (h *host) start(data string) *testkit.Process {
+	h.t.Helper()
+	p, err := testkit.Start(testkit.Launch{Binary: h.binary, Args: []string{"run", h.file, "--brokers", h.cluster.Addr, "--data-dir", data}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(p.Kill)
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	if err := p.AwaitReady(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+// feed produces n views and gives them back.
+func (h *host) feed(n int) []testkit.Message {
+	h.t.Helper()
+	views := make([]testkit.Message, n)
+	for i := range views {
+		views[i] = h.data.View()
+	}
+	if err := h.cluster.ProduceAll(h.t.Context(), h.views, views); err != nil {
+		h.t.Fatal(err)
+	}
+	return views
+}
+
+// feedUntil produces views until the process says text.
+func (h *host) feedUntil(p *testkit.Process, text string) (views []testkit.Message) {
+	h.t.Helper()
+	for deadline := time.Now().Add(patience); len(h.lines(p, text)) == 0; {
+		views = append(views, h.feed(2000)...)
+		if p.Ended() || time.Now().After(deadline) {
+			h.t.Fatalf("after %d views it has not said %q; it said:\n%s", len(views), text, p.Said(30))
+		}
+	}
+	return views
+}
+
+func (h *host) lines(p *testkit.Process, text string) []testkit.LogLine {
+	return p.Lines(func(line string) bool { return strings.Contains(line, text) })
+}
+
+func (h *host) awaitLine(p *testkit.Process, text string) { h.t.Helper(); h.awaitLines(p, text, 1) }
+
+func (h *host) awaitLines(p *testkit.Process, text string, n int) {
+	h.t.Helper()
+	h.await(fmt.Sprintf("it says %q %d times", text, n), func() bool {
+		if p.Ended() {
+			h.t.Fatalf("it has ended; it said:\n%s", p.Said(30))
+		}
+		return len(h.lines(p, text)) >= n
+	})
+}
+
+// await returns when cond holds.
+func (h *host) await(what string, cond func() bool) {
+	h.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !cond(); <-tick.C {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s: not so after %s", what, patience)
+		}
+	}
+}
+
+func (h *host) awaitEnd(p *testkit.Process) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	if err := p.AwaitEnd(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	if code := p.ExitCode(); code != 0 {
+		h.t.Fatalf("exit code %d; it said:\n%s", code, p.Said(30))
+	}
+}
+
+// committed is the sum of the group's offsets in the views.
+func (h *host) committed() (sum int64) {
+	h.t.Helper()
+	offsets, err := h.cluster.Committed(h.t.Context(), h.name)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		h.t.Fatal(err)
+	}
+	for _, at := range offsets[h.views] {
+		sum += at
+	}
+	return sum
+}
+
+// outputs are the records of the output by key.
+func (h *host) outputs() testkit.Sequences {
+	h.t.Helper()
+	got := make(testkit.Sequences)
+	if err := h.cluster.Read(h.t.Context(), h.outs, func(m testkit.Message) {
+		got.Add(testkit.Output{Key: string(m.Key), Value: string(m.Value)})
+	}); err != nil {
+		h.t.Fatal(err)
+	}
+	return got
+}
