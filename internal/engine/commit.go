@@ -239,24 +239,5 @@ func (w *worker) commitFailed(run *commitRun, failure error) error {
 	}
 	w.log.Warn("commit failed: going back to what is committed", "cause", failure)
 	w.stats.Aborts++
-	closing := w.closing
-	var stay []TaskID // those that were not to be closed anyway
-	for _, t := range w.order {
-		if closing == nil || closing.ids != nil && !slices.Contains(closing.ids, t.id) {
-			stay = append(stay, t.id)
-		}
-	}
-	w.suspend(&closeRequest{})
-	for len(w.order) > 0 {
-		if err := w.closeTask(w.order[0], false); err != nil {
-			return err
-		}
-	}
-	w.producer.Discard()
-	if closing != nil && closing.quit || len(stay) == 0 && why != causeFenced {
-		return nil
-	}
-	w.fenced = why == causeFenced
-	w.engine.notify(reassignEvent{worker: w, ids: stay, cause: why, group: run.group})
-	return nil
+	return w.giveUp(why, run.group)
 }

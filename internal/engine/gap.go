@@ -32,6 +32,11 @@ func (w *worker) fetchFailed(t *task, f *Fetched) error {
 		// Read on, it would keep rows that its topic has not.
 		return fmt.Errorf("read %s/%d: records %d to %d, of which a table is made, are gone: %w", f.TP.Topic, f.TP.Partition, at, f.LogStart-1, errTopicsChanged)
 	}
+	if in.spec.Purge {
+		w.log.Warn("task was overtaken: going back to what is committed", "task", t.id.String(), "topic", in.tp.Topic, "position", at, "first", f.LogStart)
+		w.overtaken = true
+		return nil
+	}
 	if err := w.gap(t, in, at, f.LogStart); err != nil {
 		return err
 	}

@@ -350,13 +350,15 @@ func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, er
 		inputs, changelogs = append(inputs, e.inputsOf(id)...), append(changelogs, own...)
 	}
 	admin := e.opts.Transport.Admin()
-	committed, err := admin.Committed(ctx, inputs)
-	if err != nil {
-		return nil, fmt.Errorf("read committed offsets: %w", err)
-	}
+	// First offsets before committed ones: of the pipeline's own topics only what is
+	// committed is deleted, so that way round none is behind its topic.
 	starts, err := admin.Starts(ctx, append(slices.Clone(inputs), changelogs...))
 	if err != nil {
 		return nil, fmt.Errorf("read first offsets: %w", err)
+	}
+	committed, err := admin.Committed(ctx, inputs)
+	if err != nil {
+		return nil, fmt.Errorf("read committed offsets: %w", err)
 	}
 	ends := map[record.TopicPartition]int64{}
 	if len(changelogs) > 0 {

@@ -159,7 +159,7 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		if c, ok := info.committed[in.tp]; ok {
 			in.committed = c
 		}
-		if err := w.checkAhead(t, in); err != nil {
+		if err := errors.Join(w.checkAhead(t, in), w.checkPurged(t, in, info)); err != nil {
 			return err
 		}
 		if !in.isTable() {

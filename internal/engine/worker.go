@@ -44,6 +44,7 @@ type worker struct {
 	inflight   *commitRun
 	fenced     bool         // the producer has been fenced, a new one is on its way
 	waiting    []*startInfo // tasks that start when it has come
+	overtaken  bool         // somebody else has gone further: what is not committed is to be given up
 	closing    *closeRequest
 	stats      WorkerStats
 	announced  status
@@ -107,6 +108,9 @@ func (w *worker) run() error {
 		w.pulse.beat(w.now, w.engine.turnLimit())
 		quit, err := w.readMail()
 		if err != nil || quit {
+			return err
+		}
+		if err := w.giveUpOvertaken(); err != nil {
 			return err
 		}
 		progressed, err := w.process()
