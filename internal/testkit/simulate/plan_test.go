@@ -26,6 +26,11 @@ type plan struct {
 
 	sessionTimeout, transactionTimeout, commitInterval time.Duration
 
+	standbys      int
+	acceptableLag int64
+	racks         bool
+	cleanup       time.Duration // after which state that lies idle is deleted; 0 = the engine's default
+
 	// Chances of faults at the ports.
 	commitFault, adminError, fetchSkip, fetchError, sendHold float64
 	// weights of what the scheduler does beside opening gates.
@@ -70,6 +75,8 @@ func newPlan(r *rand.Rand, w *workload) plan {
 		sessionTimeout: pick(r, time.Second, 10*time.Second, 45*time.Second), transactionTimeout: pick(r, 2*time.Second, 10*time.Second, time.Minute),
 		commitInterval: pick(r, time.Millisecond, 10*time.Millisecond, 100*time.Millisecond),
 	}
+	p.standbys, p.acceptableLag, p.racks = r.IntN(2), pick[int64](r, 1, 10, 10_000), r.IntN(4) == 0
+	p.cleanup = pick(r, 0, time.Second)
 	if w.single {
 		p.slots = 1
 	}

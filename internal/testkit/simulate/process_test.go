@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing/synctest"
@@ -33,6 +34,8 @@ type process struct {
 	stop      context.CancelFunc
 	workers   int
 	untilEnd  bool
+	// supervised: it outlives faults of its disk.
+	supervised bool
 
 	speed       int
 	pausedUntil int // step
@@ -54,6 +57,7 @@ func (s *simulation) startProcess(sl *slot) {
 	sl.lives++
 	p := &process{id: fmt.Sprintf("%s.%d", sl.name, sl.lives), slot: sl, speed: 1 + s.rand.IntN(20), workers: 1 + s.rand.IntN(s.plan.workers)}
 	p.disk = s.diskFor(sl)
+	p.supervised = s.rand.IntN(2) == 0
 	instance := ""
 	if s.plan.static {
 		instance = sl.name
@@ -66,9 +70,13 @@ func (s *simulation) startProcess(sl *slot) {
 	opts := engine.Options{
 		Topology: s.work.topology, Transport: p.transport, Clock: s.clock, Logger: s.logger(p), Workers: p.workers,
 		ExactlyOnce: s.work.exactly, CommitInterval: s.plan.commitInterval, UntilEnd: p.untilEnd, Instance: sl.name, KeepPlace: keepPlace,
+		Standbys: s.plan.standbys, AcceptableLag: s.plan.acceptableLag, StateCleanup: s.plan.cleanup,
 		MaxBuffered: 200 + s.rand.IntN(1<<16),
 		Crash:       func(step string) { s.wait(p, step, nil) },
 		Yield:       func(goroutine string) { s.wait(p, "goroutine "+goroutine, nil) },
+	}
+	if s.plan.racks {
+		opts.Rack = sl.name
 	}
 	s.mu.Lock()
 	s.byID[p.id] = p
@@ -80,23 +88,56 @@ func (s *simulation) startProcess(sl *slot) {
 		}
 	}
 	s.processes = append(s.processes, p)
-	s.note("%s starts, %d workers, until end: %v, keeps its place: %v", p.id, p.workers, p.untilEnd, keepPlace)
+	s.note("%s starts, %d workers, until end: %v, keeps its place: %v, supervised: %v", p.id, p.workers, p.untilEnd, keepPlace, p.supervised)
 	go s.live(ctx, p, opts)
 }
 
 // live is the life of a process.
 func (s *simulation) live(ctx context.Context, p *process, opts engine.Options) {
-	db, err := state.Open(state.Options{Dir: "state", FS: p.disk, CacheBytes: 16 << 10, BlockCacheBytes: 64 << 10, MemTableBytes: 64 << 10, LoadBytes: 8 << 10, Logger: opts.Logger})
-	if err == nil {
-		if err = s.checkBehind(db); err == nil {
-			opts.State = db
-			_, err = engine.Run(ctx, opts)
-		}
-		err = errors.Join(err, db.Close())
+	var err error
+	store := &store{s, p, opts.Logger}
+	if p.supervised {
+		_, err = engine.Supervise(ctx, store, opts)
+	} else if opts.State, err = store.Open(); err == nil {
+		_, err = engine.Run(ctx, opts)
+		err = errors.Join(err, opts.State.Close())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.err, p.ended = err, true
+}
+
+// store is where a process keeps its state.
+type store struct {
+	s   *simulation
+	p   *process
+	log *slog.Logger
+}
+
+// Open implements engine.Store.
+func (st *store) Open() (*state.DB, error) {
+	db, err := state.Open(state.Options{Dir: "state", FS: st.p.disk, CacheBytes: 16 << 10, BlockCacheBytes: 64 << 10, MemTableBytes: 64 << 10,
+		LoadBytes: 8 << 10, Logger: st.log})
+	if err != nil {
+		return nil, err
+	}
+	if err := st.s.checkBehind(db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Quarantine implements engine.Store. Nothing here damages a state.
+func (st *store) Quarantine() (string, []string, error) {
+	return "", nil, errors.New("the state is taken for damaged")
+}
+
+// Probe implements engine.Store.
+func (st *store) Probe() error {
+	if st.p.disk.full.Load() {
+		return state.ErrDiskFull
+	}
+	return nil
 }
 
 // checkBehind says whether the store is ahead of what the group has committed.
@@ -218,6 +259,7 @@ func (s *simulation) replace(p *process) {
 // bury kills a process and waits until its goroutines have gone.
 func (s *simulation) bury(p *process) {
 	p.transport.Crash()
+	p.stop() // for those who wait for something else than a port
 	s.mu.Lock()
 	p.dead = true
 	mine := slices.Clone(s.gates)
