@@ -15,6 +15,7 @@ import (
 	"streamctl/internal/engine"
 	"streamctl/internal/upgrade"
 	"streamctl/pipeline"
+	"streamctl/state"
 )
 
 type planFlags struct {
@@ -272,7 +273,7 @@ func (a *app) runAdmitted(ctx context.Context, gate *upgrade.Gate, dir string, o
 
 // refusedPlan gives refusals their exit code.
 func refusedPlan(err error) error {
-	if errors.Is(err, upgrade.ErrRefused) || errors.Is(err, upgrade.ErrVersion) {
+	if errors.Is(err, upgrade.ErrRefused) || errors.Is(err, upgrade.ErrVersion) || errors.Is(err, state.ErrVersion) {
 		return refuse(err)
 	}
 	return err

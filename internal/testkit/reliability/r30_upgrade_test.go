@@ -53,6 +53,7 @@ func TestR30Upgrade(t *testing.T) {
 	t.Run("rolling to another version and back", func(t *testing.T) { newUpgrade(t, v, kafka, "rolling").roll() })
 	t.Run("a plan that does not fit", func(t *testing.T) { newUpgrade(t, v, kafka, "misfit").misfit() })
 	t.Run("a plan that fits waits for its turn", func(t *testing.T) { newUpgrade(t, v, kafka, "turn").takeTurns() })
+	t.Run("two plans at once", func(t *testing.T) { newUpgrade(t, v, kafka, "both").both() })
 	t.Run("a disk that has missed a change", func(t *testing.T) { newUpgrade(t, v, kafka, "missed").missed() })
 }
 
@@ -318,6 +319,28 @@ func (u *upgrade) takeTurns() {
 		u.t.Errorf("it says %s", said[0].Text)
 	}
 	u.stop(back)
+	u.verify(u.plan)
+}
+
+// both: two plans start at the same time where none is recorded. One of them
+// runs, whichever the group took in first; the other one waits for its turn.
+func (u *upgrade) both() {
+	more := u.file("more.yaml", "sinks:\n", "sinks:\n  raw: {from: page_views, topic: "+u.name+"-raw}\n")
+	first, second := u.start(u.v.after, "a", u.plan), u.start(u.v.after, "b", more)
+	select {
+	case <-first.Ready():
+	case <-second.Ready():
+		first, second = second, first
+	case <-time.After(upgradePatience):
+		u.t.Fatalf("none is ready:\n%s\n\n%s", first.Said(20), second.Said(20))
+	}
+	u.awaitLine(second, saysWaiting)
+	if second.BecameReady() {
+		u.t.Error("two plans run side by side")
+	}
+	u.stop(first)
+	u.awaitReady(second)
+	u.stop(second)
 	u.verify(u.plan)
 }
 
