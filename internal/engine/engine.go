@@ -212,7 +212,8 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	}
 	var running sync.WaitGroup
 	if err := e.startWorkers(ctx, &running); err != nil {
-		return errors.Join(err, e.closeWorkers())
+		e.closeWorkers()
+		return err
 	}
 	e.yield("engine")
 	e.purge = newPurger(e)
@@ -229,20 +230,23 @@ func (e *Engine) run(ctx context.Context) (err error) {
 		e.background.Go(func() { e.keeper.run(inner) })
 		err = e.serve(ctx, inner, group)
 		graceful := err == nil
-		err = errors.Join(err, e.stopWorkers(graceful, &running))
+		limited := e.limitStop(ctx)
+		err = errors.Join(err, e.stopWorkers(ctx, graceful, &running))
+		limited()
 		leave, done := context.WithTimeout(inner, 5*time.Second)
 		// Who has no state cannot keep a place: others take over at once.
-		err = errors.Join(err, group.Leave(leave, e.opts.KeepPlace && e.opts.State.Err() == nil))
+		e.part("the group was not left: it will notice when the session is over", group.Leave(leave, e.opts.KeepPlace && e.opts.State.Err() == nil))
 		done()
 	} else {
-		err = errors.Join(err, e.stopWorkers(false, &running))
+		err = errors.Join(err, e.stopWorkers(ctx, false, &running))
 	}
 	cancel()
 	e.background.Wait()
 	if err == nil {
 		e.purge.flush(context.WithoutCancel(ctx))
 	}
-	return errors.Join(err, e.closeWorkers())
+	e.closeWorkers()
+	return err
 }
 
 // startWorkers opens the ports of every worker, in parallel, and starts them.
@@ -358,7 +362,7 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 }
 
 // stopWorkers ends all workers; when graceful, what they did is committed.
-func (e *Engine) stopWorkers(graceful bool, running *sync.WaitGroup) error {
+func (e *Engine) stopWorkers(ctx context.Context, graceful bool, running *sync.WaitGroup) error {
 	errs := make(chan error, len(e.workers))
 	for _, w := range e.workers {
 		w.mailbox.put(&closeRequest{commit: graceful, quit: true, done: func(err error) { errs <- err }})
@@ -369,11 +373,11 @@ func (e *Engine) stopWorkers(graceful bool, running *sync.WaitGroup) error {
 	e.yield("engine")
 	var all []error
 	for len(errs) > 0 {
-		all = append(all, <-errs)
+		all = append(all, e.excuse(ctx, <-errs))
 	}
 	select {
 	case err := <-e.failure:
-		all = append(all, err)
+		all = append(all, e.excuse(ctx, err))
 	default:
 	}
 	for _, w := range e.workers {
@@ -383,16 +387,14 @@ func (e *Engine) stopWorkers(graceful bool, running *sync.WaitGroup) error {
 }
 
 // closeWorkers closes the ports of those workers that were opened.
-func (e *Engine) closeWorkers() error {
-	var errs []error
+func (e *Engine) closeWorkers() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, w := range e.workers {
 		if w != nil {
-			errs = append(errs, w.close(ctx))
+			e.part("a producer was not closed: the broker will abort what it left open", w.close(ctx))
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // sub finds a sub-topology by name.

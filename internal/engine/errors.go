@@ -13,6 +13,9 @@ var (
 	// process owns is not known before the group's next event.
 	ErrExpelled         = fmt.Errorf("%w: no member of the group at its generation", ErrFenced)
 	ErrOffsetOutOfRange = errors.New("offset out of range")
+	// ErrUnavailable: Kafka did not answer, or put off, for as long as is tried. What
+	// was not committed will be done again.
+	ErrUnavailable = errors.New("Kafka is not available")
 	// ErrTopicExists is the answer to the creation of a topic that is there.
 	ErrTopicExists = errors.New("the topic exists already")
 )

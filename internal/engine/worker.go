@@ -142,6 +142,8 @@ func (w *worker) readMail() (quit bool, err error) {
 			}
 		case *metaRequest:
 			w.group = m.meta
+		case *giveUpRequest:
+			w.giveUpCommit()
 		case *closeRequest:
 			if m.standbys {
 				m.done(w.closeStandbys(m.ids))

@@ -327,6 +327,9 @@ func (p *producer) lose(cause error, idTaken bool) {
 
 // die records a failure that nothing mends. mu is held.
 func (p *producer) die(err error) {
+	if retriable(err) {
+		err = fmt.Errorf("%w: tried for kafka.retry_timeout (%s): %w", err, p.c.set.RetryTimeout, engine.ErrUnavailable)
+	}
 	if p.fatal == nil {
 		p.fatal = err
 	}
