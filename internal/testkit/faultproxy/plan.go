@@ -48,6 +48,7 @@ type Plan struct {
 type liveRule struct {
 	Rule
 	fitted int
+	struck int
 }
 
 // verdict is what becomes of one request.
@@ -74,6 +75,42 @@ func (p *Plan) SetRules(rules ...Rule) {
 	for _, r := range rules {
 		p.rules = append(p.rules, &liveRule{Rule: r})
 	}
+}
+
+// Added are rules that one of several users of a plan has added.
+type Added struct {
+	plan  *Plan
+	rules []*liveRule
+}
+
+// Add puts rules before those that are there; the others stay.
+func (p *Plan) Add(rules ...Rule) *Added {
+	a := &Added{plan: p}
+	for _, r := range rules {
+		a.rules = append(a.rules, &liveRule{Rule: r})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = append(slices.Clone(a.rules), p.rules...)
+	return a
+}
+
+// Remove takes the rules out again.
+func (a *Added) Remove() {
+	a.plan.mu.Lock()
+	defer a.plan.mu.Unlock()
+	a.plan.rules = slices.DeleteFunc(a.plan.rules, func(r *liveRule) bool { return slices.Contains(a.rules, r) })
+}
+
+// Struck is how many requests these rules have decided about.
+func (a *Added) Struck() int {
+	a.plan.mu.Lock()
+	defer a.plan.mu.Unlock()
+	n := 0
+	for _, r := range a.rules {
+		n += r.struck
+	}
+	return n
 }
 
 // Chaos lets chance strike the requests about which no rule decides, from now
@@ -136,6 +173,7 @@ func (p *Plan) byRule(h header) (verdict, bool) {
 		}
 		r.fitted++
 		if r.fitted > r.Skip && (r.Times == 0 || r.fitted <= r.Skip+r.Times) {
+			r.struck++
 			return verdict{kind: r.Kind, silent: r.Silent, delay: r.Delay, code: r.Code}, true
 		}
 	}

@@ -216,6 +216,30 @@ func TestDelays(t *testing.T) {
 	}
 }
 
+// Rules of several users do not disturb each other.
+func TestAddedRules(t *testing.T) {
+	r := newRig(t)
+	mine := r.proxy.Add(Rule{Kind: DropReply, APIs: []API{Metadata}, Client: "tester", Times: 2})
+	others := r.proxy.Add(Rule{Kind: DropReply, Client: "somebody else"})
+	for range 2 {
+		if _, err := r.dial().ask(metadata(), soon); err == nil {
+			t.Error("the rule did not strike")
+		}
+	}
+	if _, err := r.dial().ask(metadata(), soon); err != nil {
+		t.Error(err)
+	}
+	if mine.Struck() != 2 || others.Struck() != 0 {
+		t.Errorf("struck %d and %d times", mine.Struck(), others.Struck())
+	}
+	again := r.proxy.Add(Rule{Kind: DropReply})
+	again.Remove()
+	others.Remove()
+	if _, err := r.dial().ask(metadata(), soon); err != nil {
+		t.Errorf("after the rules: %v", err)
+	}
+}
+
 // Refusals carry the code wherever the kind of answer has one, and are in the
 // order of the requests; the broker hears of none.
 func TestRefuses(t *testing.T) {
