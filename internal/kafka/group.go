@@ -99,16 +99,21 @@ func (g *group) latest(meta engine.GroupMeta) (engine.GroupMeta, bool) {
 	return g.meta, !g.joining
 }
 
-// run is the membership's life.
+// run is the membership's life. A membership that stands is only followed again
+// after a failure: who joins says that he has closed what he was to let go of,
+// and may move the whole group to form anew.
 func (g *group) run() {
 	defer close(g.events)
 	var wait backoff
-	for g.ctx.Err() == nil {
+	var failed time.Time
+	for join := true; g.ctx.Err() == nil; {
 		for g.closing != 0 && g.serve(nil) { // what was lost must be closed before anything is given
 		}
-		err := g.join()
-		if err == nil {
-			wait.reset()
+		var err error
+		if join {
+			err = g.join()
+		}
+		if join = err != nil; !join {
 			err = g.follow()
 		}
 		if g.ctx.Err() != nil {
@@ -121,13 +126,18 @@ func (g *group) run() {
 			}
 			return
 		}
+		if g.alive.After(failed) {
+			wait.reset()
+		}
+		failed = time.Now()
 		if !errors.Is(err, errRejoin) {
 			if wait.attempt == 5 {
-				g.c.log.Warn("joining the group fails", "group", g.name, "cause", err)
+				g.c.log.Warn("the group's coordinator cannot be talked to", "group", g.name, "cause", err)
 			}
 			g.idle(wait.next())
 		}
 		g.checkSession()
+		join = join || errors.Is(err, errRejoin) || g.member().Member == ""
 	}
 }
 
@@ -256,15 +266,13 @@ func (g *group) follow() error {
 	ticker := time.NewTicker(min(g.c.set.SessionTimeout/3, heartbeatEvery))
 	defer ticker.Stop()
 	for {
-		for g.serve(ticker.C) {
-			if g.await < 0 || g.wantsRebalance() {
-				return errRejoin
-			}
+		for !g.mustJoin() && g.serve(ticker.C) {
 		}
 		if err := g.ctx.Err(); err != nil {
 			return err
 		}
-		if g.wantsRebalance() {
+		if g.mustJoin() {
+			g.asked.count++
 			return errRejoin
 		}
 		if g.await > 0 && time.Since(g.asked.at) > g.c.set.RebalanceTimeout {
@@ -275,6 +283,9 @@ func (g *group) follow() error {
 		}
 	}
 }
+
+// mustJoin says whether this member moves the group to form anew.
+func (g *group) mustJoin() bool { return g.await < 0 || g.wantsRebalance() }
 
 // errSlow ends a membership that holds up the group.
 var errSlow = errors.New("the group does not wait any longer")

@@ -128,9 +128,10 @@ func TestSilence(t *testing.T) {
 		f := e.stateless(2)
 		var log said
 		var cut atomic.Bool
+		var broken atomic.Int64
 		a := f.start("a", log.logging, func(tr *Transport, set *Settings, _ *engine.Membership) {
 			if tr != nil {
-				tr.c.dialer.wrap = func(c net.Conn) net.Conn { return &cable{Conn: c, cut: &cut} }
+				tr.c.dialer.wrap = func(c net.Conn) net.Conn { return &cable{Conn: c, cut: &cut, broken: &broken} }
 			} else if e.real {
 				set.SessionTimeout = 2 * time.Second
 			}
@@ -146,14 +147,46 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestReconnectWhileLettingGo breaks the connection of a process that has not
+// closed yet what it is to let go of: it must not come back as if it had.
+func TestReconnectWhileLettingGo(t *testing.T) {
+	t.Parallel() // it mostly waits
+	onBoth(t, func(e *env) {
+		f := e.stateless(2)
+		var cut atomic.Bool
+		var broken atomic.Int64
+		a := f.start("a", func(tr *Transport, _ *Settings, _ *engine.Membership) {
+			if tr != nil {
+				tr.c.dialer.wrap = func(c net.Conn) net.Conn { return &cable{Conn: c, cut: &cut, broken: &broken} }
+			}
+		})
+		a.until("alone", has(2, 0))
+		b := f.start("b")
+		b.until("nothing yet", has(0, 0))
+		ev := e.next(a.c)
+		if len(ev.Tasks) != 1 {
+			e.Fatalf("a has %v", ev.Tasks)
+		}
+		cut.Store(true)
+		e.await("a broken connection", func() bool { return broken.Load() > 2 })
+		cut.Store(false)
+		began := time.Now()
+		b.quiet("a still has both", func() bool { return time.Since(began) > 3*time.Second })
+		ev.Ack()
+		b.until("the other one", has(1, 0))
+	})
+}
+
 // cable is a connection that can be cut.
 type cable struct {
 	net.Conn
-	cut *atomic.Bool
+	cut    *atomic.Bool
+	broken *atomic.Int64 // how often somebody has noticed
 }
 
 func (c *cable) Write(p []byte) (int, error) {
 	if c.cut.Load() {
+		c.broken.Add(1)
 		_ = c.Close()
 		return 0, io.ErrClosedPipe
 	}

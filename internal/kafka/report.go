@@ -55,7 +55,7 @@ func (g *group) Report(held []engine.Held) {
 	}
 }
 
-// wantsRebalance says whether to ask now, and counts it.
+// wantsRebalance says whether there is a reason to ask, and time for it.
 func (g *group) wantsRebalance() bool {
 	since := time.Since(g.asked.at)
 	// What is being handed over ends with a join anyway.
@@ -63,11 +63,7 @@ func (g *group) wantsRebalance() bool {
 		return false
 	}
 	overdue := g.asked.wanted && since > time.Duration(float64(g.c.probing.most)*(1+g.asked.jitter))
-	if !g.asked.wrong && !overdue && !g.caughtUp() {
-		return false
-	}
-	g.asked.count++
-	return true
+	return g.asked.wrong || overdue || g.caughtUp()
 }
 
 // caughtUp says whether a copy that is waited for has caught up.
