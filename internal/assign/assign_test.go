@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -65,6 +66,48 @@ func TestHandOver(t *testing.T) {
 	if len(r.Active["old"]) != 1 || !slices.Equal(r.Active["young"], []engine.TaskID{moving}) || len(r.Standby["young"]) != 0 || !r.Settled {
 		t.Fatalf("let go: %+v", r)
 	}
+}
+
+// TestExample is the example of docs/assignment.md.
+func TestExample(t *testing.T) {
+	tasks := taskList("s", 4, true)
+	all := ids(tasks)
+	h := held(0, 1<<30, all...)
+	members := []Member{
+		{Name: "A", ID: "A", Active: all[:2], Standby: all[2:], Held: h},
+		{Name: "B", ID: "B", Active: all[2:], Standby: all[:2], Held: h},
+		{Name: "C", ID: "C"},
+	}
+	set := Settings{Standbys: 1, AcceptableLag: 100}
+	for _, want := range []string{
+		"A runs 0 1 keeps 2 3, B runs 2 3 keeps 0 1, C runs keeps 0 2, settled false",
+		"A runs 1 keeps 3, B runs 2 3 keeps 0 1, C runs keeps 0 2, settled false",
+		"A runs 1 keeps 3, B runs 2 3 keeps 0 1, C runs 0 keeps 2, settled true",
+		"A runs 1 3 keeps 0 2, C runs 0 2 keeps 1 3, settled true", // B is killed
+	} {
+		if !strings.Contains(want, "B runs") {
+			members = slices.DeleteFunc(members, func(m Member) bool { return m.ID == "B" })
+		}
+		r := Assign(tasks, members, set)
+		got := ""
+		for i := range members {
+			m := &members[i]
+			m.Active, m.Standby = r.Active[m.ID], r.Standby[m.ID]
+			m.Held = held(0, 1<<30, slices.Concat(m.Active, m.Standby)...)
+			got += m.ID + " runs" + partitions(m.Active) + " keeps" + partitions(m.Standby) + ", "
+		}
+		if got += fmt.Sprint("settled ", r.Settled); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func partitions(tasks []engine.TaskID) string {
+	out := ""
+	for _, id := range tasks {
+		out += fmt.Sprint(" ", id.Partition)
+	}
+	return out
 }
 
 // TestCrashWithStandby lets the one take over that has caught up.
