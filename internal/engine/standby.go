@@ -23,7 +23,8 @@ import (
 // Rows are written in small durable batches together with the positions they
 // belong to. A promotion therefore finds a state like that of a task that was
 // closed here a moment ago, and reads the tail. What has been fetched and may
-// not be written yet waits within the bounds of the source.
+// not be written yet is dropped and fetched again when it may: held, it would
+// take the source's memory from tasks that run.
 
 const (
 	// standbyFlush is how long rows of a standby wait for more before they are written.
@@ -38,6 +39,7 @@ type standby struct {
 	tables  []*follower
 	flushed time.Time
 	current bool // it has come up to date once, and the keeper was told
+	stopped bool // nothing is read any more
 }
 
 // follower is one table of a standby.
@@ -52,8 +54,7 @@ type follower struct {
 	fetched int64         // how far the fetches have come
 	end     int64         // end of committed data at the last fetch
 	known   bool          // a fetch has told the end
-	queue   []*Fetched    // not loaded yet, or not wholly
-	index   int           // next record of the first of them
+	paused  bool          // it is not fetched: what comes next may not be loaded yet
 }
 
 // startStandby opens a task as standby and begins to read.
@@ -90,9 +91,7 @@ func (w *worker) startStandby(info *startInfo) error {
 		} else {
 			f.pos, f.stored = info.starts[f.tp], -1
 		}
-		f.fetched = f.pos
-		w.follows[f.tp] = f
-		w.source.Start(f.tp, f.pos, ReadCommitted)
+		w.resumeFollowing(f)
 	}
 	w.log.Info("standby begins", "task", t.id.String())
 	return nil
@@ -104,9 +103,33 @@ func (w *worker) follow(f *follower, fetched *Fetched) error {
 		return w.followFailed(f, fetched)
 	}
 	f.known, f.end = true, fetched.End
+	limit, seen := w.mayLoad(f)
+	held, err := w.loadFetched(f, fetched, limit, seen)
+	w.source.Release(fetched)
+	if err != nil {
+		return err
+	}
+	if held {
+		w.pauseFollowing(f)
+		return nil
+	}
 	f.fetched = max(f.fetched, fetched.Next)
-	f.queue = append(f.queue, fetched)
-	return w.drain(f)
+	f.pos = max(f.pos, min(f.fetched, limit))
+	return nil
+}
+
+// pauseFollowing ends the fetches of a table that may not be loaded further now.
+func (w *worker) pauseFollowing(f *follower) {
+	f.paused = true
+	w.source.Stop(f.tp)
+	delete(w.follows, f.tp)
+}
+
+// resumeFollowing begins to fetch a table from where it was loaded to.
+func (w *worker) resumeFollowing(f *follower) {
+	f.paused, f.fetched = false, f.pos
+	w.follows[f.tp] = f
+	w.source.Start(f.tp, f.pos, ReadCommitted)
 }
 
 // followFailed gives a standby up whose topic has not what it needs: it begins anew.
@@ -128,36 +151,28 @@ func (w *worker) followFailed(f *follower, fetched *Fetched) error {
 	return nil
 }
 
-// drain loads what is there and may be loaded.
-func (w *worker) drain(f *follower) error {
-	limit, seen := w.mayLoad(f)
-	for len(f.queue) > 0 {
-		fetched := f.queue[0]
-		for ; f.index < len(fetched.Records); f.index++ {
-			rec := &fetched.Records[f.index]
-			if rec.Offset < f.pos {
-				continue
-			}
-			if rec.Offset >= limit {
-				f.pos = max(f.pos, limit)
-				return nil
-			}
-			held, err := w.loadFollowed(f, rec, seen)
-			if err != nil {
-				return fmt.Errorf("load standby table from %s/%d at offset %d: %w", f.tp.Topic, f.tp.Partition, rec.Offset, err)
-			}
-			if held {
-				return nil
-			}
-			f.pos = rec.Offset + 1
+// loadFetched loads the records of a fetch that may be loaded; held says that
+// others are left.
+func (w *worker) loadFetched(f *follower, fetched *Fetched, limit int64, seen stamps) (held bool, err error) {
+	for i := range fetched.Records {
+		rec := &fetched.Records[i]
+		if rec.Offset < f.pos {
+			continue
 		}
-		f.queue[0] = nil
-		f.queue, f.index = f.queue[1:], 0
-		f.pos = max(f.pos, min(fetched.Next, limit))
-		w.source.Release(fetched)
+		if rec.Offset >= limit {
+			f.pos = max(f.pos, limit)
+			return true, nil
+		}
+		held, err := w.loadFollowed(f, rec, seen)
+		if err != nil {
+			return false, fmt.Errorf("load standby table from %s/%d at offset %d: %w", f.tp.Topic, f.tp.Partition, rec.Offset, err)
+		}
+		if held {
+			return true, nil
+		}
+		f.pos = rec.Offset + 1
 	}
-	f.pos = max(f.pos, min(f.fetched, limit))
-	return nil
+	return false, nil
 }
 
 // mayLoad says how far the table may be loaded: up to an offset, and without
@@ -254,13 +269,15 @@ func (w *worker) keepStandbys() error {
 	return nil
 }
 
-// flushStandby loads what may be loaded by now and writes it. A state that has
-// everything is as young as now.
+// flushStandby writes what was loaded, and goes on with what may be loaded by
+// now. A state that has everything is as young as now.
 func (w *worker) flushStandby(s *standby) error {
 	s.flushed = w.now
 	for _, f := range s.tables {
-		if err := w.drain(f); err != nil {
-			return err
+		limit, _ := w.mayLoad(f)
+		f.pos = max(f.pos, min(f.fetched, limit))
+		if f.paused && f.pos < limit {
+			w.resumeFollowing(f)
 		}
 	}
 	fresh := w.upToDate(s)
@@ -291,10 +308,10 @@ func (w *worker) upToDate(s *standby) bool {
 
 // stopFollowing ends the fetches of a standby.
 func (w *worker) stopFollowing(s *standby) {
+	s.stopped = true
 	for _, f := range s.tables {
 		w.source.Stop(f.tp)
 		delete(w.follows, f.tp)
-		f.queue = nil
 	}
 }
 
@@ -312,7 +329,7 @@ func (w *worker) promote(s *standby) (*task, error) {
 
 // closeStandby lets go of a standby; its state stays as it is.
 func (w *worker) closeStandby(s *standby) error {
-	if len(w.follows) > 0 && len(s.tables) > 0 && w.follows[s.tables[0].tp] == s.tables[0] {
+	if !s.stopped {
 		if err := w.flushStandby(s); err != nil {
 			return err
 		}
