@@ -30,7 +30,7 @@ func TestFound(t *testing.T) {
 			t.Parallel()
 			for _, w := range list {
 				if w.name == f.workload {
-					check(t, w, f.seed, false)
+					check(t, w, f.seed, false, &tally{})
 				}
 			}
 		})

@@ -3,6 +3,7 @@ package simulate
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (a action) String() string {
 
 // usual weights; actions that are faults are switched on per seed.
 var (
-	usualWeights = [actions]int{actStart: 10, actStop: 3, actKill: 4, actKick: 3, actPause: 4, actFull: 2, actReplace: 2,
+	usualWeights = [actions]int{actStart: 10, actStop: 3, actKill: 6, actKick: 3, actPause: 4, actFull: 2, actReplace: 2,
 		actProduce: 8, actForeign: 4, actCompact: 3, actJump: 3, actSpeed: 4}
 	always = [actions]bool{actStart: true, actProduce: true, actSpeed: true}
 )
@@ -70,7 +71,7 @@ var (
 func newPlan(r *rand.Rand, w *workload) plan {
 	p := plan{
 		slots: 1 + r.IntN(3), partitions: int32(1 + r.IntN(3)), workers: 1 + r.IntN(2), static: r.IntN(2) == 0,
-		views: 5 + r.IntN(50), batches: 1 + r.IntN(5), storm: 50 + r.IntN(stormSteps),
+		views: 5 + r.IntN(70), batches: 1 + r.IntN(5), storm: 50 + r.IntN(stormSteps),
 		actionRate: 0.01 + 0.09*r.Float64(), stepTime: pick(r, 100*time.Microsecond, time.Millisecond, 20*time.Millisecond),
 		sessionTimeout: pick(r, time.Second, 10*time.Second, 45*time.Second), transactionTimeout: pick(r, 2*time.Second, 10*time.Second, time.Minute),
 		commitInterval: pick(r, time.Millisecond, 10*time.Millisecond, 100*time.Millisecond),
@@ -94,11 +95,28 @@ func newPlan(r *rand.Rand, w *workload) plan {
 	}
 	for a := range actions {
 		on := r.IntN(3) > 0
-		if always[a] || on && !w.never(a) {
+		if always[a] || on {
 			p.weights[a] = usualWeights[a]
 		}
 	}
+	p.without(os.Getenv("STREAMCTL_WITHOUT"))
 	return p
+}
+
+// without switches kinds of misfortune off, by their names, to find the culprit.
+func (p *plan) without(names string) {
+	for _, name := range strings.Split(names, ",") {
+		for a := range actions {
+			if a.String() == name {
+				p.weights[a] = 0
+			}
+		}
+		for of, chance := range map[string]*float64{"commit": &p.commitFault, "admin": &p.adminError, "skip": &p.fetchSkip, "fetch": &p.fetchError, "hold": &p.sendHold} {
+			if of == name {
+				*chance = 0
+			}
+		}
+	}
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }

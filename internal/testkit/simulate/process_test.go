@@ -218,6 +218,7 @@ func (s *simulation) keep(p *process) {
 // kill ends a process without a goodbye.
 func (s *simulation) kill(p *process) {
 	s.note("%s is killed", p.id)
+	s.kills++
 	d := &disk{FS: s.freeze(p)}
 	s.bury(p)
 	p.disk = d

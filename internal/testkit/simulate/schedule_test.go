@@ -45,6 +45,7 @@ type simulation struct {
 	failure   error
 	input     *input
 	audit     audit
+	kills     int
 	compared  int // tables that were compared with their changelogs
 	trace     trace
 }
@@ -62,7 +63,7 @@ type gate struct {
 const (
 	// stormSteps bounds how long things go wrong, calmSteps how long the
 	// processes may take to come to their end after it.
-	stormSteps = 400
+	stormSteps = 700
 	calmSteps  = 20_000
 )
 

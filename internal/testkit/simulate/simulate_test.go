@@ -3,9 +3,15 @@ package simulate
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"streamctl/operators"
+	"streamctl/state"
 )
 
 // shortSeeds is how many seeds of each workload a plain run of the tests does.
@@ -66,10 +72,12 @@ func TestSimulation(t *testing.T) {
 				runOne(t, w, only)
 				return
 			}
+			sum := &tally{began: time.Now()}
+			t.Cleanup(func() { sum.report(t, w) })
 			for seed := first; seed < first+seeds; seed++ {
 				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 					t.Parallel()
-					check(t, w, seed, seed%10 == 0)
+					check(t, w, seed, seed%10 == 0, sum)
 				})
 			}
 		})
@@ -77,8 +85,9 @@ func TestSimulation(t *testing.T) {
 }
 
 // check runs a seed, and twice if it is to be shown that it is one run only.
-func check(t *testing.T, w *workload, seed uint64, twice bool) {
+func check(t *testing.T, w *workload, seed uint64, twice bool, sum *tally) {
 	out := runSeed(t, w, seed, false)
+	sum.add(out.sim)
 	if out.err != nil {
 		t.Errorf("%v\nthe last events:\n%s\nto see all: STREAMCTL_SEED=%d go test ./internal/testkit/simulate -run 'TestSimulation/%s$'",
 			out.err, out.tail, seed, w.name)
@@ -89,6 +98,42 @@ func check(t *testing.T, w *workload, seed uint64, twice bool) {
 	}
 	if again := runSeed(t, w, seed, false); again.hash != out.hash {
 		t.Errorf("seed %d is not one run: %d steps once, %d steps another time\n%s", seed, out.steps, again.steps, firstDifference(out.sim.trace.lines, again.sim.trace.lines))
+	}
+}
+
+// tally is what the seeds of a workload have tried.
+type tally struct {
+	began time.Time
+	mu    sync.Mutex
+
+	seeds, steps, lives, kills, commits, outputs, compared int
+}
+
+func (c *tally) add(s *simulation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seeds++
+	c.steps += s.steps
+	c.kills += s.kills
+	c.commits += s.audit.commits
+	c.compared += s.compared
+	for _, sl := range s.slots {
+		c.lives += sl.lives
+	}
+	for _, records := range s.log.ReadCommitted("p-out") {
+		c.outputs += len(records)
+	}
+}
+
+// report tells it, and fails when the seeds have tried nothing of what they are for.
+func (c *tally) report(t *testing.T, w *workload) {
+	t.Logf("%d seeds in %v: %d steps, %d lives of processes, %d of them killed, %d commits, %d outputs checked, %d tables compared with their changelogs",
+		c.seeds, time.Since(c.began).Round(time.Millisecond), c.steps, c.lives, c.kills, c.commits, c.outputs, c.compared)
+	tables := w.exactly && slices.ContainsFunc(w.topology.Subs, func(s *operators.SubTopology) bool {
+		return slices.ContainsFunc(s.Tables, func(spec state.TableSpec) bool { return spec.Changelog != "" })
+	})
+	if c.seeds >= shortSeeds && (c.kills == 0 || c.commits == 0 || c.outputs == 0 || tables && c.compared == 0) {
+		t.Error("the seeds have tried too little")
 	}
 }
 

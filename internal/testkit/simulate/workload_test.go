@@ -26,9 +26,6 @@ type workload struct {
 	check    func(*simulation) error
 }
 
-// never lists the actions that a workload has no answer to.
-func (w *workload) never(a action) bool { return false }
-
 // chainPipeline joins, then groups by something else: two repartitions.
 const chainPipeline = `pipeline: p
 commit_interval: 20ms
