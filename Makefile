@@ -7,7 +7,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 RACE = ./internal/engine/... ./internal/kafka/... ./internal/memlog/... ./internal/broker/... ./state/... ./cmd/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-fast test-race chaos soak bench lint fmt clean
+.PHONY: help build demo test test-fast test-race chaos soak bench lint lint-deploy fmt clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ lint: ## format, vet, static analysis
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+
+lint-deploy: ## check the systemd unit, the Kubernetes manifests and what the Helm chart renders
+	@deploy/systemd/verify.sh
+	cd deploy/check && go vet ./... && go test ./... && go run . ..
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
