@@ -197,7 +197,7 @@ func TestAggregatesAreHandedOver(t *testing.T) {
 	if i, _, _ := arg.Int(w.frame); i != 14 {
 		t.Errorf("argument gives %d", i)
 	}
-	if _, diags := Compile(Source{Text: `sum(count())`}, w.scope, Want{}); !strings.Contains(list(diags), "4-11 aggregate-here") {
+	if _, diags := Compile(Source{Text: `sum(count())`}, w.scope, Want{}); list(diags) != "4-11 aggregate-here: count stands inside sum: an aggregate is over single records, not over another aggregate | write them side by side, as columns or as operands: sum(x) / count()\n" {
 		t.Errorf("an aggregate of an aggregate: %s", list(diags))
 	}
 	if _, diags := Compile(Source{Text: `1 + avg(v.i)`}, w.scope, Want{}); list(diags) != "4-12 not-yet: no avg\n" {

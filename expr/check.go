@@ -41,6 +41,7 @@ type checker struct {
 	lets      int      // lets met so far, for unique names
 	elements  []Type   // of # in the predicates around, innermost last
 	inside    []string // names of the predicates around
+	around    string   // the aggregate whose argument is checked, "" = none
 	fold      *Frame
 }
 

@@ -87,6 +87,11 @@ func (c *checker) noAggregate(n *node, name string, shared bool, args []ast.Node
 	if anyBad(n.kids) {
 		return n.spoil()
 	}
+	if c.around != "" {
+		c.errorf(codeAggregate, n, "%s stands inside %s: an aggregate is over single records, not over another aggregate", name, c.around).
+			Help = "write them side by side, as columns or as operands: sum(x) / count()"
+		return n.spoil()
+	}
 	d := c.errorf(codeAggregate, n, "%s is an aggregate: it needs group_by and belongs in select", name)
 	arg := "x"
 	if len(args) == 1 {
@@ -116,10 +121,10 @@ func (c *checker) aggregate(n *node, name string, args []ast.Node) *node {
 	if inner == nil {
 		inner = &Scope{Bindings: c.scope.Bindings}
 	}
-	outer, locals := c.scope, c.locals
-	c.scope, c.locals = inner, nil
+	outer, locals, around := c.scope, c.locals, c.around
+	c.scope, c.locals, c.around = inner, nil, name
 	kids := c.checkAll(args)
-	c.scope, c.locals = outer, locals
+	c.scope, c.locals, c.around = outer, locals, around
 	if anyBad(kids) {
 		return n.spoil()
 	}

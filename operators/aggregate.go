@@ -64,7 +64,7 @@ func (k AggregateKind) add(old, arg value.Value) (value.Value, error) {
 	}
 	order, ok := value.Compare(arg, old)
 	if !ok {
-		return old, faultf(ReasonExpression, "%s of a %s and a %s", k, old.TypeName(), arg.TypeName())
+		return old, faultf(ReasonExpression, "%s cannot compare %s with %s", k, arg.TypeName(), old.TypeName())
 	}
 	if k == Min && order < 0 || k == Max && order > 0 {
 		return arg, nil

@@ -136,7 +136,26 @@ an embedded broker that keeps its data under --data-dir.`,
 		a.runCommand(), a.planCommand(), a.validateCommand(), a.resetOffsetsCommand(), a.produceCommand(),
 		a.consumeCommand(), a.generateCommand(), a.versionCommand(),
 	)
+	refuseUnknownShells(root)
 	return root
+}
+
+// refuseUnknownShells makes the completion command tell a wrong shell from no
+// shell: by itself it prints its help for both.
+func refuseUnknownShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown shell %q: want bash, fish, powershell or zsh", args[0])
+			}
+			return nil
+		}
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 }
 
 // prepare checks the common flags and makes the logger.

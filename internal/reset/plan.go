@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -353,6 +354,9 @@ func (t Target) at(tp record.TopicPartition, b bounds, byTime map[record.TopicPa
 		at, ok := b.committed[tp]
 		if !ok {
 			return 0, "", false
+		}
+		if t.N > math.MaxInt64-at {
+			return math.MaxInt64, "", true // beyond every end
 		}
 		return at + t.N, "", true
 	case File:

@@ -203,6 +203,8 @@ func TestTargets(t *testing.T) {
 		"duration:1h":                    {tp("views", 0): 60, tp("views", 1): 60},
 		"shift:-5":                       {tp("views", 0): 90, tp("views", 1): 10},
 		"shift:+2":                       {tp("views", 0): 97, tp("views", 1): 10},
+		"shift:+9223372036854775807":     {tp("views", 0): 100, tp("views", 1): 100},
+		"shift:-9223372036854775808":     {tp("views", 0): 10, tp("views", 1): 10},
 		"file:" + csv:                    {tp("views", 1): 33},
 		"file:" + js:                     {tp("views", 0): 44},
 	} {
