@@ -6,8 +6,14 @@ import (
 	"time"
 )
 
-// Feed produces batches from next, one every few milliseconds, until stop is
-// called; stop returns when everything is acknowledged. acked, unless nil, is told
+// feedTick is the time between batches of a feed.
+const feedTick = 10 * time.Millisecond
+
+// mostAtOnce bounds how many batches a feed makes up for when brokers were slow.
+const mostAtOnce = 100
+
+// Feed produces a batch from next for every 10 ms that pass, until stop is called;
+// stop returns when everything is acknowledged. acked, unless nil, is told
 // of every acknowledged record to which partition it went.
 func (c *Cluster) Feed(topic string, batch int, next func() Message, acked func(partition int32)) (stop func() error) {
 	if acked == nil {
@@ -15,16 +21,18 @@ func (c *Cluster) Feed(topic string, batch int, next func() Message, acked func(
 	}
 	quit, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(feedTick)
 		defer tick.Stop()
-		for {
+		for last := time.Now(); ; {
 			select {
 			case <-quit:
 				done <- nil
 				return
 			case <-tick.C:
 			}
-			messages := make([]Message, batch)
+			due := time.Since(last) / feedTick
+			last = last.Add(due * feedTick)
+			messages := make([]Message, batch*int(min(due, mostAtOnce)))
 			for i := range messages {
 				messages[i] = next()
 			}

@@ -33,6 +33,8 @@ var all shared
 func TestMain(m *testing.M) {
 	all.plan, all.proxies = faultproxy.NewPlan(0), make(map[int]*faultproxy.Proxy)
 	all.kafka.Options.Advertise = all.advertise
+	// How often brokers look for transactions that are too old.
+	all.kafka.Options.Properties = map[string]string{"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
 	code := m.Run()
 	for _, p := range all.proxies {
 		p.Close()

@@ -26,6 +26,7 @@ func killWorker(t *testing.T, o fleetOptions, kills int) {
 	f := newFleet(t, o)
 	f.startAll()
 	f.feed()
+	f.awaitCalm()
 	f.rounds(kills, func(int) {
 		f.pass(time.Duration(f.rand.IntN(1000)) * time.Millisecond)
 		i := f.rand.IntN(len(f.members))

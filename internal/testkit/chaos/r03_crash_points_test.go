@@ -23,6 +23,7 @@ func crashPoints(t *testing.T, o fleetOptions) {
 	f := newFleet(t, o)
 	f.startAll()
 	f.feed()
+	f.awaitCalm()
 	points := engine.CrashPoints
 	f.rounds(len(points), func(round int) {
 		point := points[round%len(points)]
@@ -30,10 +31,14 @@ func crashPoints(t *testing.T, o fleetOptions) {
 		count := 1 + f.rand.IntN(5)
 		f.kill(i)
 		if point == engine.CrashAfterRestore {
+			f.kill(1 - i) // or a warm-up loads the state while the task runs there
 			f.loseState(i)
 			count = 1 // it comes once in the life of a task
 		}
 		x := f.crashAt(i, point, count)
+		if f.members[1-i].now == nil {
+			f.start(1 - i)
+		}
 		if f.rand.IntN(3) == 0 { // the other one takes over
 			f.awaitServing(x, f.session+served)
 		}

@@ -28,7 +28,7 @@ func zombiePause(t *testing.T, o fleetOptions, times int) {
 	f := newFleet(t, o)
 	f.startAll()
 	f.feed()
-	f.awaitServing(f.mark("begin"), patience)
+	f.awaitCalm()
 	f.rounds(times, func(int) {
 		i := f.rand.IntN(len(f.members))
 		p := f.members[i].now

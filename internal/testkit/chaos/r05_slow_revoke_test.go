@@ -36,7 +36,7 @@ func slowRevoke(t *testing.T, o fleetOptions, times int) {
 		if round == 0 {
 			f.feed()
 		}
-		f.awaitServing(f.mark("begin"), patience)
+		f.awaitCalm()
 		said := len(refusals(p))
 		x := f.fault("slow revoke")
 		f.start(1)

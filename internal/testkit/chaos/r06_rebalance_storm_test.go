@@ -13,7 +13,7 @@ func TestR06RebalanceStorm(t *testing.T) {
 	f.start(0, 1)
 	f.awaitReady()
 	f.feed()
-	f.awaitServing(f.mark("begin"), patience)
+	f.awaitCalm()
 	const every = 3 * time.Second
 	calm := f.outputsIn(2 * every)
 	before := f.sizes(0, 1)

@@ -8,7 +8,7 @@ func TestR07BrokerRoll(t *testing.T) {
 	f := newFleet(t, fleetOptions{})
 	f.startAll()
 	f.feed()
-	f.awaitServing(f.mark("begin"), patience)
+	f.awaitCalm()
 	for node := 1; node <= 3; node++ {
 		x := f.rollNode(node)
 		f.awaitServing(x, brokerServed)

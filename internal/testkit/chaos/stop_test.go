@@ -1,0 +1,37 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"streamctl/internal/testkit/faultproxy"
+)
+
+// A process that is told to stop while no broker answers ends in time and with
+// code 0: nothing is lost, and the next one does again what was not committed.
+func TestStopWithoutBrokers(t *testing.T) {
+	t.Parallel()
+	o := fleetOptions{Members: 1, Jobs: []kind{running}}
+	client := withClient(t, &o)
+	f := newFleet(t, o)
+	f.startAll()
+	f.feed()
+	f.awaitCalm()
+	for _, silent := range []bool{true, false} {
+		_, away := f.strike(client, "no broker answers", faultproxy.Rule{Kind: faultproxy.DropRequest, Silent: silent})
+		f.awaitStruck(away, 20)
+		x := f.stop(0) // fails the story where the code is not 0
+		if took := time.Since(x.at); took > 30*time.Second {
+			t.Errorf("it took %s to stop", took)
+		}
+		// Told to stop before it has found a broker.
+		f.start(0)
+		f.awaitStruck(away, 22)
+		f.stop(0)
+		away.Remove()
+		x = f.fault("brokers answer again")
+		f.start(0)
+		f.awaitServing(x, requestServed+f.session)
+	}
+	f.finish()
+}
