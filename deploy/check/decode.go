@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"sort"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -67,12 +69,23 @@ func (b *bundle) add(where, text string) {
 			continue
 		}
 		value, meta := make()
-		if err := yaml.UnmarshalStrict([]byte(doc), value); err != nil {
+		if err := strict(doc, value); err != nil {
 			b.find(where, "%v", err)
 			continue
 		}
 		b.objects = append(b.objects, object{where, *meta, value})
 	}
+}
+
+// strict decodes as the API server does with strict validation: names of fields
+// count with their case.
+func strict(doc string, value any) error {
+	data, err := yaml.YAMLToJSONStrict([]byte(doc))
+	if err != nil {
+		return err
+	}
+	problems, err := json.UnmarshalStrict(data, value)
+	return errors.Join(append(problems, err)...)
 }
 
 // check applies the rules and gives all findings, sorted.
