@@ -89,7 +89,7 @@ func retriable(err error) bool {
 		sarama.ErrNotEnoughReplicas, sarama.ErrNotEnoughReplicasAfterAppend, sarama.ErrNotController, sarama.ErrKafkaStorageError,
 		sarama.ErrFencedLeaderEpoch, sarama.ErrUnknownLeaderEpoch, sarama.ErrOffsetNotAvailable, sarama.ErrUnstableOffsetCommit,
 		sarama.ErrConcurrentTransactions, sarama.ErrPreferredLeaderNotAvailable, sarama.ErrThrottlingQuotaExceeded,
-		sarama.ErrEligibleLeadersNotAvailable, sarama.ErrStaleBrokerEpoch:
+		sarama.ErrEligibleLeadersNotAvailable, sarama.ErrStaleBrokerEpoch, sarama.ErrUnknown:
 		return true
 	}
 	return false

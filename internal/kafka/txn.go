@@ -259,6 +259,11 @@ func askOnce[Req, Resp any](ctx context.Context, p *producer, kind sarama.Coordi
 		return fmt.Errorf("%w: %w", errOutcomeUnknown, err)
 	}
 	err = code(resp)
+	if errors.Is(err, sarama.ErrUnknown) {
+		// Something broke within the broker, for example because it is ending the
+		// transaction for its age just now. How far it came, nobody says.
+		err = fmt.Errorf("%w: %w", errOutcomeUnknown, err)
+	}
 	if moved(err) {
 		forget()
 	}
