@@ -50,14 +50,6 @@ func (k *canon) exprs(programs []*expr.Program) []string {
 	return out
 }
 
-func indent(lines []string) []string {
-	out := make([]string, len(lines))
-	for i, l := range lines {
-		out[i] = "  " + l
-	}
-	return out
-}
-
 // table describes a table: what makes its rows, and where they lie.
 func (k *canon) table(d *Def) *TableDescription {
 	if t := k.memo[d]; t != nil {

@@ -146,7 +146,7 @@ func (a *arrangement) merge(from, to uint32, merged map[string][]byte) error {
 			}
 		}
 		val = slices.Clone(val)
-		if have != nil && len(have) == 8 && len(val) == 8 {
+		if len(have) == 8 && len(val) == 8 {
 			mine, theirs := int64(binary.BigEndian.Uint64(have)), int64(binary.BigEndian.Uint64(val))
 			if older := mine < theirs; older != (key[taskPrefixLen] == kindStreamTime) {
 				val = have
