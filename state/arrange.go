@@ -157,18 +157,6 @@ func (a *arrangement) merge(from, to uint32, merged map[string][]byte) error {
 	})
 }
 
-// Marks lists the marks that begin with a prefix, sorted.
-func (t *Task) Marks(prefix string) []string {
-	var out []string
-	for name := range t.marks {
-		if strings.HasPrefix(name, prefix) {
-			out = append(out, name)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 // DropTable deletes one table of the task, durably, with the positions and
 // marks that belong to it. Nothing of the task may have been changed yet:
 // ErrUncommitted.

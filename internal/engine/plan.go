@@ -54,16 +54,17 @@ func (e *Engine) planJoined(ctx context.Context) error {
 // pipeline, as this process has missed the change, or is the one that makes it.
 func (w *worker) dropForeign(t *task) error {
 	foreign := make(map[string]bool)
-	own := false // the task keeps rows that have seen its streams
+	own, all := false, true // the task keeps rows that have seen its streams; it keeps none at all
 	for _, spec := range t.sub.Tables {
 		foreign[spec.Name] = w.foreign(t, spec.Name)
 		own = own || spec.Changelog != "" && !foreign[spec.Name]
+		all = all && foreign[spec.Name]
 	}
 	for _, spec := range t.sub.Tables {
 		if !foreign[spec.Name] {
 			continue
 		}
-		if err := w.dropRows(t, spec, !own); err != nil {
+		if err := w.dropRows(t, spec, !own, all); err != nil {
 			return fmt.Errorf("start task %s: %w", t.id, err)
 		}
 		if err := t.store.MarkNow(rowsMark + spec.Name + "=" + w.engine.opts.Rows[spec.Name]); err != nil {
@@ -76,14 +77,20 @@ func (w *worker) dropForeign(t *task) error {
 // foreign says whether a table's rows are not known to be those that it has now.
 func (w *worker) foreign(t *task, table string) bool {
 	want, known := w.engine.opts.Rows[table]
-	have := t.store.Marks(rowsMark + table + "=")
-	return known && !slices.Equal(have, []string{rowsMark + table + "=" + want})
+	return known && !slices.Equal(t.store.MarkedWith(rowsMark+table+"="), []string{want})
 }
 
 // dropRows drops what is stored of a table, if anything is. With streams, it is
-// forgotten too how far the task has read its streams: no row knows of that any more.
-func (w *worker) dropRows(t *task, spec state.TableSpec, streams bool) error {
-	marks := t.store.Marks(rowsMark + spec.Name + "=")
+// forgotten too how far the task has read its streams: no row knows of that any
+// more. With partitions, it is forgotten how many partitions its topics had.
+func (w *worker) dropRows(t *task, spec state.TableSpec, streams, partitions bool) error {
+	var marks []string
+	marked := func(prefix string) {
+		for _, rest := range t.store.MarkedWith(prefix) {
+			marks = append(marks, prefix+rest)
+		}
+	}
+	marked(rowsMark + spec.Name + "=")
 	stored := len(marks) > 0
 	var tps []record.TopicPartition
 	if spec.Changelog != "" {
@@ -96,6 +103,9 @@ func (w *worker) dropRows(t *task, spec state.TableSpec, streams bool) error {
 			marks = append(marks, bootMark(in.tp.Topic))
 		case streams && !in.isTable() && spec.Changelog != "":
 			tps = append(tps, in.tp)
+		}
+		if partitions || in.spec.Table == spec.Name {
+			marked(partitionMark + in.tp.Topic + ":")
 		}
 	}
 	for _, tp := range tps {
