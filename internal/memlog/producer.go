@@ -44,7 +44,7 @@ func (p *producer) Send(tp record.TopicPartition, rec record.Record) {
 	if p.err == nil {
 		p.err = p.check(tp, &rec)
 	}
-	if p.err != nil || p.failed {
+	if p.err != nil || p.failed || p.abandoned {
 		return
 	}
 	if p.committing || f.Hold || len(p.held) > 0 {
@@ -225,6 +225,8 @@ func (p *producer) standing() error {
 		return p.err
 	case p.t.gone() != nil:
 		return p.t.gone()
+	case p.abandoned:
+		return fmt.Errorf("commit %s: the producer was closed: %w", p.id, engine.ErrAborted)
 	case p.identity == nil || p.epoch == p.identity.epoch:
 		return nil
 	case p.identity.owner == p:
@@ -292,7 +294,7 @@ func (p *producer) audit(c engine.Commit) {
 // goes on with a new epoch, and what was open is aborted.
 func (p *producer) fail(err error) {
 	p.held, p.failed = nil, true
-	if p.identity == nil || p.t.crashed || errors.Is(err, engine.ErrFenced) {
+	if p.identity == nil || p.t.crashed || p.abandoned || errors.Is(err, engine.ErrFenced) {
 		return
 	}
 	p.renew()
@@ -320,8 +322,5 @@ func (p *producer) abandon() {
 	p.held = nil
 	if p.identity != nil && p.identity.owner == p && p.epoch == p.identity.epoch {
 		p.t.log.bump(p.identity)
-	}
-	if p.err == nil {
-		p.err = fmt.Errorf("use producer %s: it is closed", p.id)
 	}
 }

@@ -261,16 +261,7 @@ func (s *simulation) replace(p *process) {
 func (s *simulation) bury(p *process) {
 	p.transport.Crash()
 	p.stop() // for those who wait for something else than a port
-	s.mu.Lock()
-	p.dead = true
-	mine := slices.Clone(s.gates)
-	s.gates = slices.DeleteFunc(s.gates, func(g *gate) bool { return g.process == p })
-	s.mu.Unlock()
-	for _, g := range mine {
-		if g.process == p {
-			g.open <- memlog.Fault{}
-		}
-	}
+	s.openAll(p)
 	for range 100 {
 		synctest.Wait()
 		if p.over() {
@@ -283,6 +274,20 @@ func (s *simulation) bury(p *process) {
 	}
 	s.processes = slices.DeleteFunc(s.processes, func(o *process) bool { return o == p })
 	p.stop()
+}
+
+// openAll lets the goroutines of a process that is dead run out.
+func (s *simulation) openAll(p *process) {
+	s.mu.Lock()
+	p.dead = true
+	mine := slices.Clone(s.gates)
+	s.gates = slices.DeleteFunc(s.gates, func(g *gate) bool { return g.process == p })
+	s.mu.Unlock()
+	for _, g := range mine {
+		if g.process == p {
+			g.open <- memlog.Fault{}
+		}
+	}
 }
 
 func (p *process) over() bool { return p.ended }
@@ -299,10 +304,8 @@ func (s *simulation) reap() error {
 		if err := s.judge(p); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		p.dead = true
-		s.mu.Unlock()
 		p.transport.Crash() // it is a process that has exited
+		s.openAll(p)        // a commit that was given up may still wait for its turn
 		s.keep(p)
 	}
 	return nil
