@@ -1,6 +1,7 @@
 package faultproxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -13,12 +14,13 @@ import (
 // Rule is a fault that strikes requests.
 type Rule struct {
 	Kind   Kind
-	APIs   []API   // empty = all
-	Client string  // client id; "" = any
-	Skip   int     // this many that fit pass first
-	Times  int     // then it strikes so often; 0 = without end
-	Share  float64 // of those that fit, by chance; 0 = all
-	Silent bool    // of the drops: the connection goes silent instead of being closed
+	APIs   []API    // empty = all
+	Naming []string // one of these texts must be in the request, a transactional id for example; empty = any
+	Client string   // client id; "" = any
+	Skip   int      // this many that fit pass first
+	Times  int      // then it strikes so often; 0 = without end
+	Share  float64  // of those that fit, by chance; 0 = all
+	Silent bool     // of the drops: the connection goes silent instead of being closed
 	Delay  time.Duration
 	Code   int16 // of Refuse
 }
@@ -150,10 +152,10 @@ func (p *Plan) Await(ctx context.Context, done func(Counts) bool) error {
 }
 
 // decide says what becomes of a request, and counts it.
-func (p *Plan) decide(h header) verdict {
+func (p *Plan) decide(h header, frame []byte) verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, ruled := p.byRule(h)
+	v, ruled := p.byRule(h, frame)
 	if !ruled {
 		v = p.byChance(h)
 	}
@@ -163,9 +165,13 @@ func (p *Plan) decide(h header) verdict {
 	return v
 }
 
-func (p *Plan) byRule(h header) (verdict, bool) {
+func (p *Plan) byRule(h header, frame []byte) (verdict, bool) {
+	names := func(text string) bool { return bytes.Contains(frame, []byte(text)) }
 	for _, r := range p.rules {
 		if len(r.APIs) > 0 && !slices.Contains(r.APIs, h.api) || r.Client != "" && r.Client != h.client {
+			continue
+		}
+		if len(r.Naming) > 0 && !slices.ContainsFunc(r.Naming, names) {
 			continue
 		}
 		if r.Share > 0 && p.rand.Float64() >= r.Share {

@@ -235,7 +235,7 @@ func (c *conn) request(frame []byte) error {
 	if c.isSilent() {
 		return nil
 	}
-	v := c.proxy.decide(h)
+	v := c.proxy.decide(h, frame)
 	switch v.kind {
 	case DropRequest:
 		if !v.silent {

@@ -229,6 +229,14 @@ func TestAddedRules(t *testing.T) {
 	if _, err := r.dial().ask(metadata(), soon); err != nil {
 		t.Error(err)
 	}
+	named := r.proxy.Add(Rule{Kind: DropReply, Naming: []string{"one", "two"}})
+	if _, err := r.dial().ask(initProducer("three"), soon); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.dial().ask(initProducer("two"), soon); err == nil {
+		t.Error("the rule for names did not strike")
+	}
+	named.Remove()
 	if mine.Struck() != 2 || others.Struck() != 0 {
 		t.Errorf("struck %d and %d times", mine.Struck(), others.Struck())
 	}
