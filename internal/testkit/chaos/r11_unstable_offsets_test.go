@@ -30,23 +30,26 @@ func TestR11UnstableOffsets(t *testing.T) {
 	f.awaitCalm()
 	waited := 0
 	f.rounds(4, func(round int) {
+		f.await("both to have tasks", patience, func() bool {
+			return f.metrics(0)["streamctl_tasks_assigned"] == partitions/2 && f.metrics(1)["streamctl_tasks_assigned"] == partitions/2
+		})
 		i := f.rand.IntN(len(f.members))
 		_, refused := f.strike(client, "no permission to fence", faultproxy.Rule{
 			Kind: faultproxy.Refuse, APIs: []faultproxy.API{faultproxy.InitProducerID}, Naming: ids[i], Code: transactionalIDDenied,
 		})
 		// Either the request comes when the session is over, or never.
-		end := faultproxy.Rule{Kind: faultproxy.DelayRequest, APIs: []faultproxy.API{faultproxy.EndTxn}, Naming: ids[i], Skip: f.rand.IntN(6),
+		end := faultproxy.Rule{Kind: faultproxy.DelayRequest, APIs: []faultproxy.API{faultproxy.EndTxn}, Naming: ids[i], Times: 1, Skip: f.rand.IntN(6),
 			Delay: f.session + time.Duration(f.rand.IntN(2500))*time.Millisecond}
 		if round%2 == 1 {
-			end = faultproxy.Rule{Kind: faultproxy.DropRequest, Silent: true, APIs: end.APIs, Naming: ids[i], Skip: end.Skip}
+			end = faultproxy.Rule{Kind: faultproxy.DropRequest, Silent: true, APIs: end.APIs, Naming: ids[i], Times: 1, Skip: end.Skip}
 		}
 		_, ends := f.strike(client, "commit under way at a kill", end)
 		f.awaitStruck(ends, 1)
-		before := f.incidents(engine.IncidentUnstableOffsets)
 		x := f.kill(i)
+		before := f.incidents(engine.IncidentUnstableOffsets)
 		ends.Remove()
 		f.awaitServing(x, f.session+2*6*time.Second+served)
-		waited += max(f.incidents(engine.IncidentUnstableOffsets)-before, 0)
+		waited += f.incidents(engine.IncidentUnstableOffsets) - before
 		refused.Remove()
 		f.start(i)
 		f.awaitReady()
