@@ -321,7 +321,7 @@ func (w *worker) serveClose() (quit bool, err error) {
 		}
 		w.inflight.forget = true
 	}
-	if m.commit && w.dirty() {
+	if m.commit && w.leavingDirty() {
 		return false, w.beginCommit()
 	}
 	w.closing = nil
@@ -366,6 +366,17 @@ func (w *worker) closeTask(t *task, keep bool) error {
 		return fmt.Errorf("close state of task %s: %w", t.id, err)
 	}
 	return nil
+}
+
+// leavingDirty says whether a task that is being closed has something to commit.
+// The others may have at any time: under load there is always something.
+func (w *worker) leavingDirty() bool {
+	for _, t := range w.order {
+		if t.state == taskSuspended && t.dirty() {
+			return true
+		}
+	}
+	return false
 }
 
 // dirty says whether any task has something to commit.
