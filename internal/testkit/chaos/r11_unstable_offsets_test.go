@@ -34,9 +34,6 @@ func TestR11UnstableOffsets(t *testing.T) {
 			return f.metrics(0)["streamctl_tasks_assigned"] == partitions/2 && f.metrics(1)["streamctl_tasks_assigned"] == partitions/2
 		})
 		i := f.rand.IntN(len(f.members))
-		_, refused := f.strike(client, "no permission to fence", faultproxy.Rule{
-			Kind: faultproxy.Refuse, APIs: []faultproxy.API{faultproxy.InitProducerID}, Naming: ids[i], Code: transactionalIDDenied,
-		})
 		// Either the request comes when the session is over, or never.
 		end := faultproxy.Rule{Kind: faultproxy.DelayRequest, APIs: []faultproxy.API{faultproxy.EndTxn}, Naming: ids[i], Times: 1, Skip: f.rand.IntN(6),
 			Delay: f.session + time.Duration(f.rand.IntN(2500))*time.Millisecond}
@@ -45,6 +42,9 @@ func TestR11UnstableOffsets(t *testing.T) {
 		}
 		_, ends := f.strike(client, "commit under way at a kill", end)
 		f.awaitStruck(ends, 1)
+		_, refused := f.strike(client, "no permission to fence", faultproxy.Rule{
+			Kind: faultproxy.Refuse, APIs: []faultproxy.API{faultproxy.InitProducerID}, Naming: ids[i], Code: transactionalIDDenied,
+		})
 		x := f.kill(i)
 		before := f.incidents(engine.IncidentUnstableOffsets)
 		ends.Remove()

@@ -21,7 +21,7 @@ func TestR14RestoreWithOpenTxn(t *testing.T) {
 	ids := f.ids()
 	f.feed()
 	f.awaitCalm()
-	f.rounds(3, func(int) {
+	f.rounds(2, func(int) {
 		f.kill(0)
 		f.crashAt(0, "before-offsets", 1+f.rand.IntN(20))
 		_, refused := f.strike(client, "no permission to fence", faultproxy.Rule{
