@@ -144,11 +144,12 @@ func (u *upgrade) file(file string, replace ...string) string {
 	return path
 }
 
-// start begins a life of a member, whose disk is its own.
+// start begins a life of a member, whose disk is its own. At its end it hands
+// its tasks over, unless it is told otherwise.
 func (u *upgrade) start(binary, member, file string, more ...string) *testkit.Process {
 	u.t.Helper()
 	p, err := testkit.Start(testkit.Launch{Binary: binary, Args: append([]string{
-		"run", file, "--brokers", u.kafka.Addr, "--data-dir", filepath.Join(u.dir, member), "--instance", u.name + "-" + member, "--workers", "1",
+		"run", file, "--brokers", u.kafka.Addr, "--data-dir", filepath.Join(u.dir, member), "--instance", u.name + "-" + member, "--workers", "1", "--on-stop", "hand-over",
 	}, more...)})
 	if err != nil {
 		u.t.Fatal(err)
@@ -236,19 +237,23 @@ func (u *upgrade) verify(file string) {
 	u.t.Logf("%d records, each counted once", want.Len())
 }
 
-// roll replaces one process after the other by another version, and back.
+// roll replaces one process after the other by another version, and back. Their
+// places are kept for them meanwhile, so that no task moves and nothing is restored.
 func (u *upgrade) roll() {
 	members := []string{"a", "b"}
 	running := make(map[string]*testkit.Process)
 	for _, m := range members {
-		running[m] = u.start(u.v.before, m, u.plan)
+		running[m] = u.start(u.v.before, m, u.plan, "--on-stop", "keep-place")
 		u.awaitReady(running[m])
 	}
 	for _, binary := range []string{u.v.after, u.v.before} {
 		for _, m := range members {
 			u.stop(running[m])
-			running[m] = u.start(binary, m, u.plan)
+			running[m] = u.start(binary, m, u.plan, "--on-stop", "keep-place")
 			u.awaitReady(running[m])
+			for _, restored := range running[m].FullRestores() {
+				u.t.Errorf("%s restores what lies on its disk: %s", m, restored.Text)
+			}
 			for _, text := range []string{saysWaiting, saysForeign} {
 				if said := saying(running[m], text); len(said) > 0 {
 					u.t.Errorf("%s says %s", m, said[0].Text)
@@ -259,7 +264,25 @@ func (u *upgrade) roll() {
 	for _, m := range members {
 		u.stop(running[m])
 	}
+	u.awaitEmpty()
 	u.verify(u.plan)
+}
+
+// awaitEmpty returns when the group keeps no place any more.
+func (u *upgrade) awaitEmpty() {
+	u.t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		group, err := u.kafka.Group(u.ctx, u.name)
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		if len(group.Members) == 0 {
+			return
+		}
+		<-tick.C
+	}
 }
 
 // misfit: another definition over existing rows is refused, and the process that
