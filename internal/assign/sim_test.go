@@ -270,6 +270,7 @@ func (w *world) checkRound(members []Member, r Result) {
 	}
 	for _, task := range w.tasks {
 		w.checkTask(task, owner[task.ID], runs[task.ID], lags[task.ID], keeps[task.ID])
+		w.checkCopies(members, r, task)
 	}
 	warming := 0
 	for _, m := range r.Moves {
@@ -314,6 +315,27 @@ func (w *world) checkTask(task engine.TaskInfo, owner, runs string, lags map[str
 	}
 	if keeps < want {
 		w.failf("%d copies of %v, want %d", keeps, id, want)
+	}
+}
+
+// checkCopies checks that there are not fewer copies that have caught up than
+// before, as long as those are not too many.
+func (w *world) checkCopies(members []Member, r Result, task engine.TaskInfo) {
+	before, after := 0, 0
+	for _, m := range members {
+		good := slices.ContainsFunc(m.Held, func(h engine.Held) bool { return h.Task == task.ID && h.Lag >= 0 && h.Lag <= acceptable })
+		if !good {
+			continue
+		}
+		if slices.Contains(m.Standby, task.ID) && !slices.Contains(r.Active[m.ID], task.ID) {
+			before++
+		}
+		if slices.Contains(r.Standby[m.ID], task.ID) {
+			after++
+		}
+	}
+	if task.State && after < min(before, w.set.Standbys) {
+		w.failf("%d of %d copies of %v that had caught up are left, want %d", after, before, task.ID, w.set.Standbys)
 	}
 }
 
