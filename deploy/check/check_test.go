@@ -15,7 +15,7 @@ func TestWhatIsDeployedIsRight(t *testing.T) {
 	for _, f := range findings {
 		t.Error(f)
 	}
-	if want := 4 + 3*4; checked < want {
+	if want := 4 + 3*4 + 9; checked < want {
 		t.Errorf("only %d objects were checked, want %d", checked, want)
 	}
 }
@@ -65,6 +65,27 @@ func TestFaultsAreFound(t *testing.T) {
 		}
 		if found := strings.Join(b.check(), "\n"); !strings.Contains(found, c.want) {
 			t.Errorf("%s with %q: want %q, found:\n%s", c.file, c.new, c.want, found)
+		}
+	}
+}
+
+func TestFaultyAlertsAreFound(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "prometheus", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{"streamctl_ready == 0", "streamctl_ready == ", "expression"},
+		{"rate(streamctl_commits_total[10m])", "rate(streamctl_commits_total[10m)", "expression"},
+		{"expr: streamctl_ready", "exp: streamctl_ready", "unknown field"},
+		{"for: 5m", "for: 5 minutes", "for: "},
+		{"labels: {severity: page}", "labels: {}", "no severity"},
+		{"alert: StreamctlNotRunning", "alert: StreamctlNotReady", "taken"},
+	} {
+		spoiled := strings.Replace(string(text), c.old, c.new, 1)
+		findings, _ := checkAlerts("alerts", spoiled)
+		if spoiled == string(text) || !strings.Contains(strings.Join(findings, "\n"), c.want) {
+			t.Errorf("with %q: want %q, found %v", c.new, c.want, findings)
 		}
 	}
 }

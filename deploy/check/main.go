@@ -40,6 +40,12 @@ func checkAll(dir string) (findings []string, checked int, err error) {
 		bundle.add(filepath.Base(path), string(text))
 	}
 	findings, checked = bundle.check(), len(bundle.objects)
+	alerts, err := os.ReadFile(filepath.Join(dir, "prometheus", "alerts.yaml"))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read alerts: %w", err)
+	}
+	found, rules := checkAlerts("alerts.yaml", string(alerts))
+	findings, checked = append(findings, found...), checked+rules
 	for _, variant := range variants() {
 		rendered, err := render(filepath.Join(dir, "helm", "streamctl"), variant.values)
 		if err != nil {
