@@ -93,7 +93,8 @@ func TestTableIsWellFormed(t *testing.T) {
 	}
 }
 
-// Every Incident constant of the engine is among the incidents that are shown.
+// Every Incident constant of the engine is among the incidents that are shown,
+// and has a row in the table of what happens when.
 func TestAllIncidentsAreShown(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "engine", "incidents.go"), nil, 0)
 	if err != nil {
@@ -115,5 +116,16 @@ func TestAllIncidentsAreShown(t *testing.T) {
 	shown := slices.Sorted(slices.Values(incidents))
 	if len(declared) == 0 || !slices.Equal(declared, shown) {
 		t.Errorf("the engine has %v\nshown are    %v", declared, shown)
+	}
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, _ := strings.Cut(string(page), "\n## What happens when ...\n")
+	rows, _, _ = strings.Cut(rows, "\n## ")
+	for _, name := range declared {
+		if !strings.Contains(rows, "`"+name+"`") {
+			t.Errorf("the table of operations.md lacks a row for %s", name)
+		}
 	}
 }
