@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
 # Packages in which goroutines meet: the race detector watches these.
-RACE = ./internal/engine/... ./internal/kafka/... ./internal/memlog/... ./internal/broker/... ./state/... ./cmd/...
+RACE = ./internal/engine/... ./internal/kafka/... ./internal/memlog/... ./internal/broker/... ./internal/observe/... ./state/... ./cmd/...
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-fast test-race chaos soak bench lint lint-deploy fmt clean
