@@ -31,14 +31,27 @@ func (e *Engine) limitStop(ctx context.Context) (done func()) {
 	})
 }
 
-// giveUpCommit ends the commit that is under way: nobody knows whether it came through.
-func (w *worker) giveUpCommit() {
+// giveUpCommit lets go of the commit that is under way, of which nobody knows
+// whether it comes through, and of the tasks as they are: worker.serveClose then
+// finds nothing that it has to wait for.
+func (w *worker) giveUpCommit() error {
 	w.log.Warn("Kafka does not answer: ending without the last commit, what it held will be done again", "waited", stopGrace)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := w.producer.Close(ctx); err != nil {
 		w.log.Debug("close of a producer that gave up failed", "cause", err)
 	}
+	if w.inflight != nil {
+		w.inflight.forget = true
+		w.inflight = nil
+	}
+	w.suspend(&closeRequest{})
+	for len(w.order) > 0 {
+		if err := w.closeTask(w.order[0], false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // excuse takes from what a worker of a run that was told to stop ended with what

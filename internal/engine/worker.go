@@ -143,7 +143,9 @@ func (w *worker) readMail() (quit bool, err error) {
 		case *metaRequest:
 			w.group = m.meta
 		case *giveUpRequest:
-			w.giveUpCommit()
+			if err := w.giveUpCommit(); err != nil {
+				return false, err
+			}
 		case *closeRequest:
 			if m.standbys {
 				m.done(w.closeStandbys(m.ids))
