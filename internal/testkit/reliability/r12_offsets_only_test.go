@@ -26,17 +26,11 @@ func TestR12OffsetsOnly(t *testing.T) {
 		store := w.directory()
 		p := w.process(store, func(o *engine.Options) { o.CommitInterval = time.Second })
 		end := w.begin(p)
-		began, produced, behind := w.clock.Now(), 0, int64(0)
+		began, produced := w.clock.Now(), 0
 		for w.clock.Now().Sub(began) < time.Hour {
 			w.views(20)
 			produced += 20
-			before := w.lag("p-views")
-			now := w.clock.Now()
 			w.await("the offsets of what was dropped are committed", func() bool { return w.lag("p-views") == 0 })
-			behind = max(behind, before)
-			if took := w.clock.Now().Sub(now); took > time.Minute {
-				t.Fatalf("committed after %s", took)
-			}
 			w.clock.Advance(time.Minute)
 		}
 		w.views(20)
