@@ -13,14 +13,14 @@ import (
 // two at once, as the seed says.
 func TestChaos(t *testing.T) {
 	f := newFleet(t, fleetOptions{SoakShare: 0.5})
-	f.chaos(slices.Concat(processFaults, brokerFaults, networkFaults), 10)
+	f.chaos(slices.Concat(processFaults, brokerFaults, networkFaults), 5)
 }
 
 // The same without broker and network, on the embedded broker.
 func TestChaosEmbedded(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, fleetOptions{Embedded: true})
-	f.chaos(processFaults, 10)
+	f.chaos(processFaults, 5)
 }
 
 // trouble is something to do to a fleet of which all members run. It returns the
@@ -36,7 +36,7 @@ func (f *fleet) chaos(troubles []trouble, rounds int) {
 	f.feed()
 	f.awaitCalm()
 	order := f.rand.Perm(len(troubles)) // each at least once before any comes again
-	f.rounds(max(rounds, len(troubles)), func(round int) {
+	f.rounds(rounds, func(round int) {
 		if round%len(order) == 0 {
 			order = f.rand.Perm(len(troubles))
 		}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -30,11 +31,22 @@ type shared struct {
 
 var all shared
 
+// sideBySide is how many stories run at once.
+const sideBySide = "5"
+
 func TestMain(m *testing.M) {
 	all.plan, all.proxies = faultproxy.NewPlan(0), make(map[int]*faultproxy.Proxy)
 	all.kafka.Options.Advertise = all.advertise
 	// How often brokers look for transactions that are too old.
 	all.kafka.Options.Properties = map[string]string{"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
+	// Stories wait most of the time: more of them than cores may run at once, unless
+	// somebody has said how many.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(sideBySide); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	for _, p := range all.proxies {
 		p.Close()

@@ -13,12 +13,12 @@ const served = 5 * time.Second
 // without its state.
 func TestR01KillWorker(t *testing.T) {
 	t.Parallel()
-	killWorker(t, fleetOptions{}, 3)
+	killWorker(t, fleetOptions{}, 6)
 }
 
 func TestR01KillWorkerEmbedded(t *testing.T) {
 	t.Parallel()
-	killWorker(t, fleetOptions{Embedded: true}, 10)
+	killWorker(t, fleetOptions{Embedded: true}, 4)
 }
 
 func killWorker(t *testing.T, o fleetOptions, kills int) {

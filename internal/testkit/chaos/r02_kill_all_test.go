@@ -9,12 +9,12 @@ import (
 // nothing may be restored in full.
 func TestR02KillAll(t *testing.T) {
 	t.Parallel()
-	killAll(t, fleetOptions{}, 4)
+	killAll(t, fleetOptions{}, 3)
 }
 
 func TestR02KillAllEmbedded(t *testing.T) {
 	t.Parallel()
-	killAll(t, fleetOptions{Embedded: true}, 4)
+	killAll(t, fleetOptions{Embedded: true}, 2)
 }
 
 func killAll(t *testing.T, o fleetOptions, times int) {

@@ -12,12 +12,12 @@ import (
 // and it must go on as a member.
 func TestR04ZombiePause(t *testing.T) {
 	t.Parallel()
-	zombiePause(t, fleetOptions{}, 3)
+	zombiePause(t, fleetOptions{}, 2)
 }
 
 func TestR04ZombiePauseEmbedded(t *testing.T) {
 	t.Parallel()
-	zombiePause(t, fleetOptions{Embedded: true}, 3)
+	zombiePause(t, fleetOptions{Embedded: true}, 1)
 }
 
 // refused are what a process says whose commit or membership is refused.

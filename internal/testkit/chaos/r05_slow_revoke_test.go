@@ -13,12 +13,12 @@ import (
 // goes on without it; what it commits too late must not become visible.
 func TestR05SlowRevoke(t *testing.T) {
 	t.Parallel()
-	slowRevoke(t, fleetOptions{}, 2)
+	slowRevoke(t, fleetOptions{}, 1)
 }
 
 func TestR05SlowRevokeEmbedded(t *testing.T) {
 	t.Parallel()
-	slowRevoke(t, fleetOptions{Embedded: true}, 2)
+	slowRevoke(t, fleetOptions{Embedded: true}, 1)
 }
 
 // rebalanceTimeout is how long the group waits.

@@ -18,7 +18,7 @@ func TestR06RebalanceStorm(t *testing.T) {
 	calm := f.outputsIn(2 * every)
 	before := f.sizes(0, 1)
 	changes, least, all := 0, int64(1<<62), int64(0)
-	f.rounds(10, func(round int) {
+	f.rounds(8, func(round int) {
 		if round%2 == 0 {
 			f.fault("join")
 			f.start(2)
