@@ -46,6 +46,9 @@ type Config struct {
 	// let it, and Committed asks it anew while offsets are unstable. It suits a
 	// simulation that decides about every step.
 	Gated bool
+	// SlowMarkers lets time pass between the decision of a transaction and its
+	// markers: they are written by WriteMarker only (with Gated).
+	SlowMarkers bool
 	// Audit is told of all offsets that have become a group's, with the lock held; nil = nobody.
 	Audit func(Committing)
 	// Faults is asked before every operation; nil = nothing fails.
@@ -69,6 +72,7 @@ type Log struct {
 	topics     map[string]*topic
 	groups     map[string]*group
 	identities map[string]*identity
+	endings    []*ending
 	foreign    int // transactions begun by Begin, for their names
 	members    int
 	created    int // topics, for their ids

@@ -22,6 +22,7 @@ type producer struct {
 	err        error
 	committing bool
 	held       []sent                          // not in the log yet
+	sealed     []sent                          // likewise, of the unit that is being committed
 	next       map[record.TopicPartition]int64 // CommitResult.Next of the current unit
 	abandoned  bool
 	failed     bool // a commit has failed and Discard has not been called
@@ -47,7 +48,7 @@ func (p *producer) Send(tp record.TopicPartition, rec record.Record) {
 	if p.err != nil || p.failed || p.abandoned {
 		return
 	}
-	if p.committing || f.Hold || len(p.held) > 0 {
+	if p.committing || f.Hold || len(p.held) > 0 || p.mustWait() {
 		p.held = append(p.held, sent{tp, copyRecord(rec)})
 		return
 	}
@@ -76,7 +77,7 @@ func (p *producer) place(tp record.TopicPartition, rec record.Record) {
 	p.used = true
 	var tx *txn
 	if p.identity != nil {
-		if p.epoch != p.identity.epoch {
+		if p.epoch != p.identity.epoch || p.mustWait() { // the latter only when it was closed, or its process crashed
 			return
 		}
 		if tx = p.identity.open; tx == nil {
@@ -91,7 +92,15 @@ func (p *producer) place(tp record.TopicPartition, rec record.Record) {
 	p.next[tp] = off + 1
 }
 
+// mustWait says that the markers of the last transaction are not written yet: no
+// new one can begin.
+func (p *producer) mustWait() bool { return p.identity != nil && p.identity.ending }
+
+// flush puts what is held into the log, if it can.
 func (p *producer) flush() {
+	if p.mustWait() || p.failed || p.abandoned || p.t.gone() != nil {
+		return
+	}
 	held := p.held
 	p.held = nil
 	for _, s := range held {
@@ -136,7 +145,7 @@ func (p *producer) Discard() {
 	case id.open != nil:
 		tx := id.open
 		id.open = nil
-		tx.end(txnAborted)
+		tx.end(txnAborted, id)
 	}
 }
 
@@ -148,6 +157,8 @@ func (p *producer) Commit(c engine.Commit, done func(engine.CommitResult)) {
 		panic("memlog: Commit of producer " + p.id + " while another is in flight")
 	}
 	p.flush()
+	p.sealed, p.held = p.held, nil // what could not be flushed belongs to this unit
+	p.used = p.used || len(p.sealed) > 0
 	p.committing = true
 	p.t.log.mu.Unlock()
 	go func() { done(p.commit(c)) }()
@@ -156,9 +167,13 @@ func (p *producer) Commit(c engine.Commit, done func(engine.CommitResult)) {
 func (p *producer) commit(c engine.Commit) engine.CommitResult {
 	l := p.t.log
 	if l.cfg.Gated {
-		l.fault(p.t, Op{Kind: OpOffsets, ID: p.id, Offsets: c.Offsets})
+		l.fault(p.t, Op{Kind: OpOffsets, ID: p.id, Offsets: c.Offsets, Ready: p.mayBegin})
 	}
 	l.mu.Lock()
+	for _, s := range p.sealed {
+		p.place(s.tp, s.rec)
+	}
+	p.sealed = nil
 	tx, err := p.stage(c)
 	l.mu.Unlock()
 	var f Fault
@@ -180,6 +195,13 @@ func (p *producer) commit(c engine.Commit) engine.CommitResult {
 	}
 	p.flush()
 	return res
+}
+
+// mayBegin says that nothing keeps the producer from a new transaction.
+func (p *producer) mayBegin() bool {
+	p.t.log.mu.Lock()
+	defer p.t.log.mu.Unlock()
+	return !p.mustWait() || p.t.gone() != nil || p.abandoned
 }
 
 // stage checks that the unit of work may be committed and, under
@@ -261,7 +283,7 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 	}
 	if tx != nil {
 		p.identity.open = nil
-		tx.end(txnCommitted)
+		tx.end(txnCommitted, p.identity)
 		p.audit(c)
 	}
 	if p.identity == nil {

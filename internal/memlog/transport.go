@@ -119,6 +119,7 @@ func (t *Transport) NewProducer(ctx context.Context, id string, exactlyOnce bool
 	}
 	p := &producer{t: t, id: id}
 	if exactlyOnce {
+		defer t.awaitMarkers(ctx, id)
 		ident := t.log.identities[id]
 		if ident == nil {
 			ident = &identity{}
@@ -130,6 +131,20 @@ func (t *Transport) NewProducer(ctx context.Context, id string, exactlyOnce bool
 	}
 	t.producers = append(t.producers, p)
 	return p, nil
+}
+
+// awaitMarkers waits, with log.mu held, until what was left open under id has its markers.
+func (t *Transport) awaitMarkers(ctx context.Context, id string) {
+	l := t.log
+	for l.cfg.Gated && l.identities[id].ending && t.gone() == nil && ctx.Err() == nil {
+		l.mu.Unlock()
+		l.fault(t, Op{Kind: OpInitProducer, ID: id, Ready: func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return !l.identities[id].ending || t.gone() != nil || ctx.Err() != nil
+		}})
+		l.mu.Lock()
+	}
 }
 
 // Admin is the control plane of this process.

@@ -2,6 +2,7 @@ package memlog
 
 import (
 	"fmt"
+	"slices"
 
 	"streamctl/internal/record"
 )
@@ -30,6 +31,8 @@ type identity struct {
 	epoch int32
 	owner *producer // the last one that initialised; nil for none
 	open  *txn
+	// ending: the last transaction is decided, its markers are not all written.
+	ending bool
 }
 
 // begin opens a transaction for id. l.mu is held.
@@ -55,7 +58,7 @@ func (l *Log) bump(id *identity) {
 	if id.open != nil {
 		tx := id.open
 		id.open = nil
-		tx.end(txnAborted)
+		tx.end(txnAborted, id)
 	}
 }
 
@@ -88,7 +91,7 @@ func (tx *txn) stage(g *group, tp record.TopicPartition, offset int64) {
 
 // end writes the markers, each of which takes an offset, and makes the staged
 // offsets the group's when state is txnCommitted. The log's mu is held.
-func (tx *txn) end(state txnState) {
+func (tx *txn) end(state txnState, id *identity) {
 	if tx.state != txnOpen {
 		panic("memlog: transaction ended twice")
 	}
@@ -96,26 +99,46 @@ func (tx *txn) end(state txnState) {
 	if tx.stop != nil {
 		tx.stop()
 	}
-	for _, tp := range tx.order {
-		p := tx.log.lookup(tp)
-		if p == nil { // the topic was deleted meanwhile
-			continue
+	if tx.log.cfg.SlowMarkers {
+		e := &ending{tx: tx, id: id, left: slices.Clone(tx.order), offsets: len(tx.offsets) > 0}
+		if e.parts() > 0 {
+			tx.log.endings = append(tx.log.endings, e)
+			if id != nil {
+				id.ending = true
+			}
 		}
-		delete(p.open, tx)
-		p.entries = append(p.entries, entry{rec: record.Record{Offset: p.end, Time: -1}, tx: tx, marker: true})
-		p.end++
+	} else {
+		for _, tp := range tx.order {
+			tx.mark(tp)
+		}
+		tx.moveOffsets()
 	}
+	tx.log.broadcast()
+}
+
+// mark writes the marker of a partition.
+func (tx *txn) mark(tp record.TopicPartition) {
+	p := tx.log.lookup(tp)
+	if p == nil { // the topic was deleted meanwhile
+		return
+	}
+	delete(p.open, tx)
+	p.entries = append(p.entries, entry{rec: record.Record{Offset: p.end, Time: -1}, tx: tx, marker: true})
+	p.end++
+}
+
+// moveOffsets makes the staged offsets the group's, or forgets them.
+func (tx *txn) moveOffsets() {
 	for g, offsets := range tx.offsets {
 		for tp, off := range offsets {
 			if g.pending[tp]--; g.pending[tp] == 0 {
 				delete(g.pending, tp)
 			}
-			if state == txnCommitted {
+			if tx.state == txnCommitted {
 				g.offsets[tp], g.by[tp] = off, tx.by
 			}
 		}
 	}
-	tx.log.broadcast()
 }
 
 // Tx is a transaction of somebody outside the engine, for tests that need
@@ -159,5 +182,5 @@ func (t *Tx) end(state txnState) {
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
 	t.id.open = nil
-	t.tx.end(state)
+	t.tx.end(state, nil)
 }
