@@ -86,7 +86,7 @@ func (w *canonical) operation(n *node) {
 		w.out.WriteString(" " + n.name)
 	}
 	if n.re != nil {
-		fmt.Fprintf(&w.out, " %q", n.re)
+		fmt.Fprintf(&w.out, " %+q", n.re) // ASCII: what is printable changes from one Go to the next
 	}
 	w.out.WriteByte('(')
 	for i, kid := range n.kids {
@@ -98,7 +98,7 @@ func (w *canonical) operation(n *node) {
 				w.node(n.keyNodes[i])
 				w.out.WriteString(": ")
 			} else {
-				fmt.Fprintf(&w.out, "%q: ", n.keys[i])
+				fmt.Fprintf(&w.out, "%+q: ", n.keys[i])
 			}
 		}
 		w.node(kid)

@@ -17,6 +17,7 @@ type Description struct {
 	Subs           []SubDescription           `json:"sub_topologies"`  // by name
 	Tables         []TableDescription         `json:"tables"`          // by name
 	Sinks          []SinkDescription          `json:"sinks"`           // by name
+	Streams        []string                   `json:"streams"`         // names of the derived streams, sorted
 	Repartitions   []RepartitionDescription   `json:"repartitions"`    // by topic
 	InternalTopics []InternalTopicDescription `json:"internal_topics"` // by name
 	Reads          []ReadDescription          `json:"reads"`           // outer topics, by name
@@ -102,6 +103,7 @@ func (p *Plan) Describe() *Description {
 			d.Sinks = append(d.Sinks, k.sink(def))
 		}
 	}
+	d.Streams = p.streams()
 	for _, s := range p.Subs {
 		for _, in := range s.Inputs {
 			switch in.Kind {
@@ -140,6 +142,22 @@ func (p *Plan) Describe() *Description {
 	}
 	d.Text = p.text(d, nil)
 	return d
+}
+
+// streams lists the derived streams that the plan has.
+func (p *Plan) streams() []string {
+	names := []string{}
+	for _, s := range p.Subs {
+		for _, in := range s.Inputs {
+			eachStep(in.Steps, func(step *Step) {
+				if step.Def.Kind == StreamDef {
+					names = append(names, step.Def.Name)
+				}
+			})
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (p *Plan) guarantee() string {

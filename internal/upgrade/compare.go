@@ -363,8 +363,7 @@ func Stale(old, plan *pipeline.Description) []staleTopic {
 		if i >= 0 && plan.Repartitions[i].Fingerprint == was.Fingerprint {
 			continue
 		}
-		served := slices.ContainsFunc(plan.Repartitions, func(r pipeline.RepartitionDescription) bool { return r.Of == was.Of }) ||
-			table(plan, was.Of) != nil || strings.Contains(plan.Text, "stream "+was.Of+":")
+		served := table(plan, was.Of) != nil || slices.Contains(plan.Streams, was.Of)
 		out = append(out, staleTopic{was, i < 0, i < 0 && !served})
 	}
 	return out

@@ -103,7 +103,9 @@ func (r *rig) commit(offsets map[record.TopicPartition]int64) {
 	}
 }
 
-func (r *rig) transport() *memlog.Transport { return r.log.Transport(memlog.TransportConfig{Group: "p"}) }
+func (r *rig) transport() *memlog.Transport {
+	return r.log.Transport(memlog.TransportConfig{Group: "p"})
+}
 
 func (r *rig) gate(plan *pipeline.Description, chosen map[string]Action) *Gate {
 	return &Gate{Transport: r.transport(), Cluster: r.cluster, Plan: plan, Chosen: chosen, Version: "test",
