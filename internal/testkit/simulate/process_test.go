@@ -145,7 +145,7 @@ func (s *simulation) checkBehind(db *state.DB) error {
 	if !s.work.exactly {
 		return nil
 	}
-	committed := s.log.Committed("p")
+	committed := s.audit.decided()
 	for _, sub := range s.work.topology.Subs {
 		for part := range s.plan.partitions {
 			task, err := db.OpenTask(sub.Name, part, sub.Tables)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ const (
 	// processes may take to come to their end after it.
 	stormSteps = 700
 	calmSteps  = 20_000
+	calmTime   = 3 * time.Minute
 )
 
 var (
@@ -84,6 +86,7 @@ func newSimulation(w *workload, seed uint64, verbose bool) *simulation {
 	s.log = memlog.New(memlog.Config{
 		Clock: s.clock, Gated: true, Faults: s.fault, Audit: s.audit.committed,
 		FetchRecords: 1 + r.IntN(30), FetchBytes: 500 + r.IntN(20_000),
+		SlowMarkers:    s.plan.slowMarkers > 0,
 		SessionTimeout: s.plan.sessionTimeout, TransactionTimeout: s.plan.transactionTimeout,
 	})
 	for i := range s.plan.slots {
@@ -119,7 +122,9 @@ func (s *simulation) run() error {
 func (s *simulation) settle() error {
 	s.heal()
 	defer func() { s.calm = false }()
-	for range calmSteps {
+	began := s.clock.Now()
+	// Idle processes make steps, too: who waits for a session to end needs the time.
+	for n := 0; n < calmSteps || s.clock.Now().Sub(began) < calmTime; n++ {
 		if s.drained() {
 			s.input.settled()
 			return nil
@@ -150,6 +155,12 @@ func (s *simulation) step() error {
 		return nil
 	}
 	ready := s.ready()
+	if markers := s.log.PendingMarkers(); markers > 0 && (len(ready) == 0 || s.rand.Float64() < s.plan.slowMarkers) {
+		n := s.rand.IntN(markers)
+		s.note("marker %d of %d is written", n, markers)
+		s.log.WriteMarker(n)
+		return nil
+	}
 	if len(ready) == 0 {
 		return s.idle()
 	}
@@ -342,6 +353,8 @@ type audit struct {
 
 // committed is called with the cluster's lock held.
 func (a *audit) committed(c memlog.Committing) {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
 	a.commits++
 	a.s.note("  %s of %s in generation %d has committed %s", c.Producer, c.Group.Member, c.Group.Generation, offsetsText(c.Offsets))
 	for tp, off := range c.Offsets {
@@ -366,6 +379,13 @@ func (a *audit) committed(c memlog.Committing) {
 		}
 		a.offsets[tp] = off
 	}
+}
+
+// decided gives the offsets that are committed, be their markers written or not.
+func (a *audit) decided() map[record.TopicPartition]int64 {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	return maps.Clone(a.offsets)
 }
 
 func offsetsText(offsets map[record.TopicPartition]int64) string {

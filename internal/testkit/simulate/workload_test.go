@@ -397,6 +397,9 @@ func (s *simulation) finish() error {
 		}
 		s.steps++
 	}
+	for s.log.PendingMarkers() > 0 {
+		s.log.WriteMarker(0)
+	}
 	for _, topic := range s.log.Topics() {
 		high, stable := s.log.Ends(topic)
 		for p := range high {
