@@ -273,7 +273,9 @@ func TestWarmUpThenMove(t *testing.T) {
 	if stats := b.stop(); stats.FullRestores != 0 || stats.Followed < keys/2 {
 		t.Errorf("b restored %d tables in full and followed %d records", stats.FullRestores, stats.Followed)
 	}
-	a.stop()
+	if stats := a.stop(); stats.Aborts != 0 {
+		t.Errorf("%d commits were aborted by plain rebalances", stats.Aborts)
+	}
 	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 60)
 }
 
