@@ -25,6 +25,6 @@ const (
 	IncidentThrottled             = "throttled"               // a quota of the broker made us wait
 	IncidentStateCorrupt          = "state_corrupt"           // quarantined and rebuilt
 	IncidentStateFull             = "state_disk_full"         // stopped until there was space
-	IncidentStateStale            = "state_stale"             // older than its topic keeps deletions, or than its first record: rebuilt
+	IncidentStateStale            = "state_stale"             // older than its topic keeps deletions, or than its first record, or of another form of the pipeline: rebuilt
 	IncidentSourceTruncated       = "source_truncated"        // went on behind records that are gone, as on_gap says
 )
