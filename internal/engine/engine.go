@@ -151,6 +151,7 @@ type Engine struct {
 	keeper     *keeper
 	background sync.WaitGroup // everything that runs beside workers and engine
 
+	told      <-chan struct{} // closed when the run is to stop
 	meta      GroupMeta
 	readied   bool
 	statsLock sync.Mutex
@@ -206,6 +207,7 @@ func Run(ctx context.Context, opts Options) (Stats, error) {
 func (e *Engine) run(ctx context.Context) (err error) {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	e.told = ctx.Done()
 	e.bounds = newBounds(e)
 	if err := e.bounds.takeOuterEnds(ctx); err != nil {
 		return err

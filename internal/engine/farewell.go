@@ -24,6 +24,11 @@ func (e *Engine) limitStop(ctx context.Context) (done func()) {
 	if ctx.Err() == nil {
 		return func() {}
 	}
+	return e.limit()
+}
+
+// limit lets workers give up when the grace is over.
+func (e *Engine) limit() (done func()) {
 	return e.opts.Clock.AfterFunc(stopGrace, func() {
 		for _, w := range e.workers {
 			w.mailbox.put(&giveUpRequest{})

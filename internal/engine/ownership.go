@@ -162,14 +162,20 @@ func (e *Engine) closeTasks(of []*worker, requests []*closeRequest) error {
 		r.done = func(err error) { closed <- err }
 		of[i].mailbox.put(r)
 	}
-	for range requests {
+	told := e.told
+	for left := len(requests); left > 0; {
 		select {
 		case err := <-closed:
+			left--
 			if err != nil {
 				return err
 			}
 		case err := <-e.failure:
 			return err
+		case <-told: // to stop: what they wait for may not come
+			told = nil
+			e.yield("engine")
+			defer e.limit()()
 		}
 	}
 	e.yield("engine")
