@@ -33,6 +33,7 @@ func (g *group) joinAndSync(meta *engine.GroupMeta, self memberData) (assignment
 	}
 	resp, err := call(g.ctx, l, (*sarama.Broker).SyncGroup, sync)
 	if err != nil {
+		g.alive = time.Now() // who waits is alive to the broker; join waits for us, and reads it then
 		return none, err
 	}
 	if resp.Err != sarama.ErrNoError {
@@ -75,6 +76,7 @@ func (g *group) sendJoin(l *link, meta *engine.GroupMeta, self memberData) (*sar
 		}
 		resp, err := call(g.ctx, l, (*sarama.Broker).JoinGroup, req)
 		if err != nil {
+			g.alive = time.Now() // as above
 			return nil, err
 		}
 		switch {

@@ -177,6 +177,70 @@ func TestReconnectWhileLettingGo(t *testing.T) {
 	})
 }
 
+// TestLongJoin breaks a connection on which a process has waited for longer
+// than its session to join: who waits is alive, and goes on with its tasks. (To
+// the fake who waits is not.)
+func TestLongJoin(t *testing.T) {
+	t.Parallel() // it mostly waits
+	onReal(t, func(e *env) {
+		f := e.stateless(2)
+		var cut atomic.Bool
+		var broken atomic.Int64
+		session := 2 * time.Second
+		var conns conns
+		a := f.start("a", func(tr *Transport, set *Settings, _ *engine.Membership) {
+			set.SessionTimeout = session
+			if tr != nil {
+				tr.c.dialer.wrap = func(c net.Conn) net.Conn { return conns.add(&cable{Conn: c, cut: &cut, broken: &broken}) }
+			}
+		})
+		a.until("alone", has(2, 0))
+		// Somebody joins, and holds up the next rebalance.
+		slow := newGroup(e.open(func(s *Settings) {
+			s.Group, s.SessionTimeout, s.RebalanceTimeout = f.group, 30*time.Second, 30*time.Second
+		}).c, f.who)
+		defer slow.stop()
+		var meta engine.GroupMeta
+		if _, err := slow.joinAndSync(&meta, slow.describe()); err != nil {
+			e.Fatal(err)
+		}
+		a.until("shares", has(1, 0))
+		joins := time.Now()
+		a.quiet("waits", func() bool { return time.Since(joins) > session+session/2 })
+		cut.Store(true)
+		conns.close()
+		e.await("a broken connection", func() bool { return broken.Load() > 0 })
+		cut.Store(false)
+		if _, err := slow.joinAndSync(&meta, slow.describe()); err != nil {
+			e.Fatal(err)
+		}
+		if ev := a.until("the next round", func(engine.GroupEvent) bool { return true }); ev.Lost {
+			e.Error("the membership was lost")
+		}
+	})
+}
+
+// conns collects connections, to break them.
+type conns struct {
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func (c *conns) add(conn net.Conn) net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, conn)
+	return conn
+}
+
+func (c *conns) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.all {
+		_ = conn.Close()
+	}
+}
+
 // cable is a connection that can be cut.
 type cable struct {
 	net.Conn
