@@ -22,6 +22,7 @@ type bench struct {
 	binary    string // streamctl
 	viewBytes int
 	serial    int // makes pipeline names, and so groups and topics, new for every measurement
+	bigLoaded bool
 	results   results
 }
 
@@ -68,8 +69,10 @@ func (b *bench) onKafka(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	if err := b.load(ctx, c); err != nil {
-		return err
+	if b.opts.wants("copy") || b.opts.wants("join") || b.opts.wants("count") {
+		if err := b.load(ctx, c); err != nil {
+			return err
+		}
 	}
 	for _, part := range []struct {
 		name string
@@ -80,6 +83,11 @@ func (b *bench) onKafka(ctx context.Context) error {
 		{"count", b.counts},
 		{"restore", b.restore},
 		{"start", b.start},
+		{"takeover", b.takeover},
+		{"restart", b.planned},
+		{"scale", b.scale},
+		{"storm", b.storm},
+		{"restorebare", b.restoreBare},
 	} {
 		if b.opts.wants(part.name) {
 			if err := part.run(ctx, c, "Kafka"); err != nil {

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 )
 
 // options are the flags.
@@ -31,10 +32,17 @@ type options struct {
 	keep       bool
 	verbose    bool
 	profileDir string
+	stateMB    int
+	stormTime  time.Duration
+	stormRate  int
 }
 
-// parts that can be measured, in the order they run.
-var allParts = []string{"copy", "join", "count", "restore", "start", "embedded"}
+// parts that are measured, in the order they run, and those of several
+// processes, which are measured only when they are asked for.
+var (
+	allParts   = []string{"copy", "join", "count", "restore", "start", "embedded"}
+	fleetParts = []string{"takeover", "restart", "scale", "storm", "restorebare"}
+)
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == copyCommand {
@@ -45,7 +53,7 @@ func main() {
 		return
 	}
 	var o options
-	flag.StringVar(&o.parts, "parts", strings.Join(allParts, ","), "what to measure")
+	flag.StringVar(&o.parts, "parts", strings.Join(allParts, ","), "what to measure; also "+strings.Join(fleetParts, ","))
 	flag.IntVar(&o.views, "views", 2_000_000, "page views")
 	flag.IntVar(&o.profiles, "profiles", 100_000, "profiles, and keys of the count")
 	flag.IntVar(&o.partitions, "partitions", 4, "partitions of every topic")
@@ -54,6 +62,9 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the working directory and say where it is")
 	flag.BoolVar(&o.verbose, "v", false, "show what the children print")
 	flag.StringVar(&o.profileDir, "cpuprofile", "", "directory for CPU profiles of the children")
+	flag.IntVar(&o.stateMB, "state-mb", 1000, "state of takeover, restart and restorebare, MB")
+	flag.DurationVar(&o.stormTime, "storm", time.Minute, "length of the rebalance storm")
+	flag.IntVar(&o.stormRate, "storm-rate", 50_000, "views per second that flow in during the storm")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -68,8 +79,8 @@ func main() {
 func (o options) validate() error {
 	var faults []string
 	for _, p := range strings.Split(o.parts, ",") {
-		if !slices.Contains(allParts, p) {
-			faults = append(faults, fmt.Sprintf("no part %q (there are %s)", p, strings.Join(allParts, ", ")))
+		if !slices.Contains(allParts, p) && !slices.Contains(fleetParts, p) {
+			faults = append(faults, fmt.Sprintf("no part %q (there are %s)", p, strings.Join(slices.Concat(allParts, fleetParts), ", ")))
 		}
 	}
 	if o.views < 1 || o.profiles < 1 || o.partitions < 1 || o.runs < 1 {
@@ -94,7 +105,8 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer b.close()
-	if o.wants("copy") || o.wants("join") || o.wants("count") || o.wants("restore") || o.wants("start") {
+	onKafka := slices.DeleteFunc(slices.Concat(allParts, fleetParts), func(p string) bool { return p == "embedded" || !o.wants(p) })
+	if len(onKafka) > 0 {
 		if err := b.onKafka(ctx); err != nil {
 			return err
 		}
