@@ -11,10 +11,14 @@ import (
 	"time"
 )
 
+// readyLimit is how long a broker may take to start: seconds, but for a machine with
+// other things to do, and a log that was left open.
+const readyLimit = 3 * time.Minute
+
 // awaitReady polls until the broker counts itself among the living ones: a
 // port that accepts is not enough.
 func (b *Broker) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	return poll(ctx, func() (bool, error) {
 		select {

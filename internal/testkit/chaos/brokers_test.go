@@ -72,7 +72,7 @@ func (f *fleet) killNode(r role) (node int, x *fault) {
 // has all its replicas in sync.
 func (f *fleet) reviveNodes() {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	if err := f.kafka.Start(ctx); err != nil {
 		f.t.Fatal(err)
@@ -91,7 +91,7 @@ func (f *fleet) reviveNodes() {
 // rollNode stops a node cleanly and starts it again, as an upgrade does.
 func (f *fleet) rollNode(node int) *fault {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	x := f.fault("broker restart")
 	if err := f.kafka.Node(node).Restart(ctx); err != nil {

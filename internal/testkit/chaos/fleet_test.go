@@ -177,6 +177,7 @@ func (f *fleet) end() {
 		}
 	}
 	if !f.t.Failed() {
+		f.tidy()
 		return
 	}
 	for _, x := range f.faults {
@@ -189,6 +190,20 @@ func (f *fleet) end() {
 	}
 	if f.kafka != nil {
 		f.t.Logf("brokers said:\n%s", f.kafka.Log())
+	}
+}
+
+// tidy deletes the topics of a story that went well, so that the brokers do not
+// drag them through the restarts of the next ones.
+func (f *fleet) tidy() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	topics, err := f.cluster.TopicsWith(ctx, f.name)
+	if err == nil && len(topics) > 0 {
+		err = f.cluster.DeleteTopics(ctx, topics...)
+	}
+	if err != nil {
+		f.t.Logf("delete topics of the story: %v", err)
 	}
 }
 

@@ -116,15 +116,6 @@ func (j *job) send(views ...testkit.Message) {
 	}
 }
 
-// some gives n views.
-func (j *job) some(n int) []testkit.Message {
-	views := make([]testkit.Message, n)
-	for i := range views {
-		views[i] = j.view()
-	}
-	return views
-}
-
 // feed lets views, and edits of the join's profiles, flow until calm.
 func (j *job) feed(batch int) {
 	j.stop = append(j.stop, j.cluster.Feed(j.topic("views"), batch, j.view, j.count))
