@@ -78,6 +78,7 @@ var incidents = []string{
 	engine.IncidentProducerRenewed, engine.IncidentUnknownOutcome, engine.IncidentConcurrentTransaction,
 	engine.IncidentTransactionTimeout, engine.IncidentOutOfOrderSequence, engine.IncidentUnknownProducer,
 	engine.IncidentUnstableOffsets, engine.IncidentLeaderMoved, engine.IncidentCoordinatorMoved, engine.IncidentConnectionLost,
+	engine.IncidentRequestTimeout, engine.IncidentNotEnoughReplicas, engine.IncidentStorageError, engine.IncidentThrottled,
 	engine.IncidentStateCorrupt, engine.IncidentStateFull, engine.IncidentStateStale, engine.IncidentSourceTruncated,
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,7 +59,13 @@ type looked struct {
 // look compiles the pipeline, fills its input, and serves its probes; start lets it run.
 func newLooked(t *testing.T, views int) *looked {
 	t.Helper()
-	l := &looked{t: t, log: memlog.New(memlog.Config{Clock: engine.SystemClock{}}), ended: make(chan error, 1), now: time.Unix(1_800_000_000, 0)}
+	return newLookedOn(t, views, memlog.Config{Clock: engine.SystemClock{}})
+}
+
+// newLookedOn is newLooked on a log of the test's own making.
+func newLookedOn(t *testing.T, views int, cfg memlog.Config) *looked {
+	t.Helper()
+	l := &looked{t: t, log: memlog.New(cfg), ended: make(chan error, 1), now: time.Unix(1_800_000_000, 0)}
 	for _, topic := range []string{"views", "out"} {
 		if err := l.log.CreateTopic(topic, 2, nil); err != nil {
 			t.Fatal(err)
@@ -102,7 +109,7 @@ func (l *looked) start() {
 	go func() {
 		_, err := engine.Supervise(ctx, dir, engine.Options{
 			Topology: r.Topology, Transport: transport, Workers: 2, Instance: "one", ExactlyOnce: true,
-			CommitInterval: 5 * time.Millisecond, Monitor: l.target.Monitor(),
+			CommitInterval: 5 * time.Millisecond, Monitor: l.target.Monitor(), Clock: l.log.Clock(),
 		})
 		l.ended <- err
 	}()
@@ -145,13 +152,19 @@ func (l *looked) get(path string) (int, string) {
 // await asks until the answer has the code and holds text.
 func (l *looked) await(path string, code int, text string) string {
 	l.t.Helper()
+	return l.awaitThat(path, code, text, func(string) bool { return true })
+}
+
+// awaitThat is await for an answer that pleases, too.
+func (l *looked) awaitThat(path string, code int, text string, pleases func(body string) bool) string {
+	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		got, body := l.get(path)
-		if got == code && strings.Contains(body, text) {
+		if got == code && strings.Contains(body, text) && pleases(body) {
 			return body
 		}
 		select {
@@ -257,9 +270,11 @@ func TestMetricsTellWhatWasDone(t *testing.T) {
 	l := newLooked(t, 700)
 	l.log.Produce("views", 0, []byte("0"), []byte(`not json`), 1000)
 	l.start()
-	const read = `streamctl_records_processed_total{pipeline="counting"} 700`
-	l.await("/metrics", 200, read)
-	scrape := l.await("/metrics", 200, `streamctl_lag_records{partition="1",pipeline="counting",topic="views"} 0`)
+	// What was processed is told before the commit that ends it.
+	const unsampled = "streamctl_latency_seconds_count{pipeline=\"counting\"} 0\n"
+	scrape := l.awaitThat("/metrics", 200, `streamctl_records_processed_total{pipeline="counting"} 700`, func(body string) bool {
+		return !strings.Contains(body, unsampled) && strings.Count(body, `pipeline="counting",topic="views"} 0`) == 4 // lag, twice, of two partitions
+	})
 	for sample, want := range map[string]string{
 		`streamctl_ready{pipeline="counting"}`:                                                         "1",
 		`streamctl_group_joined{pipeline="counting"}`:                                                  "1",
@@ -398,6 +413,56 @@ func TestLivenessFindsAStuckWorker(t *testing.T) {
 	if got := w.Stuck(now); got != 0 {
 		t.Errorf("a worker that has ended is overdue by %s", got)
 	}
+}
+
+// A process whose workers hang is told from one that has nothing to do.
+func TestLivenessOfARunThatHangs(t *testing.T) {
+	clock := memlog.NewClock(time.Unix(1_800_000_000, 0))
+	var hang atomic.Bool
+	release := make(chan struct{})
+	l := newLookedOn(t, 0, memlog.Config{Clock: clock, Faults: func(op memlog.Op) memlog.Fault {
+		if op.Kind == memlog.OpFetch && hang.Load() {
+			<-release
+		}
+		return memlog.Fault{}
+	}})
+	// Time goes on while the run comes up and while it ends.
+	flow := func() (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var pump sync.WaitGroup
+		pump.Go(func() {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					clock.Advance(10 * time.Millisecond)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		return func() { cancel(); pump.Wait() }
+	}
+	stop := flow()
+	l.start()
+	l.await("/readyz", 200, "")
+	l.await("/livez", 200, "[+]counting/worker 0 ok\n")
+	stop()
+
+	hang.Store(true)
+	l.feed(14) // for every worker
+	clock.Advance(time.Second)
+	l.await("/livez", 200, "livez check passed")
+	clock.Advance(3 * time.Minute)
+	l.await("/livez", 503, "failed: its loop has not turned for 3m")
+
+	hang.Store(false)
+	close(release)
+	l.await("/livez", 200, "livez check passed")
+	stop = flow()
+	l.stop()
+	stop()
 }
 
 // Changes of readiness are logged, with reasons, and the way back.
