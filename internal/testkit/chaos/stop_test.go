@@ -25,8 +25,9 @@ func TestStopWithoutBrokers(t *testing.T) {
 			t.Errorf("it took %s to stop", took)
 		}
 		// Told to stop before it has found a broker.
+		before := away.Struck()
 		f.start(0)
-		f.awaitStruck(away, 22)
+		f.awaitStruck(away, before+2)
 		f.stop(0)
 		away.Remove()
 		x = f.fault("brokers answer again")
