@@ -27,7 +27,7 @@ func TestStopWithoutBrokers(t *testing.T) {
 		// Told to stop before it has found a broker.
 		before := away.Struck()
 		f.start(0)
-		f.awaitStruck(away, before+2)
+		f.awaitStruck(away, before+1)
 		f.stop(0)
 		away.Remove()
 		x = f.fault("brokers answer again")
