@@ -9,7 +9,7 @@
 // model and watcher, and members, the processes that run all of them.
 //
 //	f := newFleet(t, fleetOptions{})        // 3 members, both jobs, three-node Kafka
-//	f.startAll(); f.feed()                  // ready, and data flows
+//	f.startAll(); f.feed(); f.awaitCalm()   // ready, data flows, and it is known how fast
 //	x := f.kill(1)                          // every fault gives a *fault
 //	f.awaitServing(x, limit)                // every partition gives what was fed after x
 //	f.start(1)
