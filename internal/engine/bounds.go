@@ -37,6 +37,10 @@ type bounds struct {
 	open  map[string]map[record.TopicPartition]int64
 	until time.Time
 	all   atomic.Bool // every topic's bound is known
+
+	// Of a bounded run: wanted is set when this process has come to the end of what
+	// is its own and others have the rest, reached when that is committed too.
+	wanted, reached atomic.Bool
 }
 
 func newBounds(e *Engine) *bounds {
@@ -178,7 +182,9 @@ func (b *bounds) follow(ctx context.Context) {
 		unknown := b.unknown()
 		if len(unknown) == 0 {
 			b.all.Store(true)
-			return
+			if !b.engine.opts.UntilEnd || b.wanted.Load() && b.everywhere(ctx) {
+				return
+			}
 		}
 		for _, topic := range unknown {
 			known, err := b.resolve(ctx, topic)
@@ -204,6 +210,24 @@ func (b *bounds) follow(ctx context.Context) {
 	}
 }
 
+// everywhere tells the engine when the group has committed everything up to the
+// bounds, whichever process did it.
+func (b *bounds) everywhere(ctx context.Context) bool {
+	var inputs []record.TopicPartition
+	for _, task := range b.engine.tasks {
+		inputs = append(inputs, task.Inputs...)
+	}
+	passed, err := b.passed(ctx, inputs)
+	if err != nil && ctx.Err() == nil {
+		b.engine.log.Warn("not known yet how far other processes have come", "cause", err)
+	}
+	if passed {
+		b.reached.Store(true)
+		b.engine.notify(statusEvent{})
+	}
+	return passed
+}
+
 // resolve takes the ends of an internal topic if all that feeds it has passed,
 // those of an outer one if its transactions have ended.
 func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
@@ -225,6 +249,22 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 			return false, nil
 		}
 	}
+	if passed, err := b.passed(ctx, inputs); err != nil || !passed {
+		return false, err
+	}
+	tps := b.partitions(topic)
+	// The high watermark: the markers of the transactions just seen committed may
+	// still be on their way, their records are there.
+	ends, err := b.engine.opts.Transport.Admin().Ends(ctx, tps, ReadUncommitted)
+	if err != nil {
+		return false, err
+	}
+	b.set(tps, ends)
+	return true, nil
+}
+
+// passed says whether the group has committed each of inputs up to its bound.
+func (b *bounds) passed(ctx context.Context, inputs []record.TopicPartition) (bool, error) {
 	admin := b.engine.opts.Transport.Admin()
 	committed, err := admin.Committed(ctx, inputs)
 	if err != nil {
@@ -250,13 +290,5 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 			}
 		}
 	}
-	tps := b.partitions(topic)
-	// The high watermark: the markers of the transactions just seen committed may
-	// still be on their way, their records are there.
-	ends, err := admin.Ends(ctx, tps, ReadUncommitted)
-	if err != nil {
-		return false, err
-	}
-	b.set(tps, ends)
 	return true, nil
 }

@@ -360,7 +360,26 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 			e.opts.Ready()
 		}
 	}
-	return e.opts.UntilEnd && e.allDrained(), nil
+	return e.opts.UntilEnd && e.ended(), nil
+}
+
+// ended says that a bounded run has come to its end: nothing is left of what is
+// this process's own, nor of what others have. A process that keeps its place in
+// the group while it is gone has tasks, too: they are waited for, and taken over
+// when its session ends.
+func (e *Engine) ended() bool {
+	switch {
+	case e.bounds.reached.Load():
+		return true
+	case !e.allDrained():
+		return false
+	case len(e.owner) == len(e.tasks):
+		return true
+	}
+	if !e.bounds.wanted.Swap(true) {
+		e.bounds.poke()
+	}
+	return false
 }
 
 // stopWorkers ends all workers; when graceful, what they did is committed.

@@ -44,6 +44,7 @@ type fleet struct {
 	clock    fastClock
 	topology *operators.Topology
 	options  func(*engine.Options)
+	static   bool // processes join under their names
 }
 
 // newFleet makes a log with the topics named, of so many partitions.
@@ -82,10 +83,11 @@ func (f *fleet) start(name string, fs state.FS) *node {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	n := &node{
-		f: f, name: name, fs: fs, db: db, ended: make(chan struct{}),
-		transport: f.log.Transport(memlog.TransportConfig{Name: name, Group: "p"}),
+	who := memlog.TransportConfig{Name: name, Group: "p"}
+	if f.static {
+		who.Instance = name
 	}
+	n := &node{f: f, name: name, fs: fs, db: db, ended: make(chan struct{}), transport: f.log.Transport(who)}
 	opts := engine.Options{
 		Topology: f.topology, Transport: n.transport, State: db, ExactlyOnce: true, Instance: name, Workers: 2,
 		CommitInterval: 100 * time.Millisecond, Clock: f.clock, AcceptableLag: 20,
@@ -471,6 +473,28 @@ func TestFewerWorkers(t *testing.T) {
 	workers = 1
 	a = f.start("a", nil)
 	f.eventually("a has counted again", []*node{a}, f.counted(keys, 10))
+	a.stop()
+	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 10)
+}
+
+// TestUntilEndOfKeptPlaces: two processes have stopped and kept their places.
+// One that comes back to process what is there must not end with its own half
+// of it: the other half is nobody's until the session of the other one ends.
+func TestUntilEndOfKeptPlaces(t *testing.T) {
+	const partitions, keys = 4, 12
+	f := newFleet(t, countTopology(), memlog.Config{}, partitions, "in", "out")
+	f.static = true
+	f.options = func(o *engine.Options) { o.KeepPlace = true }
+	f.feed(keys, 5, partitions)
+	a, b := f.start("a", nil), f.start("b", nil)
+	f.eventually("both have counted", []*node{a, b}, f.counted(keys, 5))
+	f.eventually("both have tasks", []*node{a, b}, func() bool { return a.now().Running == 2 && b.now().Running == 2 })
+	a.stop()
+	b.stop()
+	f.feed(keys, 5, partitions)
+	f.options = func(o *engine.Options) { o.UntilEnd = true }
+	a = f.start("a", nil)
+	<-a.ended
 	a.stop()
 	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 10)
 }

@@ -126,5 +126,5 @@ func (e *Engine) allRunning() bool {
 // allDrained says that every task this process owns has come to its end.
 func (e *Engine) allDrained() bool {
 	s := e.Stats()
-	return len(e.owner) > 0 && s.Tasks == len(e.owner) && s.Drained
+	return e.meta.Member != "" && s.Tasks == len(e.owner) && s.Drained
 }
