@@ -163,11 +163,11 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, chosen map[str
 			r.stats, err = a.runAdmitted(ctx, a.gate(s, l.plan.Describe(), chosen, log), f.stateDir(l.name), opts, prepare)
 			return err
 		})
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = nil // told to stop before it had begun
-		}
 		return err
 	})
+	if ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
+		r.err = nil // told to stop before it had begun, or had found a broker
+	}
 	return r
 }
 
