@@ -90,6 +90,7 @@ func (s *simulation) startProcess(sl *slot) {
 	s.processes = append(s.processes, p)
 	s.note("%s starts, %d workers, until end: %v, keeps its place: %v, supervised: %v", p.id, p.workers, p.untilEnd, keepPlace, p.supervised)
 	go s.live(ctx, p, opts)
+	synctest.Wait() // it comes to its first gate in this step, alone
 }
 
 // live is the life of a process.
