@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,11 @@ func TestChaos(t *testing.T) {
 func TestChaosEmbedded(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, fleetOptions{Embedded: true})
-	f.chaos(processFaults, 5)
+	// It forgets members that wait in a rebalance for longer than a session, and
+	// never answers them: nobody may be missing for so long.
+	f.chaos(slices.DeleteFunc(slices.Clone(processFaults), func(x trouble) bool {
+		return strings.Contains(x.name, "others") || strings.Contains(x.name, "kill two")
+	}), 5)
 }
 
 // trouble is something to do to a fleet of which all members run. It returns the

@@ -34,7 +34,9 @@ func killWorker(t *testing.T, o fleetOptions, kills int) {
 		if f.rand.IntN(3) == 0 {
 			f.loseState(i)
 		}
-		if f.rand.IntN(3) == 0 {
+		// The embedded broker forgets members that wait in a rebalance for longer than a
+		// session, and never answers them: there, nobody is waited for.
+		if o.Embedded || f.rand.IntN(3) == 0 {
 			f.start(i)
 		}
 		f.awaitServing(x, f.session+served)
