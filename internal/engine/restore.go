@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"streamctl/internal/record"
 	"streamctl/operators"
@@ -124,7 +125,7 @@ func (w *worker) startTask(info *startInfo) error {
 	if w.tasks[info.id] != nil {
 		return nil // asked twice
 	}
-	t, err := w.openOrPromote(info.id)
+	t, err := w.openOrPromote(info)
 	if err != nil {
 		return err
 	}
@@ -140,11 +141,21 @@ func (w *worker) startTask(info *startInfo) error {
 }
 
 // openOrPromote returns the task of a standby that is kept here, or opens one.
-func (w *worker) openOrPromote(id TaskID) (*task, error) {
-	if s := w.standbyOf(id); s != nil {
-		return w.promote(s)
+func (w *worker) openOrPromote(info *startInfo) (*task, error) {
+	s := w.standbyOf(info.id)
+	if s == nil {
+		return w.openTask(info.id)
 	}
-	return w.openTask(id)
+	t, err := w.promote(s)
+	// The standby has read on since the ends were asked for: a marker of a
+	// transaction that was aborted meanwhile moves its position, too.
+	info.ends = maps.Clone(info.ends)
+	for _, f := range s.tables {
+		if end, asked := info.ends[f.tp]; asked {
+			info.ends[f.tp] = max(end, f.pos)
+		}
+	}
+	return t, err
 }
 
 // beginRestore decides for every input and changelog from where to where it is

@@ -18,6 +18,8 @@ var found = []struct {
 	{"join", 187, "likewise"},
 	{"join-at-least-once", 191, "the log of the tests took offsets of a member that had been expelled between two looks"},
 	{"join", 91, "a standby was closed with the number of partitions noted and not written, and the process ended for it"},
+	{"running", 40854, "a standby read on past the end of the changelog as its process had asked for it, and the promoted task was taken for one whose changelog had lost data"},
+	{"chain", 63, "a process that had been expelled without its knowing took what its successor had purged for a gap in its input, and ended"},
 	{"running-moved", 8, "a task that was given back while it was being closed was opened twice"},
 	{"chain", 42, "two processes that were started together both created the internal topics, and one ended for it"},
 }
