@@ -11,6 +11,7 @@ import (
 
 	"streamctl/internal/engine"
 	"streamctl/internal/memlog"
+	"streamctl/internal/record"
 	"streamctl/state"
 )
 
@@ -138,7 +139,8 @@ func fleetAtRandom(t *testing.T, seed uint64, exactly bool) {
 			f.eventually("some progress", nil, func() bool { revive(1); return f.counted(keys, each*round/2)() })
 		}
 	}
-	f.eventually("all is counted", nil, func() bool { revive(2); return f.finished(keys, each*rounds) })
+	// Counted and committed: what is not committed yet may still be counted again.
+	f.eventually("all is counted", nil, func() bool { revive(2); return f.finished(keys, each*rounds) && f.committed("in") })
 	for _, n := range nodes {
 		n.crash()
 	}
@@ -147,6 +149,18 @@ func fleetAtRandom(t *testing.T, seed uint64, exactly bool) {
 	} else {
 		wantRepeating(t, committedPerKey(t, f.log, "out"), keys, each*rounds)
 	}
+}
+
+// committed says whether everything in topic is committed.
+func (f *fleet) committed(topic string) bool {
+	offsets := f.log.Committed("p")
+	ends, _ := f.log.Ends(topic)
+	for p, end := range ends {
+		if offsets[record.TopicPartition{Topic: topic, Partition: int32(p)}] < end {
+			return false
+		}
+	}
+	return true
 }
 
 // finished says whether the count of every key has come to each.
