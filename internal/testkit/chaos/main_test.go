@@ -37,8 +37,13 @@ const sideBySide = "5"
 func TestMain(m *testing.M) {
 	all.plan, all.proxies = faultproxy.NewPlan(0), make(map[int]*faultproxy.Proxy)
 	all.kafka.Options.Advertise = all.advertise
-	// How often brokers look for transactions that are too old.
-	all.kafka.Options.Properties = map[string]string{"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
+	all.kafka.Options.Properties = map[string]string{
+		// How often brokers look for transactions that are too old.
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+		// Kafka's default: of processes that start together after none was there, the
+		// first one must not be given, and restore, what the others have the state of.
+		"group.initial.rebalance.delay.ms": "3000",
+	}
 	// Stories wait most of the time: more of them than cores may run at once, unless
 	// somebody has said how many.
 	flag.Parse()
