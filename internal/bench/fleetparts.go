@@ -106,15 +106,16 @@ func (b *bench) bigFleet(ctx context.Context, c *testkit.Cluster, settings strin
 	return f, nil
 }
 
-// takeover kills one of three processes, without and with a standby.
+// takeover kills one of three processes, without and with a standby: the first that was
+// started, of whose tasks the others have no earlier copy.
 func (b *bench) takeover(ctx context.Context, c *testkit.Cluster, on string) error {
 	for _, standbys := range []int{0, 1} {
 		f, err := b.bigFleet(ctx, c, fmt.Sprintf("\nstandbys: %d", standbys))
 		if err != nil {
 			return err
 		}
-		f.procs[1].Kill()
-		f.procs[1] = nil
+		f.procs[0].Kill()
+		f.procs[0] = nil
 		took, err := f.serving(ctx)
 		f.close()
 		if err != nil {
