@@ -15,10 +15,11 @@ import (
 // on_error: skip nothing stops it. The pipelines are drawn from the grammar,
 // sense or not; what does not compile is not the matter here.
 func TestWhateverCompilesRuns(t *testing.T) {
-	compiled := 0
-	t.Cleanup(func() { t.Logf("%d compiled", compiled) })
+	drawn, compiled := 0, 0
+	t.Cleanup(func() { t.Logf("%d of %d compiled", compiled, drawn) })
 	rapid.Check(t, func(rt *rapid.T) {
 		g := &generator{t: rt}
+		drawn++
 		src := g.pipeline()
 		result, diags := pipeline.Check("random.yaml", []byte(src), pipeline.ParseOptions{})
 		if diags.HasErrors() {
@@ -50,8 +51,8 @@ func TestWhateverCompilesRuns(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
-	if compiled < 10 {
-		t.Errorf("only %d of the pipelines compiled", compiled)
+	if compiled*20 < drawn {
+		t.Errorf("only %d of %d pipelines compiled", compiled, drawn)
 	}
 }
 

@@ -57,6 +57,9 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 	if tc.Counters == nil {
 		return nil, errors.New("build task: no counters")
 	}
+	if tc.Timers == nil {
+		tc.Timers = &Timers{}
+	}
 	var inputs []Input
 	for _, h := range b.Heads {
 		in, err := h.Open(t)

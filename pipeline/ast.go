@@ -19,6 +19,8 @@ type File struct {
 	Tables   []*Table  // from a topic, or derived (Derived != nil)
 	Streams  []*Stream // derived
 	Sinks    []*Sink
+	// Functions are the user's own scalar functions.
+	Functions []*Function
 
 	Syntax *syntax.File // the source text and tree, for the printer and for further reading
 
@@ -45,6 +47,7 @@ type Settings struct {
 	OnGap          Text // fail (default) | earliest | latest
 	Standbys       Text // whole number, default 0: copies of every task's state beside the one that runs
 	AcceptableLag  Text // records, default 10,000: who lags no more takes a task over without a warm-up
+	IdleTimeout    Text // duration, default 30s: how long inputs may be silent before stream time follows the wall clock
 }
 
 // Declared is what every definition has.
@@ -91,6 +94,10 @@ type Table struct {
 	Fields        []FieldDecl
 	OnError       Text
 	OnGap         Text // fail | earliest
+	Versioned     Text // duration: how much of its history is kept, for as_of
+	Replicate     Text // true: every task has all of it
+	TTL           Text // duration
+	IDWas         Text // the name that its state had before
 	Derived       *Query
 }
 
@@ -105,11 +112,85 @@ type Stream struct {
 // OnError of a stream and of a derived table is here.
 type Query struct {
 	From    []Input
-	Where   Text
+	Unnest  *Unnest
+	Where   Text // decided behind the joins where it names what they join
 	Joins   []Join
-	Select  []Column
+	Match   *Match
+	Dedup   *Dedup
 	GroupBy []Group
+	Window  *Window
+	Select  []Column
+	Having  Text
+	Top     *Top
+	Emit    *Emit
+	TTL     Text // duration
+	IDWas   Text // the name that its state had before
 	OnError Text
+}
+
+// Unnest is `unnest: items as item`: one record per element of a list.
+type Unnest struct {
+	List  Text // expression
+	Alias Text
+	Span  diag.Span
+}
+
+// Match tests documents against stored queries.
+type Match struct {
+	Queries Input
+	Text    Text // expression: what is searched
+	Field   Text // of the table's rows: the query; default "query"
+	Span    diag.Span
+}
+
+// Dedup lets the first record of each key through.
+type Dedup struct {
+	By     Text // expression
+	Within Text // duration of event time
+	Span   diag.Span
+}
+
+// Window cuts the groups of a derived table by event time. One of Tumbling,
+// Hopping, Sliding and Session is set: a duration.
+type Window struct {
+	Tumbling, Hopping, Sliding, Session Text
+
+	Every    Text // duration: of hopping windows, from start to start
+	Grace    Text // duration, default 0: how far records may come behind stream time
+	Late     Text // drop (default) | dead_letter | the name of a stream that takes them
+	Align    Text // a day of the week, or month
+	Timezone Text // name of the IANA database
+	Offset   Text // duration
+	Span     diag.Span
+}
+
+// Top keeps the first rows of each group of a table.
+type Top struct {
+	N     Text // whole number
+	By    Text // expression
+	Order Text // desc (default) | asc
+	Per   Text // expression; unset = over all rows
+	Span  diag.Span
+}
+
+// Emit says when a derived table sends its changes.
+type Emit struct {
+	Mode  Text // changes (default) | final
+	Every Text // duration, instead of Mode
+	Span  diag.Span
+}
+
+// Function is an entry of functions:, an expression over its parameters or an
+// export of a WebAssembly module.
+type Function struct {
+	Declared
+	Params  []FieldDecl
+	Returns Text
+	Expr    Text // expression, or
+	Wasm    Text // the module's file
+	Export  Text // default: the function's name
+	Memory  Text // bytes the module may use
+	Timeout Text // duration of one call
 }
 
 // Input is "name alias".
@@ -122,10 +203,14 @@ type Input struct {
 
 // Join is one entry of join:.
 type Join struct {
-	Kind  Text // inner | left
+	Kind  Text // inner | left | outer
 	Input Input
 	On    Text
-	Span  diag.Span
+	// Of two streams: how far their records may lie apart, durations.
+	Within, Before, After Text
+	Grace                 Text // duration: how late records may come
+	AsOf                  Text // true: the row as it was at the record's time
+	Span                  diag.Span
 }
 
 // Column is one entry of select:.

@@ -430,6 +430,7 @@ func (w *worker) openTask(id TaskID) (*task, error) {
 		StreamTime: func() int64 { return t.streamTime },
 		Now:        func() int64 { return w.nowMillis },
 		Partitions: w.engine.partitionsOf,
+		Timers:     &operators.Timers{},
 	}
 	ops, err := sub.Build(t.context)
 	if err != nil {

@@ -236,6 +236,9 @@ func (t *task) step(max int, release func(*Fetched)) (int, error) {
 		}
 		if in.headTime > t.streamTime {
 			t.streamTime = in.headTime
+			if err := t.context.Timers.Advance(t.streamTime); err != nil {
+				return n, err
+			}
 		}
 		in.head = false
 		if err := in.op.Process(); err != nil {
