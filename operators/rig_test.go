@@ -33,6 +33,8 @@ type rigTask struct {
 	store    *state.Task
 	inputs   []operators.Input
 	position []int64
+	// streamTime is kept with the state, as the engine keeps it.
+	streamTime int64
 }
 
 // newRig compiles src; parts gives the partition counts of outer topics, 2 is
@@ -108,11 +110,13 @@ func (r *rig) openTask(s *operators.SubTopology, p int32) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = task.store.Close() })
+	task.streamTime = task.store.StreamTime()
 	task.tc = &operators.TaskContext{
 		Partition: p, Tables: map[string]*state.Table{}, Emitter: task, Counters: &operators.Counters{},
-		StreamTime: func() int64 { return math.MinInt64 },
+		StreamTime: func() int64 { return task.streamTime },
 		Now:        func() int64 { return r.now },
 		Partitions: func(topic string) int32 { return int32(len(r.topics[topic])) },
+		Timers:     &operators.Timers{},
 	}
 	for _, spec := range s.Tables {
 		task.tc.Tables[spec.Name] = task.store.Table(spec.Name)
@@ -208,6 +212,12 @@ func (t *rigTask) step(tables bool) (bool, error) {
 		return false, nil
 	}
 	t.position[best]++
+	if bestTime > t.streamTime {
+		t.streamTime = bestTime
+		if err := t.tc.Timers.Advance(bestTime); err != nil {
+			return false, err
+		}
+	}
 	return true, t.inputs[best].Process()
 }
 
@@ -282,6 +292,9 @@ func (r *rig) reopen() {
 	r.t.Helper()
 	old := r.tasks
 	for _, t := range old {
+		if t.streamTime != math.MinInt64 {
+			t.store.SetStreamTime(t.streamTime)
+		}
 		sealed, err := t.store.Seal(func(*state.Table, []byte, []byte) {})
 		if err == nil {
 			err = t.store.Apply(sealed)
