@@ -111,7 +111,7 @@ func (j *join) place(e *Event, row *state.Row) (err error) {
 		if found, err = j.reader.cached(j.table, row, j.lazy != nil); err != nil {
 			return err
 		}
-		key, doc = row.Key(), row.Value
+		key, doc = row.Key(), rowDoc(row.Value)
 	}
 	e.joined[j.reader.Number] = found
 	if j.lazy != nil {

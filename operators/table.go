@@ -109,7 +109,7 @@ func (s *Table) cached(t *state.Table, r *state.Row, lazy bool) (*tableRow, erro
 	c.more = first
 	if !lazy {
 		d := &decodedRow{}
-		if err := s.decode(d, r.Key(), r.Value); err != nil {
+		if err := s.decode(d, r.Key(), rowDoc(r.Value)); err != nil {
 			return nil, err
 		}
 		c.row, c.key = &d.row, &d.key

@@ -19,6 +19,7 @@ type TableInput struct {
 	Name  string
 	Keys  []*expr.Program // the table's key; nil = the record key
 	Value *expr.Program   // the row; nil = the whole value
+	Timed bool            // rows keep their event time, see timedRow
 	// Reader is how those behind see the rows; nil when nobody is.
 	Reader *Table
 	Next   []*Node
@@ -39,7 +40,7 @@ type tableInput struct {
 	out  *tableWriter
 	// The head: its state key and its row, nil = deleted.
 	stateKey, stateRow []byte
-	rowBuf             []byte
+	rowBuf, timedBuf   []byte
 }
 
 // Decode implements Input.
@@ -65,6 +66,10 @@ func (s *tableInput) change(rec *record.Record, tp record.TopicPartition) error 
 		return err
 	}
 	row, err := s.tableRow(s.spec.Value, &s.rowBuf)
+	if s.spec.Timed && row != nil {
+		s.timedBuf = appendTimed(s.timedBuf[:0], s.event.Time, row)
+		row = s.timedBuf
+	}
 	s.stateRow = row
 	return err
 }
@@ -131,6 +136,7 @@ func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition) (key, ro
 type ChangelogInput struct {
 	Policy *Policy
 	Name   string
+	Timed  bool // rows keep their event time, see timedRow
 	Reader *Table
 	Next   []*Node
 }
@@ -149,6 +155,7 @@ type changelogInput struct {
 	task  *Task
 	out   *tableWriter
 	event *Event
+	row   []byte // of the head, where rows keep their time
 }
 
 // Decode implements Input.
@@ -163,7 +170,7 @@ func (s *changelogInput) Decode(rec *record.Record, tp record.TopicPartition) (i
 // Process implements Input.
 func (s *changelogInput) Process() error {
 	s.task.begin(s.event)
-	return s.out.write(s.event, s.event.In.Key, s.event.In.Value)
+	return s.out.write(s.event, s.event.In.Key, s.stored(s.event.In))
 }
 
 // Load implements Loader.
@@ -173,7 +180,16 @@ func (s *changelogInput) Load(rec *record.Record, tp record.TopicPartition) (key
 		at := record.Position{TopicPartition: tp, Offset: rec.Offset}
 		return nil, nil, true, s.task.refuse(s.spec.Policy, rec, rec.Key, at, ReasonNullKey, err)
 	}
-	return rec.Key, rec.Value, false, nil
+	return rec.Key, s.stored(rec), false, nil
+}
+
+// stored is the row that a record of the changelog holds; nil deletes.
+func (s *changelogInput) stored(rec *record.Record) []byte {
+	if !s.spec.Timed || rec.Value == nil {
+		return rec.Value
+	}
+	s.row = appendTimed(s.row[:0], rec.Time, rec.Value)
+	return s.row
 }
 
 // tableWriter puts changes into the state and tells those behind.
@@ -188,21 +204,28 @@ type tableWriter struct {
 }
 
 func newTableWriter(t *Task, p *Policy, name string, reader *Table, nodes []*Node) (*tableWriter, error) {
-	w := &tableWriter{task: t, policy: p, table: t.Tables[name]}
-	if w.table == nil {
-		return nil, fmt.Errorf("open table: the task has no table %q", name)
-	}
 	if len(nodes) == 0 {
-		return w, nil
+		return writerTo(t, p, name, reader, nil)
 	}
-	if reader == nil {
+	next, err := makeAll(t, nodes)
+	if err != nil {
+		return nil, err
+	}
+	return writerTo(t, p, name, reader, next)
+}
+
+// writerTo is newTableWriter before what has been made already; nil = nobody.
+func writerTo(t *Task, p *Policy, name string, reader *Table, next Operator) (*tableWriter, error) {
+	w := &tableWriter{task: t, policy: p, table: t.Tables[name], next: next}
+	switch {
+	case w.table == nil:
+		return nil, fmt.Errorf("open table: the task has no table %q", name)
+	case next != nil && reader == nil:
 		return nil, errors.New("open table: operators behind it and no reader")
 	}
 	w.reader = reader
 	w.before.Rows = make([]*value.Row, t.rows)
-	next, err := makeAll(t, nodes)
-	w.next = next
-	return w, err
+	return w, nil
 }
 
 // write makes row the row of key; nil deletes it.
