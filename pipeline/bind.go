@@ -201,6 +201,12 @@ func (p *Plan) inputOf(topic string) *InputPlan {
 // repartitioned makes the head behind a repartition topic.
 func (b *binder) repartitioned(in *InputPlan) operators.Head {
 	d, l := in.Def, b.c.layout
+	if in.Join == -1 && carriesChanges(b.plan.typed.defs, d) {
+		view := b.carriedChanges(in)
+		h := b.repartitionedChanges(in, view)
+		h.Next = b.nodes(in.Steps, cursor{in: in, view: view})
+		return h
+	}
 	h := &operators.Repartitioned{Policy: b.c.policy(d)}
 	for _, topic := range in.Origins {
 		h.Origins = append(h.Origins, operators.Origin{Topic: topic, KeyFormat: b.plan.keyFormat(topic)})
@@ -296,7 +302,7 @@ func (b *binder) join(s *Step, at cursor) []*operators.Node {
 func (b *binder) groups(t *joinedTable) *operators.Groups {
 	td := b.plan.typed.defs[t.def]
 	return &operators.Groups{
-		Name: t.def.Name, Keys: len(td.groupTypes), Aggregates: len(td.aggregates),
+		Name: t.def.Name, Keys: len(td.groupTypes), Aggregations: aggregations(td.aggregates),
 		Row: t.row,
 	}
 }
@@ -310,11 +316,11 @@ func (b *binder) group(s *Step, at cursor) []*operators.Node {
 	sel, args := c.derive(d, at.view, row, &list)
 	spec := &operators.Aggregate{Policy: c.policy(d), KeyExprs: c.groupKeys(d, at.view)}
 	spec.Groups = operators.Groups{
-		Name: d.Name, Keys: len(td.groupTypes), Aggregates: len(td.aggregates),
+		Name: d.Name, Keys: len(td.groupTypes), Aggregations: aggregations(td.aggregates),
 		Row: row,
 	}
-	for i, a := range td.aggregates {
-		spec.Aggregations = append(spec.Aggregations, operators.Aggregation{Kind: a.kind, Arg: args[i]})
+	for i := range spec.Aggregations {
+		spec.Aggregations[i].Args = args[i]
 	}
 	at.out = &binding{typ: sel.typ, space: sel, key: groupKey(row, td)}
 	at.view = nil
@@ -324,6 +330,9 @@ func (b *binder) group(s *Step, at cursor) []*operators.Node {
 // repartition makes the step that sends a stream to a topic of the pipeline's own.
 func (b *binder) repartition(s *Step, at cursor) operators.Spec {
 	c, d := b.c, s.Def
+	if s.Join == -1 && carriesChanges(b.plan.typed.defs, d) {
+		return b.repartitionChanges(s, at.view, c.groupKeys(d, at.view))
+	}
 	reader := b.plan.inputOf(s.Topic)
 	spec := &operators.Repartition{
 		Policy: c.policy(d), Topic: s.Topic, Output: slices.Index(b.sub.Outputs, s.Topic),
@@ -346,7 +355,7 @@ func (b *binder) repartition(s *Step, at cursor) operators.Spec {
 		return spec
 	}
 	spec.Doc = &operators.Doc{Whole: -1}
-	b.writers = append(b.writers, writer{s.Topic, at.view, spec})
+	b.writers = append(b.writers, writer{s.Topic, at.view, spec.Doc})
 	return spec
 }
 

@@ -19,7 +19,7 @@ type carrier struct {
 type writer struct {
 	topic string
 	view  []*binding
-	spec  *operators.Repartition
+	doc   *operators.Doc
 }
 
 // mark makes the writer's bindings used that the reader uses; true = some were not.
@@ -91,7 +91,7 @@ func settle(binders []*binder, carriers map[string]*carrier) {
 	}
 	for _, b := range binders {
 		for _, w := range b.writers {
-			w.spec.Doc.Parts = carriers[w.topic].carry(w.view, b.c.layout)
+			w.doc.Parts = carriers[w.topic].carry(w.view, b.c.layout)
 		}
 	}
 	for again := true; again; {

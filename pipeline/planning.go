@@ -41,7 +41,7 @@ func (p *planner) stream(d *Def) []*flow {
 		flows = []*flow{p.source(d)}
 	case TopicTableDef:
 		part := p.table(d)
-		flows = []*flow{{part: part, input: p.readers[d], tail: &p.readers[d].Steps, branches: []int{0}}}
+		flows = []*flow{{part: part, input: p.readers[d], tail: &p.readers[d].Steps, branches: []int{0}, facts: p.tableFact(d)}}
 	case DerivedTableDef:
 		p.table(d)
 		return p.flows[d]
@@ -290,7 +290,7 @@ func (p *planner) derived(d *Def) *part {
 			continue
 		}
 		f.add(&Step{Kind: GroupStep, Def: d, Branch: f.branches[0]})
-		out = append(out, &flow{part: f.part, input: f.input, tail: f.tail, branches: []int{0}})
+		out = append(out, &flow{part: f.part, input: f.input, tail: f.tail, branches: []int{0}, facts: p.tableFact(d)})
 	}
 	root := in.root()
 	root.tables = append(root.tables, state.TableSpec{Name: d.Name, Changelog: p.ownTopic(d.Name+".changelog", in, compacted())})

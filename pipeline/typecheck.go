@@ -38,6 +38,7 @@ type typedDef struct {
 
 	// Of a source or topic table.
 	recordKey string   // identity of the record key
+	keyFact   string   // of a table: identity of its key as readers see it
 	placed    []string // identities of the components of partitioned_by
 
 	// Of a query.
@@ -77,10 +78,12 @@ func (c *compiler) define(d *Def) {
 		c.defineSource(d)
 	case TopicTableDef:
 		c.defineTable(d)
+		c.noteKey(d)
 	case StreamDef:
 		c.defineQuery(d)
 	case DerivedTableDef:
 		c.defineQuery(d)
+		c.noteKey(d)
 	case SinkDef:
 		c.defineSink(d)
 	}
