@@ -56,7 +56,7 @@ func (s *TableJoin) Make(t *Task, next Operator) (Operator, error) {
 	j := &tableJoin{spec: s, task: t, next: next, event: *t.event()}
 	j.before.Rows = make([]*value.Row, t.rows)
 	for i := range s.Sides {
-		side := &joinSide{spec: &s.Sides[i]}
+		side := &tableSide{spec: &s.Sides[i]}
 		name := ""
 		if side.spec.Table != nil {
 			name = side.spec.Table.Name
@@ -81,15 +81,15 @@ type tableJoin struct {
 	spec   *TableJoin
 	task   *Task
 	next   Operator
-	sides  []*joinSide
+	sides  []*tableSide
 	event  Event
 	before expr.Frame
 	key    []byte
 	keyRow value.Row
 }
 
-// joinSide is what the join knows of one table while it handles a change.
-type joinSide struct {
+// tableSide is what the join knows of one table while it handles a change.
+type tableSide struct {
 	spec     *JoinSide
 	table    *state.Table
 	none     decodedRow // what an absent document is
@@ -115,8 +115,8 @@ func (j *tableJoin) Process(e *Event) error {
 			return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 		}
 	}
-	is := j.combine(func(s *joinSide) bool { return s.is }, func(s *joinSide, shown bool) { s.shown = shown })
-	was := j.combine(func(s *joinSide) bool { return s.was }, func(s *joinSide, shown bool) { s.hadShown = shown })
+	is := j.combine(func(s *tableSide) bool { return s.is }, func(s *tableSide, shown bool) { s.shown = shown })
+	was := j.combine(func(s *tableSide) bool { return s.was }, func(s *tableSide, shown bool) { s.hadShown = shown })
 	if !is && !was {
 		return nil // there was no result, so that there is nothing to take back
 	}
@@ -125,7 +125,7 @@ func (j *tableJoin) Process(e *Event) error {
 }
 
 // find looks up the row of key.
-func (s *joinSide) find(key []byte) error {
+func (s *tableSide) find(key []byte) error {
 	s.row, s.key, s.timed = nil, nil, false
 	s.is, s.was = false, false
 	row, err := s.table.Get(key)
@@ -155,7 +155,7 @@ func (s *joinSide) find(key []byte) error {
 
 // combine joins from left to right: has says which tables have a row, show is
 // told which of them the result holds. It says whether there is a result.
-func (j *tableJoin) combine(has func(*joinSide) bool, show func(*joinSide, bool)) bool {
+func (j *tableJoin) combine(has func(*tableSide) bool, show func(*tableSide, bool)) bool {
 	joined := has(j.sides[0])
 	show(j.sides[0], joined)
 	for i, s := range j.sides[1:] {
@@ -184,13 +184,13 @@ func (j *tableJoin) tell(e *Event, is, was bool) error {
 	out.Key, out.KeyFormat, out.Headers = e.Key, e.KeyFormat, e.Headers
 	out.Change, out.Delete, out.Null, out.Before = true, !is, !is, nil
 	out.Frame.Now = e.Frame.Now
-	j.place(&out.Frame, &e.Frame, func(s *joinSide) bool { return s.shown })
+	j.place(&out.Frame, &e.Frame, func(s *tableSide) bool { return s.shown })
 	if was {
 		from := e.Before
 		if from == nil {
 			from = &e.Frame // its rows are not shown
 		}
-		j.place(&j.before, from, func(s *joinSide) bool { return s.hadShown })
+		j.place(&j.before, from, func(s *tableSide) bool { return s.hadShown })
 		j.before.Now, out.Before = e.Frame.Now, &j.before
 	}
 	for _, s := range j.sides {
@@ -202,7 +202,7 @@ func (j *tableJoin) tell(e *Event, is, was bool) error {
 }
 
 // place puts the rows of a result into f; from has those of the change.
-func (j *tableJoin) place(f, from *expr.Frame, shown func(*joinSide) bool) {
+func (j *tableJoin) place(f, from *expr.Frame, shown func(*tableSide) bool) {
 	copy(f.Rows, from.Rows)
 	for _, s := range j.sides {
 		row, key := s.row, s.key
