@@ -9,97 +9,27 @@ import (
 	"streamctl/state"
 )
 
-// AggregateKind is a function over the records of a group.
-type AggregateKind uint8
-
-const (
-	Count AggregateKind = iota // of records, or of non-null arguments
-	Sum                        // nulls left out; of no numbers it is null
-	Min
-	Max
-)
-
-// String is the name in the language.
-func (k AggregateKind) String() string { return [...]string{"count", "sum", "min", "max"}[k] }
-
-// Aggregation is one aggregate to keep per group.
-type Aggregation struct {
-	Kind AggregateKind
-	Arg  *expr.Program // nil = count()
-}
-
-// Check says what is wrong with an argument of a static type, nil when nothing
-// is: only numbers can be added up, only numbers and strings put in order.
-func (k AggregateKind) Check(arg expr.Type) error {
-	switch {
-	case k == Count, arg.Kind == expr.Any, arg.Kind == expr.Null, arg.Kind == expr.Int, arg.Kind == expr.Float:
-		return nil
-	case k == Sum:
-		return fmt.Errorf("sum needs numbers, not %s", arg)
-	case arg.Kind != expr.String:
-		return fmt.Errorf("%s needs numbers or strings, not %s", k, arg)
-	}
-	return nil
-}
-
-// add takes one more argument into the aggregate.
-func (k AggregateKind) add(old, arg value.Value) (value.Value, error) {
-	if arg.IsNull() {
-		if k == Count && old.IsNull() {
-			return value.OfInt(0), nil
-		}
-		return old, nil
-	}
-	switch {
-	case k == Count && old.IsNull():
-		return value.OfInt(1), nil
-	case k == Count:
-		return value.Add(old, value.OfInt(1))
-	case k == Sum && old.IsNull():
-		return value.Add(value.OfInt(0), arg)
-	case k == Sum:
-		return value.Add(old, arg)
-	case old.IsNull():
-		return arg, nil
-	}
-	order, ok := value.Compare(arg, old)
-	if !ok {
-		return old, faultf(ReasonExpression, "%s cannot compare %s with %s", k, arg.TypeName(), old.TypeName())
-	}
-	if k == Min && order < 0 || k == Max && order > 0 {
-		return arg, nil
-	}
-	return old, nil
-}
-
 // groupRow is a row of a derived table: the greatest event time of the group's
-// records and the aggregates. Its slots begin with the components of the group key.
+// records and the aggregates. Its slots are the components of the group key and
+// the slots of cells.
 type groupRow struct {
-	row  value.Row
-	keys int // components of the group key
-	time int64
+	row   value.Row
+	cells cells
+	time  int64
 }
 
 // AppendRow implements state.Encoder: the event time as a varint, then the
 // aggregates as a JSON array.
 func (g *groupRow) AppendRow(dst []byte) []byte {
-	dst = binary.AppendVarint(dst, g.time)
-	dst = append(dst, '[')
-	for i, v := range g.row.Slots[g.keys:] {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = value.AppendJSON(dst, v)
-	}
-	return append(dst, ']')
+	return g.cells.appendTo(binary.AppendVarint(dst, g.time))
 }
 
 // Groups is how the rows of a derived table are decoded.
 type Groups struct {
-	Name       string
-	Keys       int // components of the group key
-	Aggregates int
-	Row        int // frame row
+	Name         string
+	Keys         int // components of the group key
+	Aggregations []Aggregation
+	Row          int // frame row
 }
 
 // groupRow returns the row of r, decoding it at first sight.
@@ -107,7 +37,7 @@ func (g *Groups) groupRow(t *state.Table, r *state.Row) (*groupRow, error) {
 	if row, ok := r.Decoded.(*groupRow); ok {
 		return row, nil
 	}
-	row := &groupRow{keys: g.Keys}
+	row := &groupRow{}
 	if err := g.decode(row, r); err != nil {
 		return nil, fmt.Errorf("decode row of table %s: %w", g.Name, err)
 	}
@@ -115,14 +45,10 @@ func (g *Groups) groupRow(t *state.Table, r *state.Row) (*groupRow, error) {
 	return row, nil
 }
 
-// memory estimates what a row holds, texts of minimum and maximum included.
+// memory estimates what a row holds, in bytes.
 func (g *groupRow) memory() int {
-	const header, slot = 96, 48
-	size := header + slot*len(g.row.Slots)
-	for _, v := range g.row.Slots {
-		size += len(v.Text)
-	}
-	return size
+	const header, slot = 136, 48
+	return header + slot*len(g.row.Slots) + g.cells.memory()
 }
 
 func (g *Groups) decode(row *groupRow, r *state.Row) error {
@@ -131,32 +57,27 @@ func (g *Groups) decode(row *groupRow, r *state.Row) error {
 		return fmt.Errorf("no event time in %q", r.Value)
 	}
 	row.time = time
-	aggregates, err := value.ParseJSON(r.Value[n:])
-	if err != nil {
-		return err
-	}
 	key, err := value.ParseStored(r.Key())
 	if err != nil {
 		return err
 	}
-	row.row.Slots = groupSlots(key, g.Keys, g.Aggregates)
-	for i := range g.Aggregates {
-		row.row.Slots[g.Keys+i] = aggregates.Index(i)
-	}
-	return nil
+	g.slots(row, key)
+	return row.cells.decode(g.Aggregations, r.Value[n:])
 }
 
-// groupSlots makes the slots of a row: the components of its key, and room.
-func groupSlots(key value.Value, keys, aggregates int) []value.Value {
-	slots := make([]value.Value, keys+aggregates)
-	if keys == 1 {
+// slots makes the slots of a row: the components of its key, and the cells of a
+// group without records.
+func (g *Groups) slots(row *groupRow, key value.Value) {
+	slots := make([]value.Value, g.Keys+len(g.Aggregations))
+	row.row.Slots = slots
+	row.cells = freshCells(g.Aggregations, slots[g.Keys:])
+	if g.Keys == 1 {
 		slots[0] = key
-		return slots
+		return
 	}
-	for i := range keys {
+	for i := range g.Keys {
 		slots[i] = key.Index(i)
 	}
-	return slots
 }
 
 // Aggregate groups a stream and keeps aggregates per group. Every record that
@@ -164,8 +85,7 @@ func groupSlots(key value.Value, keys, aggregates int) []value.Value {
 type Aggregate struct {
 	Policy *Policy
 	Groups
-	KeyExprs     []*expr.Program
-	Aggregations []Aggregation
+	KeyExprs []*expr.Program
 }
 
 // Make implements Spec.
@@ -174,10 +94,10 @@ func (s *Aggregate) Make(t *Task, next Operator) (Operator, error) {
 	if op.table == nil {
 		return nil, fmt.Errorf("open aggregate: the task has no table %q", s.Name)
 	}
-	op.new = make([]value.Value, s.Aggregates)
+	op.agg = newAggregator(s.Aggregations)
 	op.out = *t.event()
 	op.before.Rows = make([]*value.Row, t.rows)
-	op.old.Slots = make([]value.Value, s.Keys+s.Aggregates)
+	op.old.Slots = make([]value.Value, s.Keys+len(s.Aggregations))
 	return op, nil
 }
 
@@ -187,7 +107,7 @@ type aggregate struct {
 	table  *state.Table
 	next   Operator
 	key    []byte
-	new    []value.Value // aggregates of the group being changed
+	agg    *aggregator
 	out    Event
 	before expr.Frame
 	old    value.Row
@@ -245,36 +165,23 @@ func (a *aggregate) group(e *Event) (*groupRow, *state.Row, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	row := &groupRow{keys: a.spec.Keys, time: e.Time}
-	row.row.Slots = groupSlots(v, a.spec.Keys, a.spec.Aggregates)
+	row := &groupRow{time: e.Time}
+	a.spec.slots(row, v)
 	return row, nil, nil
 }
 
-// update takes e's arguments into the aggregates of row: all of them or, when
-// one fails, none.
+// update takes e into the aggregates of row: into all of them or, when one
+// refuses it, into none.
 func (a *aggregate) update(e *Event, row *groupRow) error {
-	aggregates := row.row.Slots[a.spec.Keys:]
-	for i, g := range a.spec.Aggregations {
-		arg := value.OfBool(true)
-		if g.Arg != nil {
-			var err error
-			if arg, err = g.Arg.Eval(&e.Frame); err != nil {
-				return err
-			}
-		}
-		v, err := g.Kind.add(aggregates[i], arg)
-		if err != nil {
-			return err
-		}
-		if v.Text != "" && v.Text != aggregates[i].Text {
-			v = v.Clone() // it points into the record
-		}
-		a.new[i] = v
+	if err := a.agg.read(&e.Frame); err != nil {
+		return err
 	}
 	copy(a.old.Slots, row.row.Slots)
-	copy(aggregates, a.new)
+	if err := a.agg.add(&row.cells, e.Time); err != nil {
+		return err
+	}
 	row.time = max(row.time, e.Time)
-	return nil
+	return row.cells.settle()
 }
 
 // tell sends the group on, as an event of its own: the record's goes on to

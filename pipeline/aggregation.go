@@ -15,7 +15,7 @@ import (
 // share one.
 type aggregate struct {
 	text string
-	kind operators.AggregateKind
+	of   operators.Aggregation // without arguments: these are programs over one layout
 	typ  expr.Type
 }
 
@@ -98,9 +98,9 @@ func lastStep(text string) string {
 // derive compiles the select list of a derived table over the row that holds
 // the group key and the aggregates. Aggregates that are not in list are added
 // to it. The arguments of the aggregates are programs over view.
-func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (*selection, []*expr.Program) {
+func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (*selection, [][]*expr.Program) {
 	td := c.typed[d]
-	args := make([]*expr.Program, len(*list))
+	args := make([][]*expr.Program, len(*list))
 	groups := &groupSpace{row: row, td: td}
 	bare := &binding{space: groups, key: groupKey(row, td)}
 	scope := func(...*binding) *expr.Scope {
@@ -110,17 +110,15 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (
 		}
 		s.Group = scopeOf(view...)
 		s.Aggregate = func(call expr.AggregateCall) (expr.Resolved, diag.List) {
-			at, diags := c.aggregate(call, list)
+			at, programs, diags := c.aggregate(d, call, list)
 			if at < 0 {
 				return expr.Resolved{}, diags
 			}
 			for len(args) <= at {
 				args = append(args, nil)
 			}
-			if len(call.Args) > 0 {
-				args[at] = call.Args[0]
-				c.layout.programs = append(c.layout.programs, call.Args[0])
-			}
+			args[at] = programs
+			c.layout.programs = append(c.layout.programs, programs...)
 			return expr.Resolved{Ref: expr.Ref{Row: row, Slot: len(td.groupTypes) + at}, Type: (*list)[at].typ}, diags
 		}
 		return s
@@ -147,43 +145,39 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (
 	return s, args
 }
 
-// aggregate finds or adds a call; -1 when it is wrong.
-func (c *compiler) aggregate(call expr.AggregateCall, list *[]aggregate) (int, diag.List) {
+// aggregate finds or adds a call, and gives the programs of its arguments; -1
+// when it is wrong.
+func (c *compiler) aggregate(d *Def, call expr.AggregateCall, list *[]aggregate) (int, []*expr.Program, diag.List) {
 	var diags diag.List
+	made, typ, fault := operators.NewAggregation(call.Name, call.Args, c.overChanges(d))
+	if fault != nil {
+		diags.Errorf(codeAggregateArgs, call.Span, "%s", fault.Text).Help = fault.Help
+		return -1, nil, diags
+	}
 	for i, a := range *list {
 		if a.text == call.Text {
-			return i, nil
+			return i, made.Args, nil
 		}
 	}
-	a := aggregate{text: call.Text}
-	switch call.Name {
-	case "count":
-		a.kind, a.typ = operators.Count, expr.Type{Kind: expr.Int}
-	case "sum":
-		a.kind = operators.Sum
-	case "min":
-		a.kind = operators.Min
-	case "max":
-		a.kind = operators.Max
-	default:
-		diags.Errorf(codeAggregateArgs, call.Span, "%s is not supported by this version", call.Name).
-			Help = "aggregates are count, sum, min and max"
-		return -1, diags
-	}
-	if len(call.Args) > 1 || len(call.Args) == 0 && a.kind != operators.Count {
-		diags.Errorf(codeAggregateArgs, call.Span, "%s takes one argument, not %d", call.Name, len(call.Args))
-		return -1, diags
-	}
-	if a.kind != operators.Count {
-		arg := call.Args[0].Type()
-		if err := a.kind.Check(arg); err != nil {
-			diags.Errorf(codeAggregateArgs, call.Span, "%s", err)
-			return -1, diags
-		}
-		a.typ = expr.Type{Kind: arg.Kind}
-	}
+	a := aggregate{text: call.Text, of: made, typ: typ}
+	a.of.Args = nil
 	*list = append(*list, a)
-	return len(*list) - 1, nil
+	return len(*list) - 1, made.Args, nil
+}
+
+// overChanges says that the records of d are a table's changes: what a row has
+// added, its next change takes back.
+func (c *compiler) overChanges(d *Def) bool {
+	return slices.ContainsFunc(d.From, func(in ResolvedInput) bool { return c.typed[in.Def].changes })
+}
+
+// aggregations are the aggregates of list, for those who only read rows.
+func aggregations(list []aggregate) []operators.Aggregation {
+	out := make([]operators.Aggregation, len(list))
+	for i, a := range list {
+		out[i] = a.of
+	}
+	return out
 }
 
 // groupSpace is the bare names of a derived table's select list: the named

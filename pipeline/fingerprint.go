@@ -114,15 +114,11 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 		_, args := k.c.derive(d, x.view, k.c.layout.row(), &list)
 		var aggregates []string
 		for i, a := range list {
-			text := a.kind.String() + "()"
-			if args[i] != nil {
-				text = a.kind.String() + "(" + k.expr(args[i]) + ")"
-			}
-			aggregates = append(aggregates, text)
+			aggregates = append(aggregates, fmt.Sprintf("%s(%s)", a.of.Kind, strings.Join(k.exprs(args[i]), ", ")))
 		}
 		if b == 0 {
 			for _, a := range list {
-				t.Aggregates = append(t.Aggregates, a.kind.String())
+				t.Aggregates = append(t.Aggregates, a.of.Kind.String())
 			}
 		}
 		block := []string{"group by " + strings.Join(keys, ", "), "keep " + strings.Join(aggregates, ", ")}
