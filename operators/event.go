@@ -79,11 +79,17 @@ func (f fan) Process(e *Event) error {
 // makeAll makes the operators of nodes for one task.
 func makeAll(t *Task, nodes []*Node) (Operator, error) {
 	made := make(fan, 0, len(nodes))
+	timers := t.Timers
+	outer := timers.height
+	height := 0 // of what lies behind any of the nodes
+	defer func() { timers.height = max(outer, height+1) }()
 	for _, n := range nodes {
+		timers.height = 0
 		next, err := makeAll(t, n.Next)
 		if err != nil {
 			return nil, err
 		}
+		height = max(height, timers.height)
 		op, err := n.Spec.Make(t, next)
 		if err != nil {
 			return nil, err

@@ -124,6 +124,9 @@ func (r *rig) openTask(s *operators.SubTopology, p int32) {
 	if task.inputs, err = s.Build(task.tc); err != nil {
 		r.t.Fatal(err)
 	}
+	if err := task.tc.Timers.Start(task.streamTime); err != nil {
+		r.t.Fatal(err)
+	}
 	r.tasks = append(r.tasks, task)
 }
 

@@ -5,8 +5,6 @@
 package operators
 
 import (
-	"time"
-
 	"streamctl/internal/diag"
 	"streamctl/internal/record"
 	"streamctl/state"
@@ -87,42 +85,6 @@ type TaskContext struct {
 	// Timers takes what the operators want to be told of time while they are built.
 	Timers *Timers
 }
-
-// Timers are what the operators of one task want to be told of time, in the
-// order in which they asked: those nearer to the sinks first.
-type Timers struct {
-	stream []func(now int64) error
-	wall   []WallTimer
-}
-
-// WallTimer is called about every so often of wall clock, between two records.
-type WallTimer struct {
-	Every time.Duration
-	// Fire does what is due; now is the wall clock, ms.
-	Fire func(now int64) error
-}
-
-// OnStreamTime has f called whenever the task's stream time has moved, before
-// the record that moved it is processed: what has been closed by that record's
-// time is closed for the record too. now is the new stream time, ms; it may have jumped
-// over any number of windows. What f emits is part of the same commit as the record.
-func (t *Timers) OnStreamTime(f func(now int64) error) { t.stream = append(t.stream, f) }
-
-// OnWallClock has timer called while the task runs, also when no record comes.
-func (t *Timers) OnWallClock(timer WallTimer) { t.wall = append(t.wall, timer) }
-
-// Advance tells that stream time has moved to now.
-func (t *Timers) Advance(now int64) error {
-	for _, f := range t.stream {
-		if err := f(now); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Wall lists the timers of the wall clock.
-func (t *Timers) Wall() []WallTimer { return t.wall }
 
 // Emitter takes what a task sends.
 type Emitter interface {

@@ -381,6 +381,9 @@ func (w *worker) startInputs(t *task) error {
 	if err := t.transition(taskRunning); err != nil {
 		return err
 	}
+	if err := t.context.Timers.Start(t.streamTime); err != nil {
+		return fmt.Errorf("start task %s: %w", t.id, err)
+	}
 	w.applyBounds(t)
 	w.log.Debug("task runs", "task", t.id.String())
 	return nil
