@@ -132,5 +132,6 @@ var Reasons = []Reason{
 	{ReasonExpression, "an expression fails: overflow, division by zero, a conversion, a wrong kind of value"},
 	{ReasonWrongPartition, "the record lies in another partition than its key says"},
 	{ReasonGap, "the records were gone from the topic before they were processed, and `on_gap` says to go on"},
+	{ReasonLate, "the record comes later than the grace allows"},
 	{ReasonEncode, "the result is not of the sink's format"},
 }

@@ -58,6 +58,7 @@ const (
 	ReasonWrongPartition = "wrong-partition"
 	ReasonEncode         = "encode"
 	ReasonGap            = "gap"
+	ReasonLate           = "late"
 )
 
 // Names of the headers that a dead letter carries beside its own.

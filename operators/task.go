@@ -28,6 +28,8 @@ type Task struct {
 	deadLetterTopic string
 	rows            int // of a frame
 	joins           int // memo tables
+	// shared holds operators that several inputs of the task lead to, by their specs.
+	shared map[any]any
 }
 
 // Blueprint is the heads and operators of a sub-topology's tasks: immutable, shared
@@ -52,7 +54,7 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 	t := &Task{
 		TaskContext: tc, Pipeline: b.Pipeline,
 		deadLetters: b.DeadLetters, deadLetterTopic: b.DeadLetterTopic,
-		rows: b.Rows(), joins: b.Joins(),
+		rows: b.Rows(), joins: b.Joins(), shared: make(map[any]any),
 	}
 	if tc.Counters == nil {
 		return nil, errors.New("build task: no counters")

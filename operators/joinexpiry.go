@@ -1,0 +1,257 @@
+package operators
+
+import (
+	"cmp"
+	"fmt"
+
+	"streamctl/state"
+)
+
+// joinExpiry lets rows leave a join: unmatched ones of a side that keeps them
+// to those behind, in the order in which their time is up, and all of them out of the
+// state when nothing can match them any more.
+//
+// What leaves is found bucket by bucket: when the first rows of a bucket may
+// have to leave, its unmatched ones are put into a heap, and new ones of it
+// from then on. So memory holds those of the oldest buckets only. Deleting
+// is not urgent, because partners are looked for by time: some rows per record
+// are, so that a jump of time over a great state does not stop the task.
+type joinExpiry struct {
+	due    dueHeap
+	loaded int64 // unmatched rows of buckets up to this one are in due
+	// keys of rows of the first live bucket, which is dead; next is where the next are found.
+	keys [][]byte
+	next []byte
+}
+
+const (
+	// sweepRows is how many rows a record takes out of the state; it puts in one.
+	sweepRows = 4
+	// sweepBatch is how many are looked up at a time.
+	sweepBatch = 256
+)
+
+// dueRow is a record that leaves unmatched when its time is up.
+type dueRow struct {
+	deadline int64 // it leaves when time has passed this, ms
+	seq      uint64
+	row      string // key in the state
+}
+
+func (a dueRow) compare(b dueRow) int {
+	return cmp.Or(cmp.Compare(a.deadline, b.deadline), cmp.Compare(a.seq, b.seq))
+}
+
+// dueHeap is a binary heap of rows, the first to leave at its top.
+type dueHeap []dueRow
+
+func (h *dueHeap) push(d dueRow) {
+	*h = append(*h, d)
+	rows := *h
+	for i := len(rows) - 1; i > 0; {
+		up := (i - 1) / 2
+		if rows[up].compare(rows[i]) <= 0 {
+			return
+		}
+		rows[up], rows[i] = rows[i], rows[up]
+		i = up
+	}
+}
+
+func (h *dueHeap) pop() dueRow {
+	rows := *h
+	top, last := rows[0], len(rows)-1
+	rows[0] = rows[last]
+	rows[last] = dueRow{}
+	rows = rows[:last]
+	*h = rows
+	for i := 0; ; {
+		least := i
+		for _, down := range [2]int{2*i + 1, 2*i + 2} {
+			if down < last && rows[down].compare(rows[least]) < 0 {
+				least = down
+			}
+		}
+		if least == i {
+			return top
+		}
+		rows[least], rows[i] = rows[i], rows[least]
+		i = least
+	}
+}
+
+// added notes a record that has been put into a row.
+func (x *joinExpiry) added(j *streamJoin, e *joinEntry, row string) {
+	side := j.sides[e.side]
+	if side.keep && !e.matched && j.buffer.bucket(e.time) <= x.loaded {
+		x.due.push(dueRow{e.time + side.late, e.seq, row})
+	}
+}
+
+// leave sends the rows whose time is up at now.
+func (x *joinExpiry) leave(j *streamJoin, now int64) error {
+	if err := x.load(j, now); err != nil {
+		return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+	}
+	if len(x.due) == 0 || x.due[0].deadline >= now {
+		return nil
+	}
+	for len(x.due) > 0 && x.due[0].deadline < now {
+		if err := x.send(j, x.due.pop()); err != nil {
+			return err
+		}
+	}
+	j.meta.emitted = now
+	if err := j.noted(); err != nil {
+		return fmt.Errorf("write state of join %s: %w", j.spec.Name, err)
+	}
+	return nil
+}
+
+// send sends one row, unless it has been matched.
+func (x *joinExpiry) send(j *streamJoin, d dueRow) error {
+	_, row, err := j.buffer.load([]byte(d.row))
+	if err != nil {
+		return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+	}
+	if row == nil {
+		return nil
+	}
+	for i := range row.entries {
+		e := &row.entries[i]
+		if e.seq != d.seq || e.matched {
+			continue
+		}
+		j.now = d.deadline + 1
+		if err := j.behind.moveTo(j.now); err != nil {
+			return err
+		}
+		if err := j.self.read(e.blob); err != nil {
+			return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+		}
+		return j.alone(e.side, e.time)
+	}
+	return nil
+}
+
+// load puts the unmatched rows of the buckets into the heap in which some may
+// have to leave at now.
+func (x *joinExpiry) load(j *streamJoin, now int64) error {
+	first, ok := j.firstDeadline()
+	if !ok || now <= first {
+		return nil
+	}
+	upTo := j.buffer.bucket(now - first - 1)
+	if upTo <= x.loaded {
+		return nil
+	}
+	for _, bucket := range j.buffer.live {
+		if bucket <= x.loaded {
+			continue
+		}
+		if bucket > upTo {
+			break
+		}
+		if err := x.loadBucket(j, bucket); err != nil {
+			return err
+		}
+	}
+	x.loaded = upTo
+	return nil
+}
+
+// firstDeadline is when a record of time 0 may have to leave first; ok is false
+// when none ever does.
+func (j *streamJoin) firstDeadline() (ms int64, ok bool) {
+	for _, side := range j.sides {
+		if side.keep && (!ok || side.late < ms) {
+			ms, ok = side.late, true
+		}
+	}
+	return ms, ok
+}
+
+func (x *joinExpiry) loadBucket(j *streamJoin, bucket int64) error {
+	from, to := appendBucket(nil, bucket), appendBucket(nil, bucket+1)
+	return j.buffer.table.Scan(from, to, func(key []byte, r *state.Row) (bool, error) {
+		row, err := j.buffer.decoded(r, false)
+		if err != nil {
+			return false, err
+		}
+		name := ""
+		for i := range row.entries {
+			e := &row.entries[i]
+			side := j.sides[e.side]
+			if !side.keep || e.matched || e.time+side.late < j.meta.emitted {
+				continue
+			}
+			if name == "" {
+				name = string(key)
+			}
+			x.due.push(dueRow{e.time + side.late, e.seq, name})
+		}
+		return true, nil
+	})
+}
+
+// sweep deletes some rows that nothing matches any more.
+func (x *joinExpiry) sweep(j *streamJoin) error {
+	for range sweepRows {
+		if len(x.keys) == 0 {
+			more, err := x.find(j)
+			if err != nil {
+				return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+			}
+			if !more {
+				return nil
+			}
+		}
+		key := x.keys[0]
+		x.keys = x.keys[1:]
+		if err := x.delete(j, key); err != nil {
+			return fmt.Errorf("write state of join %s: %w", j.spec.Name, err)
+		}
+	}
+	return nil
+}
+
+// find looks up the next rows to delete; false: there are none now.
+func (x *joinExpiry) find(j *streamJoin) (bool, error) {
+	b := &j.buffer
+	late := max(j.sides[leftSide].late, j.sides[rightSide].late)
+	for len(b.live) > 0 && (b.live[0]+1)*b.width-1 < earlier(j.now, late) {
+		bucket := b.live[0]
+		if x.next == nil {
+			x.next = appendBucket(nil, bucket)
+		}
+		x.keys = x.keys[:0]
+		err := b.table.Scan(x.next, appendBucket(nil, bucket+1), func(key []byte, _ *state.Row) (bool, error) {
+			x.keys = append(x.keys, append([]byte(nil), key...))
+			return len(x.keys) < sweepBatch, nil
+		})
+		if err != nil {
+			return false, err
+		}
+		if n := len(x.keys); n > 0 {
+			x.next = append(append(x.next[:0], x.keys[n-1]...), 0)
+			return true, nil
+		}
+		x.next = nil
+		b.live = b.live[1:]
+	}
+	return false, nil
+}
+
+// delete deletes a row, and counts what an inner side had in it without a partner.
+func (x *joinExpiry) delete(j *streamJoin, key []byte) error {
+	_, row, err := j.buffer.load(key)
+	if row == nil || err != nil {
+		return err
+	}
+	for i := range row.entries {
+		if e := &row.entries[i]; !e.matched && !j.sides[e.side].keep {
+			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNoMatch)
+		}
+	}
+	return j.buffer.table.Delete(key)
+}

@@ -1,0 +1,397 @@
+package operators
+
+import (
+	"fmt"
+
+	"streamctl/expr"
+	"streamctl/internal/codec"
+	"streamctl/internal/record"
+)
+
+// joinedSide is one of the two of a join.
+type joinedSide uint8
+
+const (
+	leftSide joinedSide = iota
+	rightSide
+)
+
+// StreamJoin joins two streams: records of one key whose times lie close to
+// each other go on as pairs. Both sides are kept in the state as long as a partner
+// may come. Its records come in by StreamJoinInputs.
+//
+// Unlike Kafka Streams', a row that has left unmatched never matches any more,
+// and what is older than its side's bound and grace allow does not match either,
+// whether or not it is still in the state: the result depends on stream time alone.
+type StreamJoin struct {
+	Policy *Policy
+	Name   string // of the state
+	// Before and After, ms, both inclusive: the right record of a pair lies at
+	// most so much before, or after, the left one.
+	Before, After int64
+	Grace         int64 // ms
+	Left, Right   StreamSide
+	Origins       []Origin // outer topics, by the number in the state
+	Next          []*Node
+}
+
+// StreamSide is one side of a StreamJoin.
+type StreamSide struct {
+	// Keep says that records without a partner go on, with nulls for the other side.
+	Keep bool
+	// Single is set where one binding is kept, as it is; otherwise Kept.
+	Single *SingleDoc
+	Kept   *Kept
+}
+
+// SingleDoc is how the one binding of a side comes out of the state: the
+// document is its value, the record's own key its key.
+type SingleDoc struct {
+	Shape   *codec.Shape
+	Row     int
+	KeyRow  int
+	KeyUsed func() bool
+}
+
+// StreamJoinInput is where the records of one side come into a StreamJoin.
+type StreamJoinInput struct {
+	Join  *StreamJoin
+	Right bool
+	Keys  []*expr.Program
+	Doc   *Doc // what is kept
+	// Origins numbers the outer topics.
+	Origins map[string]int
+}
+
+// Make implements Spec. All inputs of one join in a task share it: what is
+// behind the join is made once.
+func (s *StreamJoinInput) Make(t *Task, _ Operator) (Operator, error) {
+	j, err := s.Join.in(t)
+	if err != nil {
+		return nil, err
+	}
+	in := &streamJoinInput{spec: s, task: t, join: j}
+	if s.Right {
+		in.side = rightSide
+	}
+	n := j.clock.side()
+	t.Timers.OnStart(func(now int64) error {
+		if !j.clock.start(n, now) {
+			return nil
+		}
+		return j.start()
+	})
+	t.Timers.OnStreamTime(func(now int64) error {
+		j.clock.sides[n] = now
+		return j.advance(j.clock.now())
+	})
+	return in, nil
+}
+
+// in is the join in a task.
+func (s *StreamJoin) in(t *Task) (*streamJoin, error) {
+	if j, ok := t.shared[s].(*streamJoin); ok {
+		return j, nil
+	}
+	table := t.Tables[s.Name]
+	if table == nil {
+		return nil, fmt.Errorf("open join: the task has no table %q", s.Name)
+	}
+	j := &streamJoin{spec: s, task: t, now: noTime, meta: joinMeta{emitted: noTime}}
+	j.expiry.loaded = -1
+	j.buffer = joinBuffer{table: table, width: max(s.Before+s.After+1, minBucket)}
+	for i, spec := range []*StreamSide{&s.Left, &s.Right} {
+		side, err := spec.open()
+		if err != nil {
+			return nil, err
+		}
+		j.sides[i] = side
+	}
+	j.sides[leftSide].late, j.sides[rightSide].late = s.After+s.Grace, s.Before+s.Grace
+	var lag int64
+	for _, side := range j.sides {
+		if side.keep {
+			lag = max(lag, side.late+1)
+		}
+	}
+	j.behind = newTimeline(t, lag)
+	next, err := makeAll(j.behind.task, s.Next)
+	if err != nil {
+		return nil, err
+	}
+	j.behind.passWallTimers(t)
+	j.next, j.out = next, j.behind.task.event()
+	t.shared[s] = j
+	return j, nil
+}
+
+// streamJoin is a StreamJoin in one task.
+type streamJoin struct {
+	spec   *StreamJoin
+	task   *Task
+	next   Operator
+	behind *timeline
+	clock  meet
+	now    int64 // the join's own time, ms
+	sides  [2]*joinSide
+	buffer joinBuffer
+	meta   joinMeta
+	expiry joinExpiry
+
+	key, blob []byte
+	found     []partner
+	out       *Event
+	in        record.Record
+	self      kept // the record being joined
+	other     kept // its partner
+}
+
+// joinSide is one side at work.
+type joinSide struct {
+	keep bool
+	// late is how far stream time may be past a record's time for it to be
+	// joined still, ms.
+	late int64
+	rows sideRows // of the record that is shown
+	none sideRows // what there is instead of a record
+}
+
+// sideRows shows one record of a side to those behind.
+type sideRows struct {
+	single *SingleDoc
+	keyed  bool
+	row    decodedRow
+	many   *keptRow
+}
+
+func (s *StreamSide) open() (*joinSide, error) {
+	side := &joinSide{keep: s.Keep}
+	for _, rows := range []*sideRows{&side.rows, &side.none} {
+		if s.Single == nil {
+			rows.many = s.Kept.open()
+			continue
+		}
+		rows.single, rows.keyed = s.Single, s.Single.KeyUsed()
+	}
+	if side.none.single != nil {
+		if err := side.none.single.Shape.Scan(nil, &side.none.row.row); err != nil {
+			return nil, fmt.Errorf("open join: %w", err)
+		}
+	}
+	return side, nil
+}
+
+// read decodes what is kept of a record.
+func (r *sideRows) read(k *kept, origins []Origin, f *expr.Frame) error {
+	if r.single == nil {
+		return r.many.place(f, k.doc)
+	}
+	if err := r.single.Shape.Scan(k.doc, &r.row.row); err != nil {
+		return scanFault(err)
+	}
+	f.Rows[r.single.Row] = &r.row.row
+	if !r.keyed {
+		return nil
+	}
+	key, err := codec.DecodeKey(origins[k.topic].KeyFormat, k.key)
+	if err != nil {
+		return &fault{ReasonInvalidKey, err}
+	}
+	setKey(&r.row.key, key, 0)
+	f.Rows[r.single.KeyRow] = &r.row.key
+	return nil
+}
+
+// absent shows that there is no record.
+func (r *sideRows) absent(f *expr.Frame) error {
+	if r.single == nil {
+		return r.many.place(f, nil)
+	}
+	f.Rows[r.single.Row] = &r.row.row
+	f.Rows[r.single.KeyRow] = &r.row.key
+	return nil
+}
+
+// streamJoinInput takes the records of one side.
+type streamJoinInput struct {
+	spec *StreamJoinInput
+	task *Task
+	join *streamJoin
+	side joinedSide
+}
+
+// Process joins e with the records of the other side, and keeps it.
+func (in *streamJoinInput) Process(e *Event) error {
+	j := in.join
+	drop := func(reason string) error {
+		in.task.Counters.Drop(j.spec.Policy.Operator, reason)
+		return nil
+	}
+	if e.Null {
+		return drop(ReasonNullValue)
+	}
+	key, null, err := appendKey(j.key[:0], in.spec.Keys, &e.Frame)
+	j.key = key
+	if err != nil {
+		return in.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
+	}
+	side := j.sides[in.side]
+	switch {
+	case null && !side.keep:
+		return drop(ReasonNullKey)
+	case !null && e.Time < earlier(j.now, side.late):
+		return drop(ReasonLate)
+	}
+	if err := in.keep(e); err != nil {
+		return in.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
+	}
+	if null {
+		return j.alone(in.side, e.Time)
+	}
+	if err := j.take(in.side, e); err != nil {
+		return err
+	}
+	return j.expiry.sweep(j)
+}
+
+// keep puts what is kept of e into the join's blob, and reads it as self.
+func (in *streamJoinInput) keep(e *Event) error {
+	j := in.join
+	blob := appendBlob(j.blob[:0], in.spec.Origins[e.Origin.Topic], e)
+	blob, null, err := in.spec.Doc.append(blob, e, &e.Frame)
+	if null {
+		blob = append(blob, "null"...)
+	}
+	j.blob = blob
+	if err != nil {
+		return err
+	}
+	return j.self.read(blob)
+}
+
+// start reads what the state knows of the past: tables are not loaded yet when
+// operators are made.
+func (j *streamJoin) start() error {
+	row, err := j.buffer.table.Get(metaKey())
+	if err == nil && row != nil {
+		err = j.meta.decode(row.Value)
+	}
+	if err == nil {
+		err = j.buffer.find()
+	}
+	if err != nil {
+		return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+	}
+	j.now = max(j.clock.now(), j.meta.emitted)
+	return j.behind.start(j.now)
+}
+
+// noted writes the meta row anew.
+func (j *streamJoin) noted() error {
+	row, err := j.buffer.table.Get(metaKey())
+	if err != nil {
+		return err
+	}
+	if row == nil || row.Decoded != &j.meta {
+		_, err = j.buffer.table.PutDecoded(metaKey(), &j.meta)
+		return err
+	}
+	j.buffer.table.MarkDirty(row)
+	return nil
+}
+
+// take joins the record in j.self with its partners, and keeps it.
+func (j *streamJoin) take(of joinedSide, e *Event) (err error) {
+	from, to := earlier(e.Time, j.spec.Before), e.Time+j.spec.After
+	if of == rightSide {
+		from, to = earlier(e.Time, j.spec.After), e.Time+j.spec.Before
+	}
+	alive := earlier(j.now, j.sides[1-of].late)
+	j.found, err = j.buffer.partners(j.found[:0], j.key, 1-of, from, to, alive)
+	if err != nil {
+		return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+	}
+	if len(j.found) > 0 {
+		if err := j.pairs(of, e.Time); err != nil {
+			return err
+		}
+	}
+	j.meta.seq++
+	entry := joinEntry{time: e.Time, seq: j.meta.seq, side: of, matched: len(j.found) > 0}
+	entry.blob = append(make([]byte, 0, len(j.blob)), j.blob...)
+	rowKey, err := j.buffer.put(j.key, entry)
+	if err == nil {
+		err = j.noted()
+	}
+	if err != nil {
+		return fmt.Errorf("write state of join %s: %w", j.spec.Name, err)
+	}
+	j.expiry.added(j, &entry, rowKey)
+	return nil
+}
+
+// pairs sends the record in j.self with each partner that was found.
+func (j *streamJoin) pairs(of joinedSide, time int64) error {
+	read := j.sides[of].rows.read(&j.self, j.spec.Origins, &j.out.Frame)
+	for _, p := range j.found {
+		entry := p.entry()
+		if !entry.matched {
+			entry.matched = true
+			j.buffer.table.MarkDirty(p.in)
+		}
+		if err := j.other.read(entry.blob); err != nil {
+			return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+		}
+		err := read
+		if err == nil {
+			err = j.sides[1-of].rows.read(&j.other, j.spec.Origins, &j.out.Frame)
+		}
+		left := &j.self
+		if of == rightSide {
+			left = &j.other
+		}
+		if err := j.send(left, max(time, entry.time), err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alone sends the record in j.self without a partner.
+func (j *streamJoin) alone(of joinedSide, time int64) error {
+	err := j.sides[of].rows.read(&j.self, j.spec.Origins, &j.out.Frame)
+	if err == nil {
+		err = j.sides[1-of].none.absent(&j.out.Frame)
+	}
+	return j.send(&j.self, time, err)
+}
+
+// send hands on what the frame of j.out shows, as a record that has key,
+// headers and origin of lead. err is why it could not be shown, nil = it could.
+func (j *streamJoin) send(lead *kept, time int64, err error) error {
+	t, out := j.behind.task, j.out
+	t.begin(out)
+	origin := j.spec.Origins[lead.topic]
+	out.Origin, out.Time = lead.origin, time
+	out.Origin.Topic = origin.Topic
+	out.Key, out.KeyFormat, out.Headers = lead.key, origin.KeyFormat, lead.headers
+	j.in = record.Record{Key: lead.key, Value: lead.doc, Time: time, Offset: lead.origin.Offset, Headers: lead.headers}
+	out.In = &j.in
+	if err != nil {
+		return t.refuseEvent(j.spec.Policy, out, ReasonInvalidValue, err)
+	}
+	return j.next.Process(out)
+}
+
+// advance follows the time of the inputs: rows without a partner leave whose
+// time is up.
+func (j *streamJoin) advance(now int64) error {
+	if now <= j.now {
+		return nil
+	}
+	if err := j.expiry.leave(j, now); err != nil {
+		return err
+	}
+	j.now = now
+	return j.behind.moveTo(now)
+}
