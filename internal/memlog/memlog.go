@@ -6,7 +6,8 @@
 //
 // It owns the log, the coordinators and the injected clock of a test. It must
 // know nothing of pipelines, operators, state or any real client: it sees
-// bytes, offsets and the ports of package engine only.
+// bytes, offsets and the ports of package engine only. The engine's own tests use
+// it, and with it users test their pipelines (package pipetest).
 //
 // The tour: Log is the cluster; partition.go is one partition and its reads;
 // txn.go the transaction coordinator; group.go the group coordinator;
@@ -178,12 +179,16 @@ type Rec struct {
 // does, and partition 0 for a null key. A topic that does not exist, or not
 // with that partition, is a mistake of the test and panics.
 func (l *Log) Produce(topicName string, partition int32, key, value []byte, timeMs int64) (int32, int64) {
+	return l.ProduceRecord(topicName, partition, record.Record{Key: key, Value: value, Time: timeMs})
+}
+
+// ProduceRecord is Produce for a record with headers.
+func (l *Log) ProduceRecord(topicName string, partition int32, rec record.Record) (int32, int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.mustTopic(topicName)
-	p := t.pick(partition, key)
-	off := l.append(record.TopicPartition{Topic: topicName, Partition: p}, nil,
-		copyRecord(record.Record{Key: key, Value: value, Time: timeMs}))
+	p := t.pick(partition, rec.Key)
+	off := l.append(record.TopicPartition{Topic: topicName, Partition: p}, nil, copyRecord(rec))
 	l.broadcast()
 	return p, off
 }
