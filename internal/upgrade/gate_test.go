@@ -298,3 +298,28 @@ func TestPendingRecordsAreSeen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// slowToLearn is a cluster whose brokers do not all know of a new topic yet:
+// the one that is asked for it does not.
+type slowToLearn struct{ engine.Transport }
+
+func (s slowToLearn) Admin() engine.Admin { return slowAdmin{s.Transport.Admin()} }
+
+type slowAdmin struct{ engine.Admin }
+
+func (slowAdmin) Topics(context.Context, []string) (map[string]engine.TopicInfo, error) {
+	return map[string]engine.TopicInfo{}, nil
+}
+
+// Of several processes that start at the same time one creates the topic of the
+// plan; that another still hears from its broker that there is none must not end it.
+func TestTheTopicOfThePlanIsCreatedByAnother(t *testing.T) {
+	r := newRig(t)
+	s := Store{Transport: slowToLearn{r.transport()}, Pipeline: "p"}
+	if err := s.Write(t.Context(), r.recorded()); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.writes(); n != 2 {
+		t.Errorf("the plan has been written %d times, want 2", n)
+	}
+}

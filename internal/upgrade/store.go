@@ -67,11 +67,9 @@ func (s Store) Write(ctx context.Context, r *Record) error {
 		return fmt.Errorf("record plan: %w", err)
 	}
 	if len(found) == 0 {
-		if err := admin.CreateTopic(ctx, tp.Topic, 1, topicConfigs()); err != nil {
-			// Another process may have been faster.
-			if found, again := admin.Topics(ctx, []string{tp.Topic}); again != nil || len(found) == 0 {
-				return fmt.Errorf("record plan: create topic %s: %w", tp.Topic, err)
-			}
+		// Another process may be faster; the broker asked above may then not know yet.
+		if err := admin.CreateTopic(ctx, tp.Topic, 1, topicConfigs()); err != nil && !errors.Is(err, engine.ErrTopicExists) {
+			return fmt.Errorf("record plan: %w", err)
 		}
 	}
 	value, err := r.Encode()
