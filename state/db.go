@@ -37,7 +37,9 @@ type Options struct {
 	// MemTableBytes is how much the store holds in memory before it writes a
 	// sorted file, default 16 MiB. Two of them can exist for a moment.
 	MemTableBytes int
-	// LoadBytes is the memory of one bulk load, default 16 MiB.
+	// LoadBytes is how much one bulk load gathers before it goes to disk, default
+	// 16 MiB; as much again is being written. Two at a time may have it, more
+	// share, down to 1 MiB each.
 	LoadBytes int
 	// Logger takes what the store has to say, nil = nothing.
 	Logger *slog.Logger
@@ -101,7 +103,9 @@ type DB struct {
 	cached atomic.Int64 // bytes of all tables' rows
 	pinned atomic.Int64 // of these: not applied
 	tables atomic.Int64 // open tables
-	disk   atomic.Int64 // bytes of the store when they were last taken
+	// loading counts bulk loads, seeding the bytes that they gather for the cache.
+	loading, seeding atomic.Int64
+	disk             atomic.Int64 // bytes of the store when they were last taken
 
 	mu     sync.Mutex
 	names  map[string]uint32 // ids of sub-topologies and tables
@@ -265,6 +269,12 @@ func (db *DB) read(key []byte) ([]byte, error) {
 	}
 	v = append([]byte{}, v...)
 	return v, classify(closer.Close())
+}
+
+// has tells whether something is stored under a key.
+func (db *DB) has(key []byte) (bool, error) {
+	v, err := db.read(key)
+	return v != nil, err
 }
 
 // each calls fn for every stored key with a prefix, in order. key and val are

@@ -18,6 +18,7 @@ import (
 //	    kind 'p', rest topic | partition (4)     a position, 8 bytes
 //	    kind 's'                                 stream time in ms, 8 bytes
 //	    kind 'w'                                 wall-clock time of the last epoch in ms, 8 bytes
+//	    kind 'l'                                 a bulk load is being handed to the store
 //
 // Id 0 is never given to a name: what is not a row is never among rows.
 const (
@@ -31,6 +32,7 @@ const (
 	kindPosition   = 'p'
 	kindStreamTime = 's'
 	kindSavedAt    = 'w'
+	kindLoading    = 'l'
 )
 
 const taskPrefixLen = 4 + 1 + 4 + 4

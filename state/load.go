@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,6 +21,12 @@ const (
 	smallLoad = 16
 	// loadFileBytes is how large the files of a load become, about.
 	loadFileBytes = 32 << 20
+	// loadsAtFull is how many loads may have Options.LoadBytes each at the same
+	// time; more share that.
+	loadsAtFull = 2
+	// leastRun is how little a load may gather before it goes to disk, as long as
+	// Options.LoadBytes is no less.
+	leastRun = 1 << 20
 )
 
 // Loader fills a table in bulk, past the cache: for restore and first loads.
@@ -27,24 +35,40 @@ const (
 // given there: a crash before leaves the table as it was. A long restore is made
 // of several loads, so that a crash loses only the last.
 //
-// Rows are gathered in memory, sorted, and put on disk as sorted runs; Finish
-// merges the runs into sorted tables that the store takes in as they are.
+// Rows are gathered in memory. What does not fit is sorted and written as a table of
+// the store's own, in the background while the next rows come in; Finish hands
+// all of these to the store as they are, the older ones first, which the store
+// then takes for older versions. A row is so written once.
 type Loader struct {
-	table *Table
-	run   run
-	dir   string   // of its files, "" before the first
-	runs  []string // files of the runs on disk, oldest first
-	done  bool
+	table  *Table
+	run    *run
+	spare  *run         // memory of the run before, for the next
+	flight chan builtOr // brings the run that is being written, nil = none is
+	built  []builtRun   // runs on disk, oldest first
+	dir    string       // of their files, "" before the first
+	files  int          // numbers them
+	done   bool
 
 	seed  *seed
-	empty bool // the table had no rows when the load ended
+	begun bool // a row has been written: seed and empty are set
+	empty bool // the table had no rows when the load began
 	cold  bool // nobody is about to read the rows: the cache is left to others
+}
+
+// builtRun is a run as tables that do not overlap.
+type builtRun struct{ paths []string }
+
+// builtOr is a run that has been written, or why it has not.
+type builtOr struct {
+	builtRun
+	err error
 }
 
 // Loader begins a bulk load. Until Finish the table must not be changed otherwise.
 func (t *Table) Loader() *Loader {
-	l := &Loader{table: t}
+	l := &Loader{table: t, run: &run{}}
 	t.task.loaders = append(t.task.loaders, l)
+	t.db.loading.Add(1)
 	return l
 }
 
@@ -59,6 +83,14 @@ func (t *Table) ColdLoader() *Loader {
 // Bytes is the memory that what was added since the last spill takes.
 func (l *Loader) Bytes() int { return l.run.bytes() }
 
+// limit is how large a run may become: all loads together are to take no more
+// than a few times Options.LoadBytes, however many they are.
+func (l *Loader) limit() int {
+	o := l.table.db.opts
+	share := loadsAtFull * o.LoadBytes / max(1, int(l.table.db.loading.Load()))
+	return min(max(share, leastRun), o.LoadBytes)
+}
+
 // Add sets a row, as it would be put into the table (not its changelog form),
 // or deletes it when row is nil. The last one for a key counts. key and row are copied.
 func (l *Loader) Add(key, row []byte) (err error) {
@@ -67,12 +99,13 @@ func (l *Loader) Add(key, row []byte) (err error) {
 	if l.done || l.table.task.closed {
 		return ErrClosed
 	}
-	if l.run.bytes()+len(key)+len(row) > db.opts.LoadBytes && len(l.run.entries) > 0 {
+	limit := l.limit()
+	if l.run.bytes()+len(key)+len(row) > limit && len(l.run.entries) > 0 {
 		if err := l.spill(); err != nil {
 			return fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
 		}
 	}
-	l.run.add(key, row)
+	l.run.add(key, row, limit)
 	return nil
 }
 
@@ -91,22 +124,16 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	case t.pinned > 0:
 		return fmt.Errorf("load table %s: %w", t.name, ErrUncommitted)
 	}
-	// Where there are no rows yet, there is nothing to delete.
-	if l.empty, err = db.empty(t.prefix[:]); err != nil {
-		return fmt.Errorf("load table %s: %w", t.name, db.check(err))
-	}
-	l.seed = t.newSeed()
-	if l.cold {
-		l.seed.room = 0
-	}
 	meta := t.task.metaEntries(positions, append(marks[:len(marks):len(marks)], t.task.newMarks...))
-	if len(l.runs) == 0 && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
-		err = l.finishSmall(meta)
-	} else {
-		err = l.finishFiles(meta)
+	if err = l.begin(); err == nil {
+		if len(l.built) == 0 && l.flight == nil && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
+			err = l.finishSmall(meta)
+		} else {
+			err = l.finishFiles(meta)
+		}
 	}
-	l.Abandon()
 	if err != nil {
+		l.Abandon()
 		return fmt.Errorf("load table %s: %w", t.name, db.check(err))
 	}
 	for tp, off := range positions {
@@ -117,7 +144,19 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	}
 	t.task.newSavedAt, t.task.newMarks = false, nil
 	t.plant(l.seed, l.empty)
+	l.Abandon()
 	return nil
+}
+
+// begin looks at the table before the first row is written.
+func (l *Loader) begin() (err error) {
+	if l.begun {
+		return nil
+	}
+	l.begun = true
+	l.seed = &seed{db: l.table.db, own: l.table.bytes, all: true, closed: l.cold}
+	l.empty, err = l.table.db.empty(l.table.prefix[:])
+	return err
 }
 
 // Abandon gives the load up; after Finish it does nothing.
@@ -125,12 +164,20 @@ func (l *Loader) Abandon() {
 	if l.done {
 		return
 	}
-	l.done, l.run = true, run{}
-	task := l.table.task
+	if l.flight != nil {
+		<-l.flight
+		l.flight = nil
+	}
+	l.done, l.run, l.spare = true, &run{}, nil
+	db, task := l.table.db, l.table.task
+	db.loading.Add(-1)
+	if l.seed != nil {
+		l.seed.release()
+	}
 	task.loaders = slices.DeleteFunc(task.loaders, func(other *Loader) bool { return other == l })
 	if l.dir != "" {
 		// What remains after a failure is deleted at the next Open.
-		_ = l.table.db.fs.RemoveAll(l.dir)
+		_ = db.fs.RemoveAll(l.dir)
 	}
 }
 
@@ -183,82 +230,146 @@ func (l *Loader) finishSmall(meta []metaEntry) error {
 	return b.Close()
 }
 
-// finishFiles writes the load as sorted tables and hands them to the store,
-// all at once: with them goes a table of positions and marks, so that these are
-// there if and only if the rows are.
+// finishFiles hands the load to the store as sorted tables: with the last run
+// goes a table of positions and marks, so that these are there if and only if all
+// rows are. Of several runs the store takes one after the other; should that be cut
+// short, a mark is left by which the next one to open the task knows.
 func (l *Loader) finishFiles(meta []metaEntry) error {
-	db := l.table.db
-	if err := l.makeDir(); err != nil {
-		return err
-	}
-	w := tableWriter{db: db, dir: l.dir}
-	if err := l.writeRows(&w); err != nil {
-		w.abandon()
-		return err
-	}
-	for _, m := range meta {
-		if err := w.set(m.key, m.val); err != nil {
-			w.abandon()
-			return err
-		}
-	}
-	if err := w.finish(); err != nil {
-		return err
-	}
-	// Epochs applied before must not be lost when what follows them is not.
-	if err := db.store.LogData(nil, pebble.Sync); err != nil {
-		return err
-	}
-	if len(w.paths) == 0 {
-		return nil
-	}
-	return db.ok(db.store.Ingest(context.Background(), w.paths))
-}
-
-// writeRows writes all rows in order of keys; of those with one key, the last added.
-func (l *Loader) writeRows(w *tableWriter) error {
-	key := append([]byte(nil), l.table.prefix[:]...)
-	write := func(e entry) error {
-		key = append(key[:prefixLen], e.key...)
-		switch {
-		case e.row != nil:
-			if err := l.seed.add(e); err != nil {
-				return err
-			}
-			return w.set(key, e.row)
-		case l.empty:
-			return nil
-		}
-		return w.delete(key)
-	}
-	defer w.cut()
-	if len(l.runs) == 0 {
-		for e := range l.run.sorted() {
-			if err := write(e); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	db, task := l.table.db, l.table.task
 	if len(l.run.entries) > 0 {
 		if err := l.spill(); err != nil {
 			return err
 		}
 	}
-	return mergeRuns(l.table.db.fs, l.runs, write)
+	if err := l.land(); err != nil {
+		return err
+	}
+	loading := append(task.metaPrefix(), kindLoading)
+	several := len(l.built) > 1
+	if several {
+		if err := db.store.Set(loading, nil, pebble.Sync); err != nil {
+			return err
+		}
+	} else if err := db.store.LogData(nil, pebble.Sync); err != nil {
+		return err // epochs applied before must not be lost when what follows them is not
+	}
+	last, err := l.writeMeta(meta, loading, several)
+	if err != nil {
+		return err
+	}
+	if n := len(l.built); n > 0 {
+		for _, older := range l.built[:n-1] {
+			if err := l.ingest(older.paths); err != nil {
+				return err
+			}
+		}
+		last = append(last, l.built[n-1].paths...)
+	}
+	return l.ingest(last)
 }
 
-// spill puts the run in memory on disk.
+// ingest gives tables to the store, all at once.
+func (l *Loader) ingest(paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	return l.table.db.ok(l.table.db.store.Ingest(context.Background(), paths))
+}
+
+// writeMeta writes positions and marks, and that the load is complete.
+func (l *Loader) writeMeta(meta []metaEntry, loading []byte, several bool) ([]string, error) {
+	if err := l.makeDir(); err != nil {
+		return nil, err
+	}
+	w := tableWriter{db: l.table.db, dir: l.dir, name: "meta"}
+	write := func() error {
+		for _, m := range meta {
+			if several && bytes.Compare(loading, m.key) < 0 {
+				if several = false; w.delete(loading) != nil {
+					return w.err
+				}
+			}
+			if err := w.set(m.key, m.val); err != nil {
+				return err
+			}
+		}
+		if several {
+			return w.delete(loading)
+		}
+		return nil
+	}
+	err := write()
+	return w.paths, errors.Join(err, w.finish())
+}
+
+// spill puts the run in memory on disk, in the background.
 func (l *Loader) spill() error {
+	if err := l.begin(); err != nil {
+		return err
+	}
+	if err := l.land(); err != nil {
+		return err
+	}
 	if err := l.makeDir(); err != nil {
 		return err
 	}
-	path := l.table.db.fs.PathJoin(l.dir, "run-"+strconv.Itoa(len(l.runs)))
-	if err := l.run.write(l.table.db.fs, path); err != nil {
-		return err
+	full := l.run
+	if l.run = l.spare; l.run == nil {
+		l.run = &run{}
 	}
-	l.runs = append(l.runs, path)
-	l.run.clear()
+	l.spare = full
+	l.files++
+	w := &tableWriter{db: l.table.db, dir: l.dir, name: strconv.Itoa(l.files)}
+	first := l.files == 1
+	flight := make(chan builtOr, 1)
+	l.flight = flight
+	go func() {
+		var out builtOr
+		defer func() { flight <- out }()
+		defer l.table.db.recoverInto(&out.err)
+		err := l.writeRun(w, full, first)
+		out.err = errors.Join(err, w.finish())
+		out.paths = w.paths
+	}()
+	return nil
+}
+
+// land waits for the run that is being written; its memory can then be used again.
+func (l *Loader) land() error {
+	if l.flight == nil {
+		return nil
+	}
+	out := <-l.flight
+	l.flight = nil
+	if out.err != nil {
+		return out.err
+	}
+	l.spare.clear()
+	if len(out.paths) > 0 {
+		l.built = append(l.built, out.builtRun)
+	}
+	return l.table.db.Err()
+}
+
+// writeRun writes the rows of a run in order of keys.
+func (l *Loader) writeRun(w *tableWriter, r *run, first bool) error {
+	key := append([]byte(nil), l.table.prefix[:]...)
+	for e := range r.sorted() {
+		key = append(key[:prefixLen], e.key...)
+		if err := l.seed.add(e); err != nil {
+			return err
+		}
+		var err error
+		switch {
+		case e.row != nil:
+			err = w.set(key, e.row)
+		case !first || !l.empty: // where there are no rows yet, there is nothing to delete
+			err = w.delete(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -284,6 +395,7 @@ func (l *Loader) makeDir() error {
 type tableWriter struct {
 	db    *DB
 	dir   string
+	name  string // the files are called by it
 	paths []string
 	w     *sstable.Writer
 	err   error // of a cut
@@ -297,7 +409,7 @@ func (w *tableWriter) writer() (*sstable.Writer, error) {
 	if w.w != nil || w.err != nil {
 		return w.w, w.err
 	}
-	path := w.db.fs.PathJoin(w.dir, "table-"+strconv.Itoa(len(w.paths)))
+	path := w.db.fs.PathJoin(w.dir, w.name+"-"+strconv.Itoa(len(w.paths)))
 	f, err := w.db.fs.Create(path, storeWrites)
 	if err != nil {
 		return nil, err
@@ -337,6 +449,3 @@ func (w *tableWriter) finish() error {
 	w.cut()
 	return w.err
 }
-
-// abandon lets go of a table that is not finished.
-func (w *tableWriter) abandon() { w.cut() }

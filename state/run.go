@@ -1,19 +1,11 @@
 package state
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"hash/crc32"
-	"io"
 	"iter"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // entry is one row of a load: its key and its stored form, nil = deleted.
@@ -36,13 +28,19 @@ type slot struct {
 const (
 	slotBytes  = 24
 	deletedRow = 1<<32 - 1
+	headRoom   = 64      // more than the stored form of a row has beside it
+	growAtOnce = 1 << 20 // from this size on a run gets all the memory it may take
 )
 
 // bytes is the memory the run holds.
 func (r *run) bytes() int { return len(r.data) + slotBytes*len(r.entries) }
 
-// add appends an entry; nil row = deleted.
-func (r *run) add(key, row []byte) {
+// add appends an entry; nil row = deleted. A run that grows takes at once the
+// memory that one of limit bytes needs, rather than be copied at every doubling.
+func (r *run) add(key, row []byte, limit int) {
+	if need := len(r.data) + len(key) + len(row) + headRoom; need > cap(r.data) && need > growAtOnce {
+		r.data = slices.Grow(r.data, max(need, limit)-len(r.data))
+	}
 	s := slot{at: uint32(len(r.data)), keyLen: uint32(len(key)), rowLen: deletedRow}
 	r.data = append(r.data, key...)
 	if row != nil {
@@ -116,177 +114,4 @@ func (r *run) sorted() iter.Seq[entry] {
 			}
 		}
 	}
-}
-
-// A run on disk is a sequence of frames: payload length (4) | CRC-32C of the
-// payload (4) | payload. The payload is whole entries: uvarint key length,
-// uvarint row length + 1 (0 = deleted), key, row.
-const (
-	frameBytes = 32 << 10
-	frameHead  = 8
-)
-
-func crcTable() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
-
-// write puts the run into a file, sorted. The file need not outlive the process,
-// so it is not synced.
-func (r *run) write(fs vfs.FS, path string) (err error) {
-	f, err := fs.Create(path, storeWrites)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w := bufio.NewWriterSize(f, 4*frameBytes)
-	table := crcTable()
-	frame := make([]byte, frameHead, 2*frameBytes)
-	flush := func() error {
-		payload := frame[frameHead:]
-		binary.BigEndian.PutUint32(frame, uint32(len(payload)))
-		binary.BigEndian.PutUint32(frame[4:], crc32.Checksum(payload, table))
-		_, err := w.Write(frame)
-		frame = frame[:frameHead]
-		return err
-	}
-	for e := range r.sorted() {
-		frame = binary.AppendUvarint(frame, uint64(len(e.key)))
-		if e.row == nil {
-			frame = binary.AppendUvarint(frame, 0)
-		} else {
-			frame = binary.AppendUvarint(frame, uint64(len(e.row))+1)
-		}
-		frame = append(append(frame, e.key...), e.row...)
-		if len(frame) >= frameBytes {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if len(frame) > frameHead {
-		if err := flush(); err != nil {
-			return err
-		}
-	}
-	return w.Flush()
-}
-
-// runReader reads a run back.
-type runReader struct {
-	f     vfs.File
-	in    *bufio.Reader
-	crc   *crc32.Table
-	frame []byte
-	rest  []byte // of the frame
-	head  entry  // the entry it stands at
-	age   int    // position among the runs: greater = newer
-}
-
-// next steps to the next entry; io.EOF after the last.
-func (r *runReader) next() error {
-	if len(r.rest) == 0 {
-		if err := r.readFrame(); err != nil {
-			return err
-		}
-	}
-	n, w := binary.Uvarint(r.rest)
-	m, v := binary.Uvarint(r.rest[max(w, 0):])
-	if w <= 0 || v <= 0 {
-		return fmt.Errorf("read run: %w", ErrCorrupt)
-	}
-	rest := r.rest[w+v:]
-	rowLen := m
-	if m > 0 {
-		rowLen--
-	}
-	if n > uint64(len(rest)) || rowLen > uint64(len(rest))-n {
-		return fmt.Errorf("read run: %w", ErrCorrupt)
-	}
-	r.head = entry{key: rest[:n]}
-	if m > 0 {
-		r.head.row = rest[n : n+rowLen]
-	}
-	r.rest = rest[n+rowLen:]
-	return nil
-}
-
-// readFrame reads and checks the next frame.
-func (r *runReader) readFrame() error {
-	var head [frameHead]byte
-	if _, err := io.ReadFull(r.in, head[:]); err != nil {
-		return err // io.EOF at the end
-	}
-	n := int(binary.BigEndian.Uint32(head[:]))
-	r.frame = slices.Grow(r.frame[:0], n)[:n]
-	if _, err := io.ReadFull(r.in, r.frame); err != nil {
-		return fmt.Errorf("read run: %w", err)
-	}
-	if crc32.Checksum(r.frame, r.crc) != binary.BigEndian.Uint32(head[4:]) {
-		return fmt.Errorf("read run: %w", ErrCorrupt)
-	}
-	r.rest = r.frame
-	return nil
-}
-
-// runHeap orders readers by the key they stand at, the newest first among equals.
-type runHeap []*runReader
-
-func (h runHeap) Len() int { return len(h) }
-func (h runHeap) Less(i, j int) bool {
-	if c := bytes.Compare(h[i].head.key, h[j].head.key); c != 0 {
-		return c < 0
-	}
-	return h[i].age > h[j].age
-}
-func (h runHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)   { *h = append(*h, x.(*runReader)) }
-func (h *runHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
-}
-
-// mergeRuns calls write for the entries of all files in order of keys, of each
-// key the one of the newest run. The entry is good during the call.
-func mergeRuns(fs vfs.FS, paths []string, write func(entry) error) (err error) {
-	var h runHeap
-	var open []io.Closer
-	defer func() {
-		for _, f := range open {
-			err = errors.Join(err, f.Close())
-		}
-	}()
-	for age, path := range paths {
-		f, err := fs.Open(path, vfs.SequentialReadsOption)
-		if err != nil {
-			return err
-		}
-		open = append(open, f)
-		r := &runReader{f: f, in: bufio.NewReaderSize(f, frameBytes), crc: crcTable(), age: age}
-		if err := r.next(); err == io.EOF {
-			continue
-		} else if err != nil {
-			return err
-		}
-		h = append(h, r)
-	}
-	heap.Init(&h)
-	var last []byte
-	for first := true; len(h) > 0; first = false {
-		r := h[0]
-		if first || !bytes.Equal(r.head.key, last) {
-			last = append(last[:0], r.head.key...)
-			if err := write(r.head); err != nil {
-				return err
-			}
-		}
-		switch err := r.next(); err {
-		case nil:
-			heap.Fix(&h, 0)
-		case io.EOF:
-			heap.Pop(&h)
-		default:
-			return err
-		}
-	}
-	return nil
 }

@@ -92,6 +92,9 @@ func (t *Task) open(specs []TableSpec) error {
 		return err
 	}
 	t.prefix = taskPrefix(id, t.key.partition)
+	if err := t.dropTorn(); err != nil {
+		return err
+	}
 	for _, spec := range specs {
 		if err := checkName("table", spec.Name); err != nil {
 			return err
@@ -111,6 +114,17 @@ func (t *Task) open(specs []TableSpec) error {
 		t.order = append(t.order, table)
 	}
 	return t.load()
+}
+
+// dropTorn begins anew where a bulk load was cut short while the store took it:
+// some of its rows are there without the positions that they belong to.
+func (t *Task) dropTorn() error {
+	torn, err := t.db.has(append(t.metaPrefix(), kindLoading))
+	if err != nil || !torn {
+		return err
+	}
+	t.db.opts.Logger.Warn("a restore was cut short: the state of the task is restored from the beginning", "task", fmt.Sprintf("%s/%d", t.key.sub, t.key.partition))
+	return t.db.dropTask(t.key)
 }
 
 // load reads positions, stream time and marks.

@@ -1,0 +1,118 @@
+package state
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"streamctl/internal/record"
+)
+
+// A load of several runs is handed to the store one run after the other. Where
+// that ends in the middle, the next to open the task must find the table as it was, as it was
+// to be, or nothing at all with no position: never some of the rows.
+func TestLoadCutShort(t *testing.T) {
+	found := map[int]int{}
+	for writes := int64(0); ; writes++ {
+		disk := NewMemFS()
+		var left atomic.Int64
+		left.Store(1 << 40)
+		fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
+				return &os.PathError{Op: "write", Path: op.Path, Err: syscall.EIO}
+			}
+			return nil
+		}))
+		db, task, err := openEpochs(Options{Dir: "state", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writeEpoch(task, 1); err != nil {
+			t.Fatal(err)
+		}
+		task.Mark("loaded")
+		left.Store(writes)
+		loaded := loadEpoch(task, 2)
+		left.Store(1 << 40)
+		_ = db.Close() // of a store that has failed
+		db, task, err = openEpochs(Options{Dir: "state", FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := epochOf(task)
+		if err != nil {
+			t.Fatalf("cut short after %d writes: %v", writes, err)
+		}
+		if n == 0 && (task.Marked("loaded") || !task.Table("own").complete) {
+			t.Fatalf("cut short after %d writes: the rows are gone, and something is left", writes)
+		}
+		if loaded == nil && n != 2 {
+			t.Fatalf("loaded, and found epoch %d", n)
+		}
+		found[n]++
+		if err := writeEpoch(task, 3); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if loaded == nil {
+			break
+		}
+	}
+	for n, what := range []string{"cut short", "not begun", "complete"} {
+		if found[n] == 0 {
+			t.Errorf("no load was found %s: %v", what, found)
+		}
+	}
+}
+
+// However many tables are loaded at the same time, the memory of it is bounded.
+func TestLoadsShareTheirMemory(t *testing.T) {
+	db, err := Open(Options{Dir: "state", FS: NewMemFS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var loads []*Loader
+	for p := range int32(40) {
+		task, err := db.OpenTask("sub", p, modelSpecs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		loads = append(loads, task.Table("fed").Loader())
+	}
+	row := make([]byte, 4000)
+	for i := range 300 {
+		for _, l := range loads {
+			if err := l.Add(fmt.Append(nil, i), row); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held := 0
+		for _, l := range loads {
+			held += cap(l.run.data)
+			if l.flight == nil && l.spare != nil {
+				held += cap(l.spare.data)
+			}
+		}
+		if most := 2*len(loads)*leastRun + len(loads)*8192; held > most {
+			t.Fatalf("%d loads hold %d bytes", len(loads), held)
+		}
+	}
+	for _, l := range loads {
+		if err := l.Finish(map[record.TopicPartition]int64{inputTP: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := db.loading.Load(); n != 0 {
+		t.Errorf("%d loads are counted after all have ended", n)
+	}
+	if n := db.seeding.Load(); n != 0 {
+		t.Errorf("%d bytes are counted for the cache and not in it", n)
+	}
+}
