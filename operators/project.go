@@ -91,9 +91,15 @@ func (c *Computed) value(t *Task, e *Event, f *expr.Frame) (value.Value, error) 
 		return value.OfRaw(t.arena.end(doc)), nil
 	}
 	for _, ref := range c.First {
-		if v := slotOf(f, ref); v.Kind != value.Absent {
+		if v := slotOf(f, ref); v.Kind != value.Absent && !(v.Kind == value.Null && noDocument(f, ref.Row)) {
 			return v, nil
 		}
 	}
 	return value.NullV(), nil
+}
+
+// noDocument says that a row has no members that could be present: all slots of
+// a row that a left join has not found are null.
+func noDocument(f *expr.Frame, row int) bool {
+	return f.Rows[row] == nil || isNullDoc(f.Rows[row].Doc)
 }

@@ -142,3 +142,29 @@ sinks:
 	r.mustRun()
 	expect(t, "out", r.values("out"), `key {"a":"","c" : 1e400,"s":"k","k":"key","name":"T","same":"key"}`)
 }
+
+// A name that two spreads may have is that of the row that has it: a row that a
+// left join has not found has none, neither in the value nor for those who read it.
+func TestSpreadOfWhatWasNotFoundHidesNothing(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in}
+tables:
+  t: {topic: t}
+streams:
+  s:
+    from: in x
+    join: [{left: t y, on: x.key == y.key}]
+    select: [x.*, y.*]
+sinks:
+  out: {from: s, topic: out, key: name}
+`, nil)
+	r.produce("t", "k", `{"name":"theirs"}`, 1)
+	r.produce("t", "l", `{"name":null}`, 1)
+	r.produce("in", "k", `{"name":"ours"}`, 2)
+	r.produce("in", "l", `{"name":"ours"}`, 2)
+	r.produce("in", "m", `{"name":"ours"}`, 2)
+	r.mustRun()
+	expect(t, "outputs", r.values("out"), `- {"name":null}`, `ours {"name":"ours"}`, `theirs {"name":"theirs"}`)
+}
