@@ -21,8 +21,8 @@ const (
 // String is the word of the language.
 func (k JoinKind) String() string { return [...]string{"inner", "left", "outer"}[k] }
 
-// JoinSide is one table of a join of tables.
-type JoinSide struct {
+// TableSide is one table of a join of tables.
+type TableSide struct {
 	Kind JoinKind // how it is joined to what comes before it; of no meaning for the first
 	// Table is set for a table whose rows are documents, Groups for an aggregated one.
 	Table  *Table
@@ -43,7 +43,7 @@ type JoinSide struct {
 // of three tables gives one row per key, whichever of them have one.
 type TableJoin struct {
 	Policy *Policy
-	Sides  []JoinSide
+	Sides  []TableSide
 	// Key is where the components of the key lie in the change.
 	Key []expr.Ref
 	// KeyRow is the frame row that the key of the result is put into.
@@ -90,7 +90,7 @@ type tableJoin struct {
 
 // tableSide is what the join knows of one table while it handles a change.
 type tableSide struct {
-	spec     *JoinSide
+	spec     *TableSide
 	table    *state.Table
 	none     decodedRow // what an absent document is
 	row, key *value.Row // that was looked up

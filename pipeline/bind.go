@@ -108,14 +108,14 @@ func (b *binder) head(in *InputPlan) operators.Head {
 		return h
 	case TableInput:
 		r := b.c.root(in.Def)
-		h := &operators.TableInput{Decoder: b.decoder(in), Name: in.Def.Name, Value: r.value}
+		h := &operators.TableInput{Decoder: b.decoder(in), Name: in.Def.Name, Value: r.value, Timed: b.plan.typed.defs[in.Def].timed}
 		if b.plan.typed.defs[in.Def].rekeyed {
 			h.Keys = components(r.key)
 		}
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case ChangelogInput:
-		h := &operators.ChangelogInput{Policy: b.c.policy(in.Def), Name: in.Def.Name}
+		h := &operators.ChangelogInput{Policy: b.c.policy(in.Def), Name: in.Def.Name, Timed: b.plan.typed.defs[in.Def].timed}
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case RekeyInput:
@@ -269,6 +269,10 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return next
 	case GroupStep:
 		return b.group(s, at)
+	case TableJoinStep:
+		return b.tableJoin(s, at)
+	case MaterializeStep:
+		return b.materialize(s, at)
 	case RepartitionStep:
 		return one(b.repartition(s, at), nil)
 	}

@@ -151,6 +151,9 @@ func (c *compiler) out(d *Def, branch int) *binding {
 func (c *compiler) view(d *Def, branch int) []*binding {
 	in, branch := d.input(branch, c.typed)
 	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
+	if c.typed[d].tableJoin {
+		return c.tableView(d, view[0])
+	}
 	for i := range d.Joins {
 		view = append(view, c.joined(d, i).binding)
 	}
@@ -191,7 +194,7 @@ type joinedTable struct {
 // table makes the binding of a table.
 func (c *compiler) table(d *Def, alias string) *joinedTable {
 	td := c.typed[d]
-	if d.Kind == DerivedTableDef {
+	if d.Kind == DerivedTableDef && !d.materialized() {
 		return c.derivedTable(d, alias)
 	}
 	b := c.layout.newDocument(alias, td.value, td.key, td.components)

@@ -57,7 +57,9 @@ func (k *canon) table(d *Def) *TableDescription {
 	}
 	t := &TableDescription{Name: d.Name}
 	k.memo[d] = t
-	if d.Kind == DerivedTableDef {
+	if d.materialized() {
+		k.materialized(d, t)
+	} else if d.Kind == DerivedTableDef {
 		k.derivedTable(d, t)
 	} else {
 		k.topicTable(d, t)
@@ -88,6 +90,9 @@ func (k *canon) topicTable(d *Def, t *TableDescription) {
 		if td.keyFromValue {
 			t.Changelogs = append(t.Changelogs, k.plan.Pipeline+"."+KeysTable(d.Name)+".changelog")
 		}
+	}
+	if td.timed {
+		lines = append(lines, timedLine)
 	}
 	t.Definition = lines
 }
@@ -178,7 +183,12 @@ func (k *canon) walk(d *Def, branch int) walked {
 	}
 	x.view = []*binding{k.c.out(in.Def, at).as(in.Alias)}
 	var joins []walkedStep
-	for i, j := range d.Joins {
+	if k.typed.defs[d].tableJoin {
+		x.view = k.c.tableView(d, x.view[0])
+		joins = k.tableJoins(d, x.view)
+		x.topics = sortedUnion(x.topics, k.tablesOf(d))
+	}
+	for i, j := range d.Joins[len(joins):] {
 		t := k.c.joined(d, i)
 		keys := k.c.join(d, i, x.view, t)
 		step := walkedStep{policy: policy, join: i + 1}

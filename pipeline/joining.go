@@ -18,6 +18,7 @@ type joinKeys struct {
 // stream gives each component of the table's key.
 func (c *compiler) defineJoin(d *Def, i, branch int, view []*binding) []*binding {
 	td, j := c.typed[d], d.Joins[i]
+	c.checkOuter(d, j)
 	table := c.table(j.Def, j.Alias)
 	keys := c.join(d, i, view, table)
 	var found joinKeys
@@ -72,7 +73,7 @@ func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*e
 
 // keyNames writes the components of the table's key as a condition names them.
 func (t *joinedTable) keyNames(td *typedDef) []string {
-	if t.def.Kind == DerivedTableDef {
+	if t.doc == nil {
 		names := make([]string, len(td.groupNames))
 		for i, n := range td.groupNames {
 			names[i] = t.alias + "." + n

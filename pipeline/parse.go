@@ -159,7 +159,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		}
 		t.Derived = &Query{}
 		p.mapping(n, what, decl.Span, append(p.queryKeys(t.Derived),
-			key{name: "group_by", read: func(n *syntax.Node) { t.Derived.GroupBy = p.groupBy(n) }, required: "group_by: EXPRESSION"},
+			key{name: "group_by", read: func(n *syntax.Node) { t.Derived.GroupBy = p.groupBy(n) }, },
 			key{name: "topic", read: func(*syntax.Node) {}, silent: true},
 		), hints{
 			"key":   "the key of a computed table is what it is grouped by",
@@ -305,5 +305,5 @@ func laterClauses() []string {
 }
 
 func laterJoin() []string {
-	return []string{"outer", "within", "before", "after", "grace", "as_of"}
+	return []string{"within", "before", "after", "grace", "as_of"}
 }

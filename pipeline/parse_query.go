@@ -136,7 +136,7 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 		return func(v *syntax.Node) {
 			k := keyNode(n, name)
 			if j.Kind.Set {
-				p.list.Add(diag.Errorf(codeConflict, k.Span, "a join is either inner or left").
+				p.list.Add(diag.Errorf(codeConflict, k.Span, "a join is one of inner, left and outer").
 					WithNote(j.Kind.Span, "this one is already %s", j.Kind.Value).
 					WithHelp("write each join as an entry of its own, beginning with \"- \""))
 				return
@@ -152,13 +152,14 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 	p.mapping(n, "a join", at, []key{
 		{name: "inner", read: side("inner")},
 		{name: "left", read: side("left")},
+		{name: "outer", read: side("outer")},
 		{name: "on", read: p.expression(&j.On), required: "on: a.x == b.y"},
 	}, hints{
 		"table": "write `left: TABLE ALIAS` or `inner: TABLE ALIAS`",
 		"right": "a stream can only be the left side: swap the two, or use inner",
 		"where": "conditions on the joined rows belong to a stream that reads this one",
 	}, laterJoin()...)
-	if !j.Kind.Set && n.Get("outer") == nil {
+	if !j.Kind.Set {
 		p.list.Errorf(codeMissingField, at, "a join needs inner or left").
 			Help = "add `left: TABLE ALIAS`, or `inner: TABLE ALIAS` to drop records without a partner"
 	}

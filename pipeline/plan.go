@@ -66,6 +66,8 @@ const (
 	GroupStep                       // a derived table is updated and sends its changes
 	RepartitionStep                 // ends here; goes on in another sub-topology
 	SinkStep                        // ends here
+	TableJoinStep                   // a change of one table finds the rows of the others; Join: of which, -1 = from
+	MaterializeStep                 // changes of a table are kept as a table of their own
 )
 
 // Step is one operator, with those behind it.

@@ -83,6 +83,9 @@ func (p *planner) table(d *Def) *part {
 	if part, ok := p.tables[d]; ok {
 		return part.root()
 	}
+	if d.materialized() {
+		return p.materialize(d)
+	}
 	if d.Kind == DerivedTableDef {
 		return p.derived(d)
 	}
@@ -148,6 +151,9 @@ func (p *planner) ownTopic(name string, in *part, configs map[string]string) str
 // query plans from, where and join of a definition.
 func (p *planner) query(d *Def) []*flow {
 	td := p.typed.defs[d]
+	if td.tableJoin {
+		return p.tableJoin(d)
+	}
 	var flows []*flow
 	base := 0
 	for _, in := range d.From {
@@ -336,8 +342,13 @@ func (p *planner) finish() (diags diag.List) {
 // sub makes the sub-topology of a part.
 func (p *planner) sub(part *part) *SubPlan {
 	s := &SubPlan{KeyFormat: part.keyFormat, Inputs: part.inputs, Tables: part.tables}
+	order := map[*Def]int{}
+	for i, d := range p.typed.Order {
+		order[d] = i
+	}
 	for _, in := range s.Inputs {
 		updatesFirst(in.Steps)
+		readersFirst(in.Steps, order)
 	}
 	slices.SortFunc(s.Inputs, func(a, b *InputPlan) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), strings.Compare(a.Topic, b.Topic))
@@ -396,7 +407,7 @@ func (in *InputPlan) rank() int {
 func rank(steps []*Step) int {
 	rank := 2
 	eachStep(steps, func(s *Step) {
-		if s.Kind == GroupStep {
+		if s.Kind == GroupStep || s.Kind == MaterializeStep {
 			rank = 1
 		}
 	})

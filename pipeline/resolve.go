@@ -332,7 +332,7 @@ func (r *resolver) readable(d *Def) []string {
 // streamWanted refuses a table as input of an aggregate: a change of a row
 // would count as a fact of its own. A stream may read a table: its changes.
 func (r *resolver) streamWanted(d *Def, in ResolvedInput, at diag.Span) bool {
-	if !in.Def.IsTable() || d.Kind != DerivedTableDef {
+	if !in.Def.IsTable() || d.Kind != DerivedTableDef || d.materialized() {
 		return true
 	}
 	r.list.Add(diag.Errorf(codeNotAStream, at, "table %q aggregates %q, which is a table, not a stream", d.Name, in.Def.Name).

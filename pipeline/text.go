@@ -175,7 +175,7 @@ func (w *textWriter) onError(depth int, d *Def) {
 func (w *textWriter) steps(steps []*Step, depth int) {
 	for _, s := range steps {
 		next := depth
-		if len(steps) > 1 || s.Kind == FromStep || s.Kind == GroupStep {
+		if len(steps) > 1 || s.Kind == FromStep || s.Kind == GroupStep || s.Kind == MaterializeStep || s.Kind == TableJoinStep {
 			next++
 		}
 		w.step(s, depth)
@@ -199,6 +199,10 @@ func (w *textWriter) step(s *Step, depth int) {
 			kind = "left"
 		}
 		w.linef(depth, "%s join %s %s on %s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value))
+	case TableJoinStep:
+		w.tableJoin(s, depth)
+	case MaterializeStep:
+		w.linef(depth, "keep as %s", d.Name)
 	case SelectStep:
 		for _, c := range d.Query.Select {
 			w.linef(depth, "select %s", columnText(c))

@@ -24,6 +24,8 @@ type typedDef struct {
 	components        []expr.Type // of a composite key
 	// changes: its records are changes of a table, so that it can delete.
 	changes bool
+	// tableJoin: it joins tables with each other.
+	tableJoin bool
 	// branches is the number of ways from a source or table to here: a union has
 	// more than one. Operators exist once per branch until a repartition unites them.
 	branches int
@@ -36,14 +38,17 @@ type typedDef struct {
 	// nil where it does not.
 	keyPaths [][]codec.Step
 
+	timed bool // of a table: its rows keep their event time
+
 	// Of a source or topic table.
 	recordKey string   // identity of the record key
 	keyFact   string   // of a table: identity of its key as readers see it
 	placed    []string // identities of the components of partitioned_by
 
 	// Of a query.
-	late  bool         // where is decided behind the joins
-	joins [][]joinKeys // by branch, by join
+	late  bool          // where is decided behind the joins
+	kept  []keptBinding // what a boundary keeps
+	joins [][]joinKeys  // by branch, by join
 
 	// Of a derived table: the components of its group key, and its aggregates.
 	groups     [][]string // by branch: identities
@@ -208,15 +213,24 @@ func (c *compiler) defineQuery(d *Def) {
 		in, branch := d.input(b, c.typed)
 		view := []*binding{c.out(in.Def, branch).as(in.Alias)}
 		td.joins = append(td.joins, nil)
-		for i := range d.Joins {
-			view = c.defineJoin(d, i, b, view)
+		if td.tableJoin {
+			view = c.defineTableJoin(d)
+		} else {
+			for i := range d.Joins {
+				view = c.defineJoin(d, i, b, view)
+			}
 		}
 		_, td.late = c.where(d, view)
-		if d.Kind == DerivedTableDef {
+		td.late = td.late || td.tableJoin
+		if d.Kind == DerivedTableDef && !d.materialized() {
 			c.defineGroups(d, b, view)
 			continue
 		}
 		out := c.selected(d, view)
+		if d.materialized() {
+			c.defineMaterialized(d, b, out)
+			continue
+		}
 		c.outs[outKey{d, b}] = out
 		if b == 0 {
 			td.value, td.key = out.typ, typeOfKey(out)
@@ -279,11 +293,8 @@ func (c *compiler) checkInputs(d *Def) {
 			return
 		}
 	}
-	if len(d.Joins) > 0 {
-		c.diags.Errorf(codeJoinInput, d.Joins[0].Join.Span, "%q holds a table's changes: joins of two tables are not supported", d.From[0].Def.Name).
-			Help = "join the table to a stream"
-	}
-	if d.Kind == DerivedTableDef {
+	td.tableJoin = c.joinsTables(d) && c.checkTableJoin(d)
+	if d.Kind == DerivedTableDef && !d.materialized() {
 		c.diags.Errorf(codeGroupBy, d.From[0].Span, "%q holds a table's changes: aggregates over a table are not supported", d.From[0].Def.Name).
 			Help = "aggregate a stream"
 	}
