@@ -36,7 +36,8 @@ type WallTimer struct {
 
 // OnStart has f called once, when the task has its state and before its first
 // record: Make runs before the state is restored. now is the stream time that
-// the task had when it was last committed, math.MinInt64 if it never had one.
+// the task had when it was last committed, math.MinInt64 if it never had one. f
+// emits nothing.
 func (t *Timers) OnStart(f func(now int64) error) { t.start = append(t.start, f) }
 
 // OnStreamTime has f called whenever the task's stream time has moved, before

@@ -26,6 +26,9 @@ type SubTopology struct {
 	Inputs  []InputSpec
 	Outputs []OutputSpec
 	Tables  []state.TableSpec
+	// Waits says that operators hold things back until stream time has moved: windows
+	// until they close, joins what has no partner yet.
+	Waits bool
 	// Build makes the operators of one task and returns one Input per InputSpec.
 	Build func(tc *TaskContext) ([]Input, error)
 }

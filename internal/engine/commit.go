@@ -116,12 +116,12 @@ func (w *worker) beginCommit() error {
 	}
 	w.engine.crash(CrashBeforeSeal)
 	run := &commitRun{group: w.group, began: w.engine.opts.Clock.Now()}
-	offsets := make(map[record.TopicPartition]int64)
+	commit := Commit{Offsets: make(map[record.TopicPartition]int64), StreamTimes: make(map[record.TopicPartition]int64), Group: w.group}
 	for _, t := range w.order {
 		if !t.dirty() {
 			continue
 		}
-		sealed, err := w.seal(t, offsets)
+		sealed, err := w.seal(t, &commit)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (w *worker) beginCommit() error {
 	w.engine.crash(CrashAfterSeal)
 	w.inflight = run
 	w.lastCommit = w.now
-	w.producer.Commit(Commit{Offsets: offsets, Group: w.group}, func(result CommitResult) {
+	w.producer.Commit(commit, func(result CommitResult) {
 		w.engine.crash(CrashAfterCommit)
 		run.result = result
 		w.mailbox.put(run)
@@ -139,18 +139,22 @@ func (w *worker) beginCommit() error {
 }
 
 // seal takes a task's positions and changed rows.
-func (w *worker) seal(t *task, offsets map[record.TopicPartition]int64) (sealedTask, error) {
+func (w *worker) seal(t *task, commit *Commit) (sealedTask, error) {
 	out := sealedTask{task: t, positions: make([]int64, len(t.inputs)), sampled: make([]int64, len(t.inputs))}
 	for i, in := range t.inputs {
 		out.positions[i] = in.committed
 		out.sampled[i], in.sampled = in.sampled, 0
-		if t.commits(in) {
+		if t.commits(in) || t.timed && in.committed >= 0 {
 			out.positions[i] = in.pos
-			offsets[in.tp] = in.pos
+			commit.Offsets[in.tp] = in.pos
+			if t.streamTime != noStreamTime {
+				commit.StreamTimes[in.tp] = t.streamTime
+			}
 			t.store.SetPosition(in.tp, in.pos)
 		}
 	}
-	t.marked = false
+	commit.Timed = commit.Timed || t.timed
+	t.marked, t.timed = false, false
 	if t.streamTime != noStreamTime {
 		t.store.SetStreamTime(t.streamTime)
 	}

@@ -25,6 +25,10 @@ type Options struct {
 	ExactlyOnce bool
 	// CommitInterval is the time between commits; default 100 ms exactly once, 1 s at least once.
 	CommitInterval time.Duration
+	// IdleTimeout is how long nothing must come, with everything read, before a task's
+	// stream time follows the wall clock; default 30 s, negative = never. A bounded
+	// run never does.
+	IdleTimeout time.Duration
 	// UntilEnd processes what the topics held at the start, commits, and returns.
 	UntilEnd bool
 	// Instance names this process among those of the pipeline, the same after a
@@ -93,6 +97,9 @@ func (o Options) withDefaults() Options {
 		if o.ExactlyOnce {
 			o.CommitInterval = 100 * time.Millisecond
 		}
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 30 * time.Second
 	}
 	if o.AcceptableLag == 0 {
 		o.AcceptableLag = 10_000
@@ -347,6 +354,12 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 		}
 	case committedEvent:
 		e.bounds.poke()
+	case idleQuestion:
+		e.beside(ctx, "idle", func() any { return e.answerIdle(ctx, ev) })
+		return false, nil
+	case idleAnswer:
+		ev.worker.mailbox.put(&ev)
+		return false, nil
 	}
 	now := e.Stats()
 	e.teller.tell(e, now)

@@ -362,9 +362,13 @@ func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, er
 	if err != nil {
 		return nil, fmt.Errorf("read first offsets: %w", err)
 	}
-	committed, err := admin.Committed(ctx, inputs)
+	with, err := admin.CommittedWith(ctx, inputs)
 	if err != nil {
 		return nil, fmt.Errorf("read committed offsets: %w", err)
+	}
+	committed, times := make(map[record.TopicPartition]int64, len(with)), make(map[record.TopicPartition]int64)
+	for tp, c := range with {
+		committed[tp], times[tp] = c.Offset, c.StreamTime
 	}
 	ends := map[record.TopicPartition]int64{}
 	if len(changelogs) > 0 {
@@ -376,7 +380,7 @@ func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, er
 	}
 	infos := make([]*startInfo, len(ids))
 	for i, id := range ids {
-		infos[i] = &startInfo{id: id, committed: committed, starts: starts, ends: ends}
+		infos[i] = &startInfo{id: id, committed: committed, times: times, starts: starts, ends: ends}
 	}
 	return infos, nil
 }

@@ -65,6 +65,13 @@ type GroupMeta struct {
 type Commit struct {
 	Offsets map[record.TopicPartition]int64 // input positions: the next offset to read
 	Group   GroupMeta
+	// StreamTimes are those of the tasks that the partitions belong to, ms: they are
+	// kept beside the offsets.
+	StreamTimes map[record.TopicPartition]int64
+	// Timed says that something was done because time has passed: the offsets are
+	// committed although they are the same as before, so that the group is asked
+	// whether the tasks are still this process's.
+	Timed bool
 }
 
 // CommitResult is the outcome of a Commit.
@@ -199,6 +206,8 @@ type Admin interface {
 	// Committed gives the group's committed offsets, stable ones only (it waits
 	// out open transactions); a partition without one is not in the map.
 	Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error)
+	// CommittedWith is Committed with what was committed beside the offsets.
+	CommittedWith(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]LastCommit, error)
 	// LastCommitted gives what was committed last and who did it, at once: an open
 	// transaction that carries a newer offset is not waited for.
 	LastCommitted(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]LastCommit, error)
@@ -210,6 +219,8 @@ type Admin interface {
 type LastCommit struct {
 	Offset int64
 	By     string // the transactional id that committed it, "" = none, or not known
+	// StreamTime is that of the task that had the partition, ms; 0 = not known.
+	StreamTime int64
 }
 
 // Clock is wall-clock time.

@@ -45,6 +45,7 @@ type restoring struct {
 type startInfo struct {
 	id        TaskID
 	committed map[record.TopicPartition]int64
+	times     map[record.TopicPartition]int64 // stream times committed with them
 	starts    map[record.TopicPartition]int64
 	ends      map[record.TopicPartition]int64 // high watermarks, of changelogs only
 }
@@ -164,7 +165,11 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 	if err := w.dropOutdated(t, info); err != nil {
 		return err
 	}
+	t.streamTime = t.store.StreamTime()
 	for _, in := range t.inputs {
+		if committed := info.times[in.tp]; committed > 0 {
+			t.streamTime = max(t.streamTime, committed) // the store may be behind, or lost
+		}
 		in.pos = w.offsetStart(t, in, info)
 		in.committed = -1
 		if c, ok := info.committed[in.tp]; ok {
@@ -381,7 +386,7 @@ func (w *worker) startInputs(t *task) error {
 	if err := t.transition(taskRunning); err != nil {
 		return err
 	}
-	if err := t.context.Timers.Start(t.streamTime); err != nil {
+	if err := w.startTimers(t); err != nil {
 		return fmt.Errorf("start task %s: %w", t.id, err)
 	}
 	w.applyBounds(t)

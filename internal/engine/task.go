@@ -63,7 +63,11 @@ type task struct {
 	// start: stream inputs wait.
 	gated      bool
 	marked     bool // a mark of the store waits to be committed
+	timed      bool // what was done because time has passed waits to be committed
 	streamTime int64
+	wall       []wallTimer
+	farewell   bool // of a bounded run: its timers have been called for the last time
+	idle       idleness
 	context    *operators.TaskContext
 	processed  int64
 }
@@ -262,7 +266,7 @@ func (t *task) input(tp record.TopicPartition) *input {
 
 // dirty says whether there is something to commit.
 func (t *task) dirty() bool {
-	if t.marked {
+	if t.marked || t.timed {
 		return true
 	}
 	for _, in := range t.inputs {
@@ -288,7 +292,7 @@ func (t *task) mark(in *input) {
 
 // drained says that every input has come to its bound and is committed there.
 func (t *task) drained() bool {
-	if t.state != taskRunning {
+	if t.state != taskRunning || !t.farewell && len(t.wall) > 0 {
 		return false
 	}
 	for _, in := range t.inputs {

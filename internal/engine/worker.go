@@ -117,6 +117,9 @@ func (w *worker) run() error {
 		if err != nil {
 			return err
 		}
+		if err := w.tellTime(); err != nil {
+			return err
+		}
 		if err := w.maybeCommit(progressed); err != nil {
 			return err
 		}
@@ -158,6 +161,10 @@ func (w *worker) readMail() (quit bool, err error) {
 			w.suspend(m)
 		case *commitRun:
 			if err := w.commitDone(m); err != nil {
+				return false, err
+			}
+		case *idleAnswer:
+			if err := w.advanceIdle(m); err != nil {
 				return false, err
 			}
 		}
@@ -238,11 +245,11 @@ func (w *worker) pollWait(progressed bool) time.Duration {
 		return 2 * time.Millisecond // acknowledgements do not wake us
 	case w.inflight == nil && w.dirty():
 		if left := w.lastCommit.Add(w.engine.opts.CommitInterval).Sub(w.now); left > 0 {
-			return left
+			return w.untilTimer(left)
 		}
 		return 0
 	}
-	return idleWait
+	return w.untilTimer(idleWait)
 }
 
 // fetch starts to read tp for t.

@@ -307,10 +307,25 @@ func (a *Admin) byLeader(ctx context.Context, tps []record.TopicPartition) (map[
 
 // Committed implements engine.Admin.
 func (a *Admin) Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error) {
+	with, err := a.CommittedWith(ctx, tps)
+	return offsetsOf(with), err
+}
+
+// CommittedWith implements engine.Admin.
+func (a *Admin) CommittedWith(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]engine.LastCommit, error) {
 	if len(tps) == 0 {
-		return map[record.TopicPartition]int64{}, nil
+		return map[record.TopicPartition]engine.LastCommit{}, nil
 	}
 	return a.fetchOffsets(ctx, byTopic(tps))
+}
+
+// offsetsOf leaves out what was committed beside the offsets.
+func offsetsOf(with map[record.TopicPartition]engine.LastCommit) map[record.TopicPartition]int64 {
+	out := make(map[record.TopicPartition]int64, len(with))
+	for tp, c := range with {
+		out[tp] = c.Offset
+	}
+	return out
 }
 
 // byTopic groups partitions as requests want them.
@@ -323,12 +338,12 @@ func byTopic(tps []record.TopicPartition) map[string][]int32 {
 }
 
 // fetchOffsets reads the group's stable offsets; nil = of all partitions.
-func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (map[record.TopicPartition]int64, error) {
+func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (map[record.TopicPartition]engine.LastCommit, error) {
 	group := a.c.set.Group
 	if group == "" {
 		return nil, errors.New("read committed offsets: no group is set")
 	}
-	out := make(map[record.TopicPartition]int64)
+	out := make(map[record.TopicPartition]engine.LastCommit)
 	err := a.c.retryOn(ctx, "read committed offsets of group "+group, sarama.CoordinatorGroup, group, func(ctx context.Context, l *link) error {
 		req := sarama.NewOffsetFetchRequest(protocolVersion, group, topics)
 		req.RequireStable = true
@@ -354,7 +369,7 @@ func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (ma
 					return fmt.Errorf("%s/%d: %w", topic, partition, permission(block.Err, subject{operation: "Describe", topic: topic, group: group}))
 				}
 				if block.Offset >= 0 {
-					out[record.TopicPartition{Topic: topic, Partition: partition}] = block.Offset
+					out[record.TopicPartition{Topic: topic, Partition: partition}] = lastCommit(block)
 				}
 			}
 		}

@@ -26,7 +26,13 @@ type commitRun struct {
 	asked    engine.Commit
 	done     func(engine.CommitResult)
 	prepared bool                            // the offsets are in the transaction
-	changed  map[record.TopicPartition]int64 // those that are not committed already
+	changed  map[record.TopicPartition]position // those that are not committed already
+}
+
+// position is a committed offset with the stream time that goes with it.
+type position struct {
+	offset     int64
+	streamTime int64 // ms, 0 = none
 }
 
 // prepareOffsets makes the offsets part of the transaction, while batches are
@@ -55,15 +61,16 @@ func (p *producer) prepareOffsets(run *commitRun) {
 
 // changedOffsets leaves out what this producer committed last itself, as the
 // same member: an idle unit is no work. mu is held.
-func (p *producer) changedOffsets(c engine.Commit) map[record.TopicPartition]int64 {
+func (p *producer) changedOffsets(c engine.Commit) map[record.TopicPartition]position {
 	if p.committedAs != c.Group {
 		clear(p.committed)
 		p.committedAs = c.Group
 	}
-	changed := make(map[record.TopicPartition]int64)
+	changed := make(map[record.TopicPartition]position)
 	for tp, offset := range c.Offsets {
-		if last, ok := p.committed[tp]; !ok || last != offset {
-			changed[tp] = offset
+		now := position{offset, c.StreamTimes[tp]}
+		if last, ok := p.committed[tp]; !ok || last != now || c.Timed {
+			changed[tp] = now
 		}
 	}
 	return changed
@@ -80,8 +87,9 @@ func (p *producer) sendTxnOffsets(run *commitRun, life *identity) error {
 		return err
 	}
 	topics := make(map[string][]*sarama.PartitionOffsetMetadata)
-	for tp, offset := range run.changed {
-		topics[tp.Topic] = append(topics[tp.Topic], &sarama.PartitionOffsetMetadata{Partition: tp.Partition, Offset: offset, LeaderEpoch: -1, Metadata: &p.id})
+	for tp, at := range run.changed {
+		metadata := appendMetadata(p.id, at.streamTime)
+		topics[tp.Topic] = append(topics[tp.Topic], &sarama.PartitionOffsetMetadata{Partition: tp.Partition, Offset: at.offset, LeaderEpoch: -1, Metadata: &metadata})
 	}
 	return p.asMember(run.asked.Group, func(meta engine.GroupMeta) error {
 		req := &sarama.TxnOffsetCommitRequest{
@@ -195,7 +203,7 @@ func (p *producer) commitOffsets(run *commitRun) error {
 }
 
 // offsetCommit builds the request; without a member it is an administrator's.
-func offsetCommit(meta engine.GroupMeta, offsets map[record.TopicPartition]int64) *sarama.OffsetCommitRequest {
+func offsetCommit(meta engine.GroupMeta, offsets map[record.TopicPartition]position) *sarama.OffsetCommitRequest {
 	req := &sarama.OffsetCommitRequest{
 		Version: 8, ConsumerGroup: meta.Group, ConsumerGroupGeneration: meta.Generation, ConsumerID: meta.Member,
 		GroupInstanceId: instanceOf(meta), RetentionTime: -1,
@@ -203,8 +211,8 @@ func offsetCommit(meta engine.GroupMeta, offsets map[record.TopicPartition]int64
 	if meta.Member == "" {
 		req.ConsumerGroupGeneration = -1
 	}
-	for tp, offset := range offsets {
-		req.AddBlockWithLeaderEpoch(tp.Topic, tp.Partition, offset, -1, -1, "")
+	for tp, at := range offsets {
+		req.AddBlockWithLeaderEpoch(tp.Topic, tp.Partition, at.offset, -1, -1, appendMetadata("", at.streamTime))
 	}
 	return req
 }

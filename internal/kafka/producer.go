@@ -64,7 +64,7 @@ type producer struct {
 	free     []*batch
 
 	// What this producer committed last, and as whom: the same again is no work.
-	committed   map[record.TopicPartition]int64
+	committed   map[record.TopicPartition]position
 	committedAs engine.GroupMeta
 }
 
@@ -119,7 +119,7 @@ func newProducer(c *cluster, id string, exactly bool, latest func(engine.GroupMe
 	p := &producer{
 		c: c, id: id, exactly: exactly, latest: latest, links: newLinks(c.dialer, 0), ctl: make(chan struct{}, 1),
 		parts: make(map[record.TopicPartition]*outPart), loops: make(map[string]*sendLoop),
-		current: u, sending: u, committed: make(map[record.TopicPartition]int64),
+		current: u, sending: u, committed: make(map[record.TopicPartition]position),
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.resolver = newResolver(c, p.assign, p.unassignable)

@@ -70,7 +70,8 @@ func (a *Admin) Group(ctx context.Context) (GroupState, error) {
 
 // GroupOffsets gives all committed offsets of the settings' group.
 func (a *Admin) GroupOffsets(ctx context.Context) (map[record.TopicPartition]int64, error) {
-	return a.fetchOffsets(ctx, nil)
+	with, err := a.fetchOffsets(ctx, nil)
+	return offsetsOf(with), err
 }
 
 // SetGroupOffsets commits offsets for the settings' group from outside. While
@@ -79,9 +80,13 @@ func (a *Admin) SetGroupOffsets(ctx context.Context, offsets map[record.TopicPar
 	if len(offsets) == 0 {
 		return nil
 	}
+	at := make(map[record.TopicPartition]position, len(offsets)) // without a stream time: what was seen is to be seen anew
+	for tp, offset := range offsets {
+		at[tp] = position{offset: offset}
+	}
 	group := a.c.set.Group
 	return a.c.retryOn(ctx, "set offsets of group "+group, sarama.CoordinatorGroup, group, func(ctx context.Context, l *link) error {
-		resp, err := call(ctx, l, (*sarama.Broker).CommitOffset, offsetCommit(engine.GroupMeta{Group: group}, offsets))
+		resp, err := call(ctx, l, (*sarama.Broker).CommitOffset, offsetCommit(engine.GroupMeta{Group: group}, at))
 		if err != nil {
 			return err
 		}

@@ -76,6 +76,19 @@ func (a admin) offsets(ctx context.Context, kind OpKind, tps []record.TopicParti
 }
 
 func (a admin) Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error) {
+	with, err := a.CommittedWith(ctx, tps)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[record.TopicPartition]int64, len(with))
+	for tp, c := range with {
+		out[tp] = c.Offset
+	}
+	return out, nil
+}
+
+// CommittedWith implements engine.Admin.
+func (a admin) CommittedWith(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]engine.LastCommit, error) {
 	if err := a.enter(ctx, Op{Kind: OpCommitted}); err != nil {
 		return nil, fmt.Errorf("fetch committed offsets: %w", err)
 	}
@@ -99,7 +112,7 @@ func (a admin) Committed(ctx context.Context, tps []record.TopicPartition) (map[
 }
 
 // committed returns a channel to wait on when an offset is unstable.
-func (a admin) committed(tps []record.TopicPartition) (map[record.TopicPartition]int64, <-chan struct{}, error) {
+func (a admin) committed(tps []record.TopicPartition) (map[record.TopicPartition]engine.LastCommit, <-chan struct{}, error) {
 	l := a.t.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,7 +120,7 @@ func (a admin) committed(tps []record.TopicPartition) (map[record.TopicPartition
 		return nil, nil, fmt.Errorf("fetch committed offsets: %w", err)
 	}
 	g := l.group(a.t.cfg.Group)
-	out := make(map[record.TopicPartition]int64, len(tps))
+	out := make(map[record.TopicPartition]engine.LastCommit, len(tps))
 	for _, tp := range tps {
 		if g.pending[tp] > 0 {
 			if l.cfg.Immediate {
@@ -116,7 +129,7 @@ func (a admin) committed(tps []record.TopicPartition) (map[record.TopicPartition
 			return nil, l.changed, nil
 		}
 		if off, ok := g.offsets[tp]; ok {
-			out[tp] = off
+			out[tp] = engine.LastCommit{Offset: off, By: g.by[tp], StreamTime: g.times[tp]}
 		}
 	}
 	return out, nil, nil

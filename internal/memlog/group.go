@@ -21,6 +21,7 @@ type group struct {
 	generation int32
 	offsets    map[record.TopicPartition]int64
 	by         map[record.TopicPartition]string // transactional ids that committed them
+	times      map[record.TopicPartition]int64  // stream times committed beside them
 	pending    map[record.TopicPartition]int    // open transactions that carry an offset of it
 
 	members []*member

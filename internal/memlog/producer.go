@@ -231,7 +231,7 @@ func (p *producer) stage(c engine.Commit) (*txn, error) {
 	}
 	for tp, off := range c.Offsets {
 		p.identity.open.stage(g, tp, off)
-		p.identity.open.by = p.id
+		p.identity.open.by, p.identity.open.times = p.id, c.StreamTimes
 	}
 	return p.identity.open, nil
 }
@@ -289,7 +289,7 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 	if p.identity == nil {
 		g := p.t.log.group(c.Group.Group)
 		for tp, off := range c.Offsets {
-			g.offsets[tp] = off
+			g.offsets[tp], g.times[tp] = off, c.StreamTimes[tp]
 		}
 		p.audit(c)
 		p.t.log.broadcast()

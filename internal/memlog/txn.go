@@ -23,6 +23,7 @@ type txn struct {
 	order   []record.TopicPartition // partitions in the order first written
 	offsets map[*group]map[record.TopicPartition]int64
 	by      string // the transactional id, where offsets are staged
+	times   map[record.TopicPartition]int64
 	stop    func() // ends the timeout
 }
 
@@ -135,7 +136,7 @@ func (tx *txn) moveOffsets() {
 				delete(g.pending, tp)
 			}
 			if tx.state == txnCommitted {
-				g.offsets[tp], g.by[tp] = off, tx.by
+				g.offsets[tp], g.by[tp], g.times[tp] = off, tx.by, tx.times[tp]
 			}
 		}
 	}
