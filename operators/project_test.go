@@ -146,12 +146,18 @@ sinks:
 // A name that two spreads may have is that of the row that has it: a row that a
 // left join has not found has none, neither in the value nor for those who read it.
 func TestSpreadOfWhatWasNotFoundHidesNothing(t *testing.T) {
+	for _, fields := range []string{"", ", fields: {name: string}"} {
+		spreadOfWhatWasNotFound(t, fields)
+	}
+}
+
+func spreadOfWhatWasNotFound(t *testing.T, fields string) {
 	r := newRig(t, `
 pipeline: p
 sources:
-  in: {topic: in}
+  in: {topic: in`+fields+`}
 tables:
-  t: {topic: t}
+  t: {topic: t`+fields+`}
 streams:
   s:
     from: in x
@@ -162,9 +168,11 @@ sinks:
 `, nil)
 	r.produce("t", "k", `{"name":"theirs"}`, 1)
 	r.produce("t", "l", `{"name":null}`, 1)
+	r.produce("t", "n", `{"other":1}`, 1)
 	r.produce("in", "k", `{"name":"ours"}`, 2)
 	r.produce("in", "l", `{"name":"ours"}`, 2)
 	r.produce("in", "m", `{"name":"ours"}`, 2)
+	r.produce("in", "n", `{"name":"mine"}`, 2)
 	r.mustRun()
-	expect(t, "outputs", r.values("out"), `- {"name":null}`, `ours {"name":"ours"}`, `theirs {"name":"theirs"}`)
+	expect(t, "outputs with"+fields, r.values("out"), `- {"name":null}`, `mine {"name":"mine","other":1}`, `ours {"name":"ours"}`, `theirs {"name":"theirs"}`)
 }

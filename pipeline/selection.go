@@ -21,6 +21,7 @@ type selection struct {
 	whole   int                // slot of the value as a whole, -1 = nobody reads it
 
 	members map[string]expr.Type // that are known
+	sure    map[string]bool      // of members: every record has it
 	typ     expr.Type            // of the value
 }
 
@@ -48,8 +49,8 @@ func newSelection(l *layout) *selection {
 	return s
 }
 
-// at finds the last column that has the path. A spread of undeclared fields
-// may have it or not: then what comes before decides where it is absent.
+// at finds the last column that has the path. A spread of a document may have
+// it or not, be it declared or not: then what comes before decides where it is absent.
 func (s *selection) at(path []codec.Step) (*expr.Resolved, string) {
 	if len(path) == 0 {
 		return s.all(), ""
@@ -61,13 +62,13 @@ func (s *selection) at(path []codec.Step) (*expr.Resolved, string) {
 	var maybe []*column
 	for i := len(s.columns) - 1; i >= 0; i-- {
 		c := s.columns[i]
-		switch c.presence(name) {
-		case present:
+		switch is := c.presence(name); {
+		case is == present && c.certain(name):
 			if len(maybe) == 0 {
 				return s.of(c, path)
 			}
 			return s.firstOf(append(maybe, c), path)
-		case unknown:
+		case is != absent:
 			maybe = append(maybe, c)
 		}
 	}
@@ -88,6 +89,22 @@ func (c *column) presence(name string) presence {
 		return absent
 	}
 	return c.of.space.has(name)
+}
+
+// certain says that every record has the member, as null if need be. Of a
+// document one knows only that it may: a declared field may be absent, and a left
+// join may have found no row.
+func (c *column) certain(name string) bool {
+	if c.of == nil {
+		return true
+	}
+	switch of := c.of.space.(type) {
+	case *document:
+		return false
+	case *selection:
+		return of.sure[name]
+	}
+	return true
 }
 
 // of resolves a path whose first step is a member of c.
@@ -115,16 +132,24 @@ func (s *selection) of(c *column, path []codec.Step) (*expr.Resolved, string) {
 // firstOf makes a computed column of the first of columns that has the member.
 func (s *selection) firstOf(columns []*column, path []codec.Step) (*expr.Resolved, string) {
 	var first []expr.Ref
-	for _, c := range columns {
+	var typ expr.Type
+	for i, c := range columns {
 		res, problem := s.of(c, path[:1])
 		if res == nil {
 			return nil, problem
 		}
+		if typ = unite(typ, res.Type); i == 0 {
+			typ = res.Type
+		}
 		first = append(first, res.Ref)
 		s.layout.direct[res.Ref.Row] = true
 	}
+	typ, problem, ok := typeAt(typ, path[1:])
+	if !ok {
+		return nil, problem
+	}
 	slot := s.project.Add(operators.Computed{First: first})
-	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: slot}, Rest: path[1:]}, ""
+	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: slot}, Type: typ, Rest: path[1:]}, ""
 }
 
 // all makes a computed column of the whole value.
@@ -151,11 +176,11 @@ func (s *selection) names() []string { return fieldNames(s.typ) }
 // seal computes the type of the value when all columns are there: streams over
 // streams then need not ask each other again and again.
 func (s *selection) seal() {
-	s.members = map[string]expr.Type{}
+	s.members, s.sure = map[string]expr.Type{}, map[string]bool{}
 	s.typ = expr.Type{Kind: expr.Object}
 	for _, c := range s.columns {
 		if c.of == nil {
-			s.members[c.name] = c.program.Type()
+			s.members[c.name], s.sure[c.name] = c.program.Type(), true
 			continue
 		}
 		t := c.of.typ
@@ -169,8 +194,15 @@ func (s *selection) seal() {
 			}
 		}
 		for _, f := range t.Fields {
-			if !slices.Contains(c.except, f.Name) {
-				s.members[f.Name] = f.Type
+			if slices.Contains(c.except, f.Name) {
+				continue
+			}
+			before, known := s.members[f.Name]
+			s.members[f.Name] = f.Type
+			if c.certain(f.Name) {
+				s.sure[f.Name] = true
+			} else if known {
+				s.members[f.Name] = unite(before, f.Type)
 			}
 		}
 	}
