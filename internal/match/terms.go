@@ -1,0 +1,212 @@
+package match
+
+// atom names the term of n: one more reference to it.
+func (x *Index) atom(n *node) uint32 {
+	field := uint32(0)
+	if n.field != "" {
+		field = x.fields[n.field]
+		if field == 0 {
+			field = uint32(len(x.fields) + 1)
+			x.fields[n.field] = field
+		}
+	}
+	switch n.kind {
+	case wordNode:
+		return x.wordAtom(field, n.words[0])
+	case prefixNode:
+		return x.prefixAtom(field, n.words[0])
+	}
+	return x.phraseAtom(field, n.words)
+}
+
+// newAtom makes an atom that is referred to once.
+func (x *Index) newAtom(t atom) uint32 {
+	t.refs = 1
+	if n := len(x.freeAtoms); n > 0 {
+		a := x.freeAtoms[n-1]
+		x.freeAtoms = x.freeAtoms[:n-1]
+		t.filed = x.atoms[a].filed[:0]
+		x.atoms[a] = t
+		return a
+	}
+	x.atoms = append(x.atoms, t)
+	return uint32(len(x.atoms) - 1)
+}
+
+// wordID is the number of a word: one more reference to it.
+func (x *Index) wordID(text string) uint32 {
+	if id, ok := x.dict[text]; ok {
+		x.words[id].refs++
+		return id
+	}
+	var id uint32
+	if n := len(x.freeWords); n > 0 {
+		id, x.freeWords = x.freeWords[n-1], x.freeWords[:n-1]
+	} else {
+		id = uint32(len(x.words))
+		x.words = append(x.words, word{})
+	}
+	x.words[id] = word{text: text, refs: 1}
+	x.dict[text] = id
+	return id
+}
+
+func (x *Index) releaseWord(id uint32) {
+	w := &x.words[id]
+	if w.refs--; w.refs > 0 {
+		return
+	}
+	delete(x.dict, w.text)
+	*w = word{}
+	x.freeWords = append(x.freeWords, id)
+}
+
+func (x *Index) wordAtom(field uint32, text string) uint32 {
+	if id, ok := x.dict[text]; ok {
+		if a := x.words[id].atoms.in(field); a != 0 {
+			x.atoms[a].refs++
+			return a
+		}
+	}
+	id := x.wordID(text)
+	a := x.newAtom(atom{field: field, id: id})
+	x.words[id].atoms.set(field, a)
+	return a
+}
+
+func (x *Index) prefixAtom(field uint32, text string) uint32 {
+	at := x.prefixes.insert(text)
+	node := &x.prefixes.nodes[at]
+	if a := node.atoms.in(field); a != 0 {
+		x.atoms[a].refs++
+		return a
+	}
+	a := x.newAtom(atom{prefix: true, field: field, id: at})
+	x.prefixes.nodes[at].atoms.set(field, a)
+	x.prefixes.live++
+	return a
+}
+
+func (x *Index) phraseAtom(field uint32, words []string) uint32 {
+	key := x.phraseKey(field, words)
+	if a, ok := x.phrases[string(key)]; ok {
+		x.atoms[a].refs++
+		return a
+	}
+	p := &phrase{words: make([]uint32, len(words)), parts: make([]uint32, len(words))}
+	for i, w := range words {
+		p.parts[i] = x.wordAtom(field, w)
+		p.words[i] = x.dict[w]
+	}
+	a := x.newAtom(atom{field: field, phrase: p})
+	x.phrases[string(x.phraseKey(field, words))] = a
+	return a
+}
+
+// phraseKey identifies a phrase; words hold no zero bytes. It is good until the next call.
+func (x *Index) phraseKey(field uint32, words []string) []byte {
+	x.key = append(x.key[:0], byte(field), byte(field>>8), byte(field>>16), byte(field>>24))
+	for _, w := range words {
+		x.key = append(append(x.key, w...), 0)
+	}
+	return x.key
+}
+
+// releaseAtom takes one reference back; the last one takes the atom away.
+func (x *Index) releaseAtom(a uint32) {
+	t := &x.atoms[a]
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	switch {
+	case t.phrase != nil:
+		words := make([]string, len(t.phrase.words))
+		for i, id := range t.phrase.words {
+			words[i] = x.words[id].text
+		}
+		delete(x.phrases, string(x.phraseKey(t.field, words)))
+		for _, part := range t.phrase.parts {
+			x.releaseAtom(part)
+		}
+	case t.prefix:
+		x.prefixes.nodes[t.id].atoms.set(t.field, 0)
+		x.prefixes.live--
+		x.prefixes.prune(t.id)
+	default:
+		x.words[t.id].atoms.set(t.field, 0)
+		x.releaseWord(t.id)
+	}
+	x.atoms[a] = atom{filed: x.atoms[a].filed[:0]}
+	x.freeAtoms = append(x.freeAtoms, a)
+}
+
+// trie finds the prefixes that a word begins with, byte by byte. Node 0 is the root.
+type trie struct {
+	nodes []trieNode
+	free  []uint32
+	live  int // atoms of prefixes
+}
+
+type trieNode struct {
+	edges  []trieEdge
+	parent uint32
+	atoms  fieldAtoms
+}
+
+type trieEdge struct {
+	b    byte
+	node uint32
+}
+
+// step is the node behind at by b, 0 when there is none.
+func (t *trie) step(at uint32, b byte) uint32 {
+	for _, e := range t.nodes[at].edges {
+		if e.b == b {
+			return e.node
+		}
+	}
+	return 0
+}
+
+// insert returns the node of a prefix.
+func (t *trie) insert(prefix string) uint32 {
+	at := uint32(0)
+	for i := range len(prefix) {
+		next := t.step(at, prefix[i])
+		if next == 0 {
+			if n := len(t.free); n > 0 {
+				next, t.free = t.free[n-1], t.free[:n-1]
+				t.nodes[next] = trieNode{parent: at}
+			} else {
+				next = uint32(len(t.nodes))
+				t.nodes = append(t.nodes, trieNode{parent: at})
+			}
+			t.nodes[at].edges = append(t.nodes[at].edges, trieEdge{prefix[i], next})
+		}
+		at = next
+	}
+	return at
+}
+
+// prune takes away nodes that lead nowhere, from at to the root.
+func (t *trie) prune(at uint32) {
+	for at != 0 {
+		n := &t.nodes[at]
+		if len(n.edges) > 0 || n.atoms.any != 0 || len(n.atoms.fields) > 0 {
+			return
+		}
+		up := n.parent
+		edges := t.nodes[up].edges
+		for i, e := range edges {
+			if e.node == at {
+				last := len(edges) - 1
+				edges[i] = edges[last]
+				t.nodes[up].edges = edges[:last]
+				break
+			}
+		}
+		*n = trieNode{}
+		t.free = append(t.free, at)
+		at = up
+	}
+}
