@@ -93,7 +93,13 @@ func (l *Loader) limit() int {
 
 // Add sets a row, as it would be put into the table (not its changelog form),
 // or deletes it when row is nil. The last one for a key counts. key and row are copied.
-func (l *Loader) Add(key, row []byte) (err error) {
+func (l *Loader) Add(key, row []byte) error { return l.add(key, row, (*run).add) }
+
+// AddShared is Add for a row that is never written again: it is not copied
+// before it goes to disk. key is.
+func (l *Loader) AddShared(key, row []byte) error { return l.add(key, row, (*run).addShared) }
+
+func (l *Loader) add(key, row []byte, into func(r *run, key, row []byte, limit int)) (err error) {
 	db := l.table.db
 	defer db.recoverInto(&err)
 	if l.done || l.table.task.closed {
@@ -105,7 +111,7 @@ func (l *Loader) Add(key, row []byte) (err error) {
 			return fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
 		}
 	}
-	l.run.add(key, row, limit)
+	into(l.run, key, row, limit)
 	return nil
 }
 

@@ -11,10 +11,14 @@ import (
 // entry is one row of a load: its key and its stored form, nil = deleted.
 type entry struct{ key, row []byte }
 
-// run gathers rows in memory without a pointer per row.
+// run gathers rows in memory without a pointer per row, save for large ones of
+// which the memory is another's.
 type run struct {
 	data    []byte // key, stored row, key, stored row, ...
 	entries []slot
+	shared  [][]byte // rows that are not in data
+	held    int      // bytes of these
+	scratch []byte   // the stored form of one of them
 }
 
 // slot says where in the data an entry lies. Later ones lie behind earlier ones.
@@ -23,17 +27,19 @@ type slot struct {
 	at     uint32
 	keyLen uint32
 	rowLen uint32 // deletedRow = no row
+	share  uint32 // number of the row in shared + 1, 0 = it is in the data
 }
 
 const (
-	slotBytes  = 24
+	slotBytes  = 32
 	deletedRow = 1<<32 - 1
+	sliceBytes = 24
 	headRoom   = 64      // more than the stored form of a row has beside it
 	growAtOnce = 1 << 20 // from this size on a run gets all the memory it may take
 )
 
 // bytes is the memory the run holds.
-func (r *run) bytes() int { return len(r.data) + slotBytes*len(r.entries) }
+func (r *run) bytes() int { return len(r.data) + slotBytes*len(r.entries) + r.held }
 
 // add appends an entry; nil row = deleted. A run that grows takes at once the
 // memory that one of limit bytes needs, rather than be copied at every doubling.
@@ -53,13 +59,37 @@ func (r *run) add(key, row []byte, limit int) {
 	r.entries = append(r.entries, s)
 }
 
-// clear empties the run and keeps its memory.
-func (r *run) clear() { r.data, r.entries = r.data[:0], r.entries[:0] }
+// sharedFrom is the size from which on it is cheaper to hold another's row than
+// to copy it.
+const sharedFrom = 256
+
+// addShared is add for a row that is never written again by anybody.
+func (r *run) addShared(key, row []byte, limit int) {
+	if len(row) < sharedFrom {
+		r.add(key, row, limit)
+		return
+	}
+	r.shared = append(r.shared, row)
+	r.held += len(row) + sliceBytes
+	r.entries = append(r.entries, slot{at: uint32(len(r.data)), keyLen: uint32(len(key)), share: uint32(len(r.shared))})
+	r.data = append(append(r.data, key...), 0) // see add
+}
+
+// clear empties the run and keeps its own memory.
+func (r *run) clear() {
+	clear(r.shared)
+	r.data, r.entries, r.shared, r.held = r.data[:0], r.entries[:0], r.shared[:0], 0
+}
 
 func (r *run) key(s slot) []byte { return r.data[s.at : s.at+s.keyLen] }
 
 func (r *run) entry(s slot) entry {
 	e := entry{key: r.key(s)}
+	if s.share > 0 {
+		r.scratch = append(appendHead(r.scratch[:0], nil), r.shared[s.share-1]...)
+		e.row = r.scratch
+		return e
+	}
 	if s.rowLen != deletedRow {
 		e.row = r.data[s.at+s.keyLen : s.at+s.keyLen+s.rowLen]
 	}
@@ -101,7 +131,8 @@ func (r *run) sort() {
 	})
 }
 
-// sorted yields the entries in order of keys, of each key the last added.
+// sorted yields the entries in order of keys, of each key the last added. An
+// entry is good until the next one.
 func (r *run) sorted() iter.Seq[entry] {
 	return func(yield func(entry) bool) {
 		r.sort()

@@ -297,7 +297,7 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 		if err != nil || skip {
 			return err
 		}
-		return r.loader.Add(key, row)
+		return addRow(r.loader, key, row, rec)
 	}
 	if rec.Value == nil {
 		return r.loader.Add(rec.Key, nil)
@@ -309,7 +309,16 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 	if ahead, err := r.seen.passedBy(stamp); err != nil || ahead {
 		return err
 	}
-	return r.loader.Add(rec.Key, row)
+	return r.loader.AddShared(rec.Key, row)
+}
+
+// addRow adds a row to a load; one that is the record's value as it stands need
+// not be copied.
+func addRow(l *state.Loader, key, row []byte, rec *record.Record) error {
+	if len(row) > 0 && len(row) == len(rec.Value) && &row[0] == &rec.Value[0] {
+		return l.AddShared(key, row)
+	}
+	return l.Add(key, row)
 }
 
 // finishRestore completes those loads that have reached their target, and lets
