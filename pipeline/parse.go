@@ -82,17 +82,18 @@ func (p *parser) top(root *syntax.Node) {
 		{name: "on_gap", read: p.onGap(&f.Settings.OnGap, gapPolicies())},
 		{name: "standbys", read: func(n *syntax.Node) { f.Settings.Standbys = p.number(n, "standbys", 0, maxStandbys) }},
 		{name: "acceptable_lag", read: func(n *syntax.Node) { f.Settings.AcceptableLag = p.count(n, "acceptable_lag", maxAcceptableLag) }},
+		{name: "idle_timeout", read: func(n *syntax.Node) { f.Settings.IdleTimeout = p.text(n, "a duration, or never") }},
 		{name: "sources", read: func(n *syntax.Node) { p.definitions(n, "source", p.source) }},
 		{name: "tables", read: func(n *syntax.Node) { p.definitions(n, "table", p.table) }},
 		{name: "streams", read: func(n *syntax.Node) { p.definitions(n, "stream", p.stream) }},
 		{name: "sinks", read: func(n *syntax.Node) { p.definitions(n, "sink", p.sink) }},
 	}, hints{
-		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, on_error, on_gap, standbys, acceptable_lag",
+		"settings":     "settings are top-level keys: guarantee, commit_interval, max_ahead, idle_timeout, on_error, on_gap, standbys, acceptable_lag",
 		"replicas":     "write `standbys: 1`",
 		"name":         "did you mean \"pipeline\"?",
 		"brokers":      "brokers belong under kafka:",
 		"exactly_once": "write `guarantee: exactly_once`",
-	}, "idle_timeout", "fuse", "metrics", "http", "state")
+	}, "fuse", "metrics", "http", "state")
 }
 
 // definitions reads one section: name -> definition.

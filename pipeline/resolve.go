@@ -45,10 +45,13 @@ type PipelineSettings struct {
 	ExactlyOnce    bool
 	CommitInterval time.Duration
 	MaxAhead       time.Duration
-	OnError        OnError
-	OnGap          operators.GapPolicy
-	Standbys       int   // copies of every task's state beside the one that runs
-	AcceptableLag  int64 // records; 0 = the engine's default
+	// IdleTimeout is how long nothing comes before stream time follows the wall clock,
+	// negative = it never does.
+	IdleTimeout   time.Duration
+	OnError       OnError
+	OnGap         operators.GapPolicy
+	Standbys      int   // copies of every task's state beside the one that runs
+	AcceptableLag int64 // records; 0 = the engine's default
 }
 
 // OnError is what happens with a record that cannot be processed.
@@ -153,6 +156,7 @@ const (
 	defaultCommitExactlyOnce = 100 * time.Millisecond
 	defaultCommitAtLeastOnce = time.Second
 	defaultMaxAhead          = 24 * time.Hour
+	defaultIdleTimeout       = 30 * time.Second
 )
 
 func (r *resolver) settings() {
@@ -165,6 +169,9 @@ func (r *resolver) settings() {
 	}
 	out.CommitInterval = r.duration(s.CommitInterval, commit, 10*time.Millisecond, time.Minute)
 	out.MaxAhead = r.duration(s.MaxAhead, defaultMaxAhead, time.Second, maxDuration)
+	if out.IdleTimeout = -1; s.IdleTimeout.Value != "never" {
+		out.IdleTimeout = r.duration(s.IdleTimeout, defaultIdleTimeout, 100*time.Millisecond, maxDuration)
+	}
 	out.OnError = onErrorOf(s.OnError, Fail)
 	out.OnGap = gapPolicyOf(s.OnGap, operators.GapFail)
 	out.Standbys, _ = strconv.Atoi(s.Standbys.Value) // the parser has refused what is no number

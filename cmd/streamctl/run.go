@@ -155,6 +155,7 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, chosen map[str
 			AcceptableLag:  l.pipeline.Settings.AcceptableLag,
 			ExactlyOnce:    l.pipeline.Settings.ExactlyOnce,
 			CommitInterval: l.pipeline.Settings.CommitInterval,
+			IdleTimeout:    l.pipeline.Settings.IdleTimeout,
 			Crash:          crash,
 			Progress:       func(st engine.Stats) { show.update(l.name, st) },
 		}

@@ -3,6 +3,8 @@ package kafka
 import (
 	"testing"
 
+	"github.com/IBM/sarama"
+
 	"streamctl/internal/engine"
 	"streamctl/internal/record"
 )
@@ -32,5 +34,28 @@ func TestPartitionOfTwoUnitsJoinsBoth(t *testing.T) {
 			t.Errorf("%s unit: added twice: %v", unit, again)
 		}
 		p.sending = p.current
+	}
+}
+
+// TestMetadataOfOffsets: who committed an offset and at what stream time, as this
+// version and earlier ones write it.
+func TestMetadataOfOffsets(t *testing.T) {
+	for _, c := range []struct {
+		metadata string
+		by       string
+		time     int64
+	}{
+		{appendMetadata("p-one-0", 1_700_000_000_123), "p-one-0", 1_700_000_000_123},
+		{appendMetadata("", 5), "", 5},
+		{appendMetadata("p-one-0", 0), "p-one-0", 0},
+		{"p-one-0", "p-one-0", 0}, // without a stream time
+		{"", "", 0},               // without transactions, or set from outside
+		{"set by hand", "set by hand", 0},
+		{"p-one-0 stream-time=soon", "p-one-0", 0},
+	} {
+		got := lastCommit(&sarama.OffsetFetchResponseBlock{Offset: 7, Metadata: c.metadata})
+		if want := (engine.LastCommit{Offset: 7, By: c.by, StreamTime: c.time}); got != want {
+			t.Errorf("%q: %+v, want %+v", c.metadata, got, want)
+		}
 	}
 }
