@@ -305,13 +305,19 @@ func TestResolve(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	p := mustResolve(t, "pipeline: p\nsources: {s: {topic: t}}\nsinks: {o: {from: s, topic: u}}\n")
-	want := PipelineSettings{ExactlyOnce: true, CommitInterval: 100 * time.Millisecond, MaxAhead: 24 * time.Hour}
+	want := PipelineSettings{ExactlyOnce: true, CommitInterval: 100 * time.Millisecond, MaxAhead: 24 * time.Hour, IdleTimeout: 30 * time.Second}
 	if p.Settings != want || p.File.Kafka != nil {
 		t.Errorf("%+v", p.Settings)
 	}
 	p = mustResolve(t, "pipeline: p\nguarantee: at_least_once\nsources: {s: {topic: t}}\nsinks: {o: {from: s, topic: u}}\n")
 	if p.Settings.ExactlyOnce || p.Settings.CommitInterval != time.Second {
 		t.Errorf("%+v", p.Settings)
+	}
+	for text, want := range map[string]time.Duration{"never": -1, "2m": 2 * time.Minute} {
+		p = mustResolve(t, "pipeline: p\nidle_timeout: "+text+"\nsources: {s: {topic: t}}\nsinks: {o: {from: s, topic: u}}\n")
+		if p.Settings.IdleTimeout != want {
+			t.Errorf("idle_timeout %s: %s, want %s", text, p.Settings.IdleTimeout, want)
+		}
 	}
 }
 
