@@ -32,6 +32,7 @@ var edges = map[string][]string{
 	"internal/syntax": {"internal/diag"},
 	"internal/codec":  {"internal/value"},
 	"internal/lines":  {"internal/record"},
+	"internal/match":  {},
 	"expr":            {"internal/diag", "internal/value", "internal/codec"},
 
 	// What runs.
@@ -51,13 +52,18 @@ var edges = map[string][]string{
 	// A change of a pipeline is judged by its plans, and recorded through the ports.
 	"internal/upgrade": {"internal/diag", "internal/engine", "internal/record", "pipeline"},
 	"internal/broker":  {},
+	// Runs pipelines on the log in memory, as their users test them.
+	"internal/pipetest": {
+		"internal/codec", "internal/diag", "internal/engine", "internal/memlog", "internal/record", "internal/syntax", "internal/value",
+		"operators", "pipeline", "state",
+	},
 	// Looks on at a run: reads what the engine shows, and is not known to it.
 	"internal/observe": {"internal/engine", "internal/record"},
 
 	// The top: wiring and printing.
 	"cmd/streamctl": {
 		"internal/broker", "internal/codec", "internal/crashpoint", "internal/diag", "internal/engine",
-		"internal/kafka", "internal/lines", "internal/observe", "internal/record", "internal/reset", "internal/sample",
+		"internal/kafka", "internal/lines", "internal/observe", "internal/pipetest", "internal/record", "internal/reset", "internal/sample",
 		"internal/selfstat", "internal/syntax", "internal/upgrade", "operators", "pipeline", "state",
 	},
 }
@@ -65,7 +71,7 @@ var edges = map[string][]string{
 // helpers serve tests and measurements only, they and what lies below them: the
 // product must not import them, and what they import is their own affair.
 var helpers = []string{
-	"internal/archtest", "internal/bench", "internal/kafkatest", "internal/memlog", "internal/testkit",
+	"internal/archtest", "internal/bench", "internal/kafkatest", "internal/testkit",
 }
 
 func isHelper(name string) bool {
@@ -78,12 +84,19 @@ var libraries = map[string][]string{
 	"github.com/xdg-go/scram":          {"internal/kafka"},
 	"github.com/cockroachdb/pebble/v2": {"state"},
 	"github.com/expr-lang/expr":        {"expr"},
-	"gopkg.in/yaml.v3":                 {"internal/syntax"},
-	"github.com/twmb/franz-go":         {"internal/broker"},
-	"github.com/spf13/cobra":           {"cmd/streamctl"},
-	"github.com/spf13/pflag":           {"cmd/streamctl"},
-	"github.com/vbauerster/mpb/v8":     {"cmd/streamctl"},
-	"golang.org/x/term":                {"cmd/streamctl"},
+	// Sketches: different values and percentiles in bounded memory.
+	"github.com/axiomhq/hyperloglog": {"operators"},
+	"github.com/cespare/xxhash/v2":   {"operators"},
+	"github.com/influxdata/tdigest":  {"operators"},
+	"gopkg.in/yaml.v3":               {"internal/syntax"},
+	"github.com/twmb/franz-go":       {"internal/broker"},
+	"github.com/spf13/cobra":         {"cmd/streamctl"},
+	"github.com/spf13/pflag":         {"cmd/streamctl"},
+	"github.com/vbauerster/mpb/v8":   {"cmd/streamctl"},
+	"golang.org/x/term":              {"cmd/streamctl"},
+	// What a word of a text is, and when two are equal: tables of Unicode.
+	"github.com/clipperhouse/uax29/v2": {"internal/match"},
+	"golang.org/x/text":                {"internal/match"},
 	// The format that every monitoring system reads, and what the Go runtime shows in it.
 	"github.com/prometheus/client_golang": {"internal/observe"},
 }
