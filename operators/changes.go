@@ -23,6 +23,7 @@ type RepartitionChanges struct {
 	Output int
 	Topic  string
 	Keys   []*expr.Program // the group; none = all rows are one group
+	ByKey  bool            // the group is the table's key instead
 	Format codec.Format    // of the key that the partition follows
 	Doc    *Doc            // the row
 	RowKey []expr.Ref      // the table's key
@@ -88,7 +89,7 @@ func (r *repartitionChanges) Process(e *Event) error {
 // read finds the group of a row and writes the row; a row whose group is null is
 // not there.
 func (r *repartitionChanges) read(s *side, e *Event, f *expr.Frame) error {
-	v, null, err := evalKey(r.spec.Keys, f)
+	v, null, err := r.group(f)
 	if err != nil || null {
 		return err
 	}
@@ -104,6 +105,15 @@ func (r *repartitionChanges) read(s *side, e *Event, f *expr.Frame) error {
 	}
 	s.doc, s.there = a.end(doc), true
 	return nil
+}
+
+// group is the group of a row.
+func (r *repartitionChanges) group(f *expr.Frame) (v value.Value, null bool, err error) {
+	if r.spec.ByKey {
+		v = keyOf(f, r.spec.RowKey)
+		return v, v.IsNull(), nil
+	}
+	return evalKey(r.spec.Keys, f)
 }
 
 // send writes a change for one group; a nil row is not there.

@@ -197,8 +197,8 @@ func (p *top) failed(err error) error {
 	return fmt.Errorf("write table %s: %w", p.spec.Name, err)
 }
 
-// entry writes the key of an entry of the state.
-func entry(kind byte, parts ...[]byte) []byte {
+// topEntry writes the key of an entry of the state.
+func topEntry(kind byte, parts ...[]byte) []byte {
 	key := []byte{kind}
 	for _, part := range parts {
 		key = append(key, part...)
@@ -208,15 +208,15 @@ func entry(kind byte, parts ...[]byte) []byte {
 
 // Kinds of entries.
 const (
-	rowEntry   = 'k'
-	orderEntry = 'o'
+	topRowEntry   = 'k'
+	topOrderEntry = 'o'
 )
 
 // first reads the first rows of a group, one more than are given out: when one
 // of them leaves, the next is known.
 func (p *top) first(group []byte) error {
 	p.before = p.before[:0]
-	prefix := entry(orderEntry, group)
+	prefix := topEntry(topOrderEntry, group)
 	return p.table.ScanPrefix(prefix, func(key []byte, row *state.Row) (bool, error) {
 		begin, n := binary.Uvarint(row.Value)
 		rest := key[len(prefix):]
@@ -232,7 +232,7 @@ func (p *top) first(group []byte) error {
 // store writes a row and its place in the order, nil deletes them; old is what
 // was there before.
 func (p *top) store(at, is *place) (old place, err error) {
-	key := entry(rowEntry, at.group, at.key)
+	key := topEntry(topRowEntry, at.group, at.key)
 	row, err := p.table.Get(key)
 	if err != nil {
 		return old, err
@@ -244,7 +244,7 @@ func (p *top) store(at, is *place) (old place, err error) {
 		old.key = at.key
 	}
 	if row != nil && (is == nil || !bytes.Equal(old.order, is.order)) {
-		if err = p.table.Delete(entry(orderEntry, at.group, old.order, at.key)); err != nil {
+		if err = p.table.Delete(topEntry(topOrderEntry, at.group, old.order, at.key)); err != nil {
 			return old, err
 		}
 	}
@@ -253,7 +253,7 @@ func (p *top) store(at, is *place) (old place, err error) {
 	}
 	if row == nil || !bytes.Equal(old.order, is.order) {
 		begin := binary.AppendUvarint(nil, uint64(len(is.order)))
-		if _, err = p.table.Put(entry(orderEntry, at.group, is.order, at.key), begin); err != nil {
+		if _, err = p.table.Put(topEntry(topOrderEntry, at.group, is.order, at.key), begin); err != nil {
 			return old, err
 		}
 	}
@@ -405,7 +405,7 @@ func (p *top) row(at, own *place, key []byte) (place, error) {
 	if own != nil && own.doc != nil && bytes.Equal(own.key, key) {
 		return *own, nil
 	}
-	row, err := p.table.Get(entry(rowEntry, at.group, key))
+	row, err := p.table.Get(topEntry(topRowEntry, at.group, key))
 	if err != nil {
 		return place{}, p.failed(err)
 	}

@@ -170,6 +170,7 @@ type Top struct {
 	By    Text // expression
 	Order Text // desc (default) | asc
 	Per   Text // expression; unset = over all rows
+	List  Text // the name of a field: one row per group, with the first rows as a list
 	Span  diag.Span
 }
 

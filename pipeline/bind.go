@@ -40,6 +40,7 @@ type binder struct {
 	c        *compiler
 	carriers map[string]*carrier // by repartition topic
 	writers  []writer
+	streams  map[*StreamJoinPlan]*boundJoin
 }
 
 // cursor is where the walk over the steps of an input is.
@@ -74,7 +75,7 @@ func inputSpec(in *InputPlan) operators.InputSpec {
 	s := operators.InputSpec{Topic: in.Topic, Name: in.Def.Name, Span: in.Def.Decl.Span}
 	switch in.Kind {
 	case TableInput, ChangelogInput:
-		s.Table = in.Def.Name
+		s.Table = in.table()
 		s.Feeds = len(in.Steps) > 0
 	case RepartitionInput:
 		s.Purge = true
@@ -115,11 +116,17 @@ func (b *binder) head(in *InputPlan) operators.Head {
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case ChangelogInput:
-		h := &operators.ChangelogInput{Policy: b.c.policy(in.Def), Name: in.Def.Name, Timed: b.plan.typed.defs[in.Def].timed}
+		h := &operators.ChangelogInput{Policy: b.c.policy(in.Def), Name: in.table(), Timed: b.plan.typed.defs[in.Def].timed}
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case RekeyInput:
 		return b.rekey(in)
+	}
+	switch in.Join {
+	case topStep:
+		return b.repartitionedTop(in)
+	case keyStep:
+		return b.repartitionedByKey(in)
 	}
 	return b.repartitioned(in)
 }
@@ -167,8 +174,13 @@ func (b *binder) rekey(in *InputPlan) operators.Head {
 	r, td := b.c.root(in.Def), b.plan.typed.defs[in.Def]
 	h := &operators.Rekey{
 		Decoder: b.decoder(in), Name: in.Def.Name, Keys: components(r.key), Value: r.value,
-		Output: slices.Index(b.sub.Outputs, in.Output), Topic: in.Output,
-		Format: b.plan.readerOf(in.Output).KeyFormat,
+	}
+	if in.Output != "" {
+		h.Output, h.Topic = slices.Index(b.sub.Outputs, in.Output), in.Output
+		h.Format = b.plan.readerOf(in.Output).KeyFormat
+	}
+	for _, topic := range in.Copies {
+		h.Copies = append(h.Copies, operators.Copy{Output: slices.Index(b.sub.Outputs, topic), Topic: topic})
 	}
 	if td.keyFromValue {
 		h.Memory = KeysTable(in.Def.Name)
@@ -269,11 +281,21 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return next
 	case GroupStep:
 		return b.group(s, at)
+	case StreamJoinStep:
+		return b.streamJoin(s, at)
 	case TableJoinStep:
 		return b.tableJoin(s, at)
 	case MaterializeStep:
 		return b.materialize(s, at)
+	case TopStep:
+		return b.top(s, at)
 	case RepartitionStep:
+		switch s.Join {
+		case topStep:
+			return one(b.repartitionTop(s, at), nil)
+		case keyStep:
+			return one(b.repartitionByKey(s, at), nil)
+		}
 		return one(b.repartition(s, at), nil)
 	}
 	return one(b.sink(s, at), nil)
@@ -290,6 +312,9 @@ func (b *binder) join(s *Step, at cursor) []*operators.Node {
 	spec := &operators.Join{Policy: c.policy(d), Left: j.Left, Keys: c.join(d, s.Join, at.view, t)}
 	if t.doc != nil {
 		spec.Table = b.table(t)
+		if s.Table != "" {
+			spec.Table.Name = s.Table
+		}
 	} else {
 		spec.Groups = b.groups(t)
 	}
@@ -345,7 +370,11 @@ func (b *binder) repartition(s *Step, at cursor) operators.Spec {
 	for i, topic := range reader.Origins {
 		spec.Origins[topic] = i
 	}
-	if s.Join >= 0 {
+	if s.Join >= 0 && d.Joins[s.Join].Bounds != nil {
+		at.view = b.sideView(s, at)
+		spec.KeepNull = b.keepsNull(s)
+		spec.Keys = b.sideKeys(s, at.view)
+	} else if s.Join >= 0 {
 		j := d.Joins[s.Join]
 		spec.KeepNull = j.Left
 		// The table is compiled for the condition's sake only: it is not here.

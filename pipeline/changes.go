@@ -11,10 +11,6 @@ import (
 // travels with the row as it was and as it is, and a row that moves between groups as
 // two changes. The table's own key travels along: it tells the rows of a group apart.
 
-// topStep stands for a join's number where a repartition leads to a top; -1 is
-// a group_by.
-const topStep = -2
-
 // carriesChanges says that what travels to a group_by or top of d are changes of a table.
 func carriesChanges(defs map[*Def]*typedDef, d *Def) bool {
 	return len(d.Query.GroupBy) == 0 || defs[d.From[0].Def].changes
@@ -22,7 +18,7 @@ func carriesChanges(defs map[*Def]*typedDef, d *Def) bool {
 
 // noteKey identifies the key of a table for the planner: its rows lie by it.
 func (c *compiler) noteKey(d *Def) {
-	if c.diags.HasErrors() {
+	if c.diags.HasErrors() || c.typed[d].strewn {
 		return
 	}
 	var ids []string
@@ -42,7 +38,7 @@ func (p *planner) tableFact(d *Def) []fact {
 
 // repartitionChanges makes the step that sends changes to a topic of the
 // pipeline's own. view is what the step sees; the first binding has the key.
-func (b *binder) repartitionChanges(s *Step, view []*binding, keys []*expr.Program) operators.Spec {
+func (b *binder) repartitionChanges(s *Step, view []*binding, keys []*expr.Program) *operators.RepartitionChanges {
 	spec := &operators.RepartitionChanges{
 		Policy: b.c.policy(s.Def), Topic: s.Topic, Output: b.outputOf(s.Topic),
 		Format: b.plan.readerOf(s.Topic).KeyFormat, Origins: b.numbered(s.Topic),
@@ -116,4 +112,3 @@ func (b *binder) numbered(topic string) map[string]int {
 	}
 	return out
 }
-

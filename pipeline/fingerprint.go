@@ -83,7 +83,9 @@ func (k *canon) topicTable(d *Def, t *TableDescription) {
 	if r.value != nil {
 		lines = append(lines, "row "+k.expr(r.value))
 	}
-	if td.rekeyed && !td.direct() {
+	if d.replicated() {
+		lines = append(lines, "in every task")
+	} else if td.rekeyed && !td.direct() {
 		t.Kind = RekeyedTable
 		t.Changelogs = []string{k.plan.Pipeline + "." + d.Name + ".changelog"}
 		lines = append(lines, "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
@@ -119,11 +121,11 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 		_, args := k.c.derive(d, x.view, k.c.layout.row(), &list)
 		var aggregates []string
 		for i, a := range list {
-			aggregates = append(aggregates, fmt.Sprintf("%s(%s)", a.of.Kind, strings.Join(k.exprs(args[i]), ", ")))
+			aggregates = append(aggregates, a.of.Text(k.exprs(args[i])))
 		}
 		if b == 0 {
 			for _, a := range list {
-				t.Aggregates = append(t.Aggregates, a.of.Kind.String())
+				t.Aggregates = append(t.Aggregates, a.of.Form())
 			}
 		}
 		block := []string{"group by " + strings.Join(keys, ", "), "keep " + strings.Join(aggregates, ", ")}
@@ -169,15 +171,15 @@ type walkedStep struct {
 
 // walk follows the way of a branch of d, d's own filters and joins included.
 func (k *canon) walk(d *Def, branch int) walked {
+	if d.streamJoins() {
+		return k.walkStreams(d)
+	}
 	in, at := d.input(branch, k.typed.defs)
 	x := k.origin(in.Def, at)
 	if len(d.From) > 0 && d.Kind == SinkDef {
 		return x
 	}
-	policy := ""
-	if d.OnError != Fail {
-		policy = d.OnError.String()
-	}
+	policy := policyText(d)
 	for i := range x.steps {
 		x.steps[i].join = 0
 	}
@@ -188,19 +190,11 @@ func (k *canon) walk(d *Def, branch int) walked {
 		joins = k.tableJoins(d, x.view)
 		x.topics = sortedUnion(x.topics, k.tablesOf(d))
 	}
-	for i, j := range d.Joins[len(joins):] {
-		t := k.c.joined(d, i)
-		keys := k.c.join(d, i, x.view, t)
-		step := walkedStep{policy: policy, join: i + 1}
-		name := fmt.Sprintf("%s (%s)", j.Def.Name, k.table(j.Def).Fingerprint)
-		kind := "inner"
-		if j.Left {
-			kind = "left"
-			step.label = k.prefix(t)
-		}
-		step.text = fmt.Sprintf("%s join %s on %s", kind, name, strings.Join(k.exprs(keys), ", "))
+	for i := range d.Joins[len(joins):] {
+		step, table := k.tableStep(d, i, x.view)
+		step.policy = policy
 		joins = append(joins, step)
-		x.view = append(x.view, t.binding)
+		x.view = append(x.view, table)
 	}
 	where, late := k.c.where(d, x.view)
 	var filter []walkedStep
@@ -214,6 +208,21 @@ func (k *canon) walk(d *Def, branch int) walked {
 		x.steps = slices.Concat(x.steps, filter, joins)
 	}
 	return x
+}
+
+// tableStep writes the join of a stream with a table.
+func (k *canon) tableStep(d *Def, i int, view []*binding) (walkedStep, *binding) {
+	j, t := d.Joins[i], k.c.joined(d, i)
+	keys := k.c.join(d, i, view, t)
+	step := walkedStep{join: i + 1}
+	name := fmt.Sprintf("%s (%s)", j.Def.Name, k.table(j.Def).Fingerprint)
+	kind := "inner"
+	if j.Left {
+		kind = "left"
+		step.label = k.prefix(t)
+	}
+	step.text = fmt.Sprintf("%s join %s on %s", kind, name, strings.Join(k.exprs(keys), ", "))
+	return step, t.binding
 }
 
 // prefix is how canonical texts begin that read the row of a joined table.
@@ -293,6 +302,9 @@ func (k *canon) sink(d *Def) SinkDescription {
 // when another plan begins to read it.
 func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 	d := in.Def
+	if in.Join >= 0 && d.streamJoins() {
+		return k.streamRepartition(in)
+	}
 	r := RepartitionDescription{Topic: in.Topic, Of: d.Name}
 	td := k.typed.defs[d]
 	var blocks [][]string
@@ -300,6 +312,12 @@ func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 		x := k.walk(d, b)
 		var keys []*expr.Program
 		var columns []string
+		if in.Join < -1 {
+			columns, keys = k.topColumns(in, x)
+			own := append(columns, "by "+strings.Join(k.exprs(keys), ", "))
+			blocks = append(blocks, append(own, x.lines(own)...))
+			continue
+		}
 		if in.Join >= 0 {
 			x.steps = slices.DeleteFunc(x.steps, func(s walkedStep) bool { return s.join > in.Join })
 			keys = k.c.join(d, in.Join, x.view[:in.Join+1], k.c.joined(d, in.Join))
@@ -320,7 +338,7 @@ func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 	}
 	slices.SortFunc(blocks, func(a, b []string) int { return cmp.Compare(strings.Join(a, "\n"), strings.Join(b, "\n")) })
 	r.Definition = append(slices.Concat(blocks...), "partitions follow keys as "+k.plan.readerOf(in.Topic).KeyFormat.String())
-	r.Several = in.Join > 0 || in.Join < 0 && len(d.Joins) > 0
+	r.Several = in.Join > 0 || in.Join == -1 && len(d.Joins) > 0
 	r.Fingerprint = fingerprint(r.Definition)
 	return r
 }

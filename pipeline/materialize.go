@@ -30,18 +30,32 @@ func (c *compiler) defineMaterialized(d *Def, branch int, out *binding) {
 	}
 	td.kept = uniteKept(td.kept, []*binding{out})
 	td.value, td.key, td.components = td.kept[0].value, td.kept[0].key, td.kept[0].components
+	td.strewn = false
+	if d.Query.Top != nil {
+		c.defineTop(d, branch, out)
+	}
 }
 
 // materialize plans a materialised table and gives the part that has it.
 func (p *planner) materialize(d *Def) *part {
 	flows := p.query(d)
+	for _, f := range flows {
+		f.add(&Step{Kind: SelectStep, Def: d, Branch: f.branches[0]})
+	}
+	if d.Query.Top != nil {
+		flows = p.top(d, flows)
+	}
+	if d.topRows() { // kept in order, and nowhere else
+		p.tables[d], p.flows[d] = flows[0].part, flows
+		return flows[0].part.root()
+	}
+	flows = p.byKey(d, flows)
 	var home *part
 	for _, f := range flows {
 		if home == nil {
 			home = f.part
 		}
 		unitePart(home, f.part)
-		f.add(&Step{Kind: SelectStep, Def: d, Branch: f.branches[0]})
 		f.add(&Step{Kind: MaterializeStep, Def: d, Branch: f.branches[0]})
 		f.branches, f.facts = []int{0}, p.tableFact(d)
 	}
@@ -76,11 +90,15 @@ func (k *canon) materialized(d *Def, t *TableDescription) {
 	t.Kind = DerivedTable
 	t.Changelogs = []string{k.plan.Pipeline + "." + d.Name + ".changelog"}
 	x := k.walk(d, 0)
-	columns := k.c.layout.value(k.c.selected(d, x.view))
+	row := k.c.selected(d, x.view)
+	columns := k.c.layout.value(row)
 	t.Inputs = x.topics
 	t.Definition = append([]string{"rows " + strings.Join(columns, ", ")}, x.lines(columns)...)
 	if k.typed.defs[d].timed {
 		t.Definition = append(t.Definition, timedLine)
+	}
+	if d.Query.Top != nil {
+		k.top(d, t, row)
 	}
 	t.Definition = append(t.Definition, "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
 }

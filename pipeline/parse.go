@@ -160,7 +160,8 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		}
 		t.Derived = &Query{}
 		p.mapping(n, what, decl.Span, append(p.queryKeys(t.Derived),
-			key{name: "group_by", read: func(n *syntax.Node) { t.Derived.GroupBy = p.groupBy(n) }, },
+			key{name: "top", read: p.topClause(t.Derived)},
+			key{name: "group_by", read: func(n *syntax.Node) { t.Derived.GroupBy = p.groupBy(n) }},
 			key{name: "topic", read: func(*syntax.Node) {}, silent: true},
 		), hints{
 			"key":   "the key of a computed table is what it is grouped by",
@@ -177,6 +178,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		{name: "timestamp", read: p.expression(&t.Timestamp)},
 		{name: "envelope", read: func(n *syntax.Node) { t.Envelope = p.choice(n, "envelope", envelopes(), nil) }},
 		{name: "partitioned_by", read: p.expression(&t.PartitionedBy)},
+		{name: "replicate", read: func(n *syntax.Node) { t.Replicate = p.choice(n, "replicate", []string{"true", "false"}, nil) }},
 		{name: "fields", read: func(n *syntax.Node) { t.Fields = p.fieldDecls(n) }},
 		{name: "on_error", read: p.onError(&t.OnError)},
 		{name: "on_gap", read: p.onGap(&t.OnGap, gapPolicies()[:2])}, // a table without its records is no table
@@ -194,6 +196,7 @@ func (p *parser) stream(decl Declared, n *syntax.Node) {
 		"topic":    "a topic is read under sources: and written under sinks:",
 		"group_by": "group_by makes a table: move this definition under tables:",
 		"filter":   "did you mean \"where\"?",
+		"top":      "the first rows of each group are a table: move this definition under tables:",
 		"key":      "the key of an output record is given by the sink",
 	}, laterClauses()...)
 }
@@ -302,9 +305,9 @@ func laterOutputs() []string {
 }
 
 func laterClauses() []string {
-	return []string{"window", "match", "unnest", "dedup", "top", "emit", "ttl", "having", "late", "id_was"}
+	return []string{"window", "match", "unnest", "dedup", "emit", "ttl", "having", "late", "id_was"}
 }
 
 func laterJoin() []string {
-	return []string{"within", "before", "after", "grace", "as_of"}
+	return []string{"as_of"}
 }

@@ -46,13 +46,19 @@ type InputPlan struct {
 	Topic string
 	Def   *Def // the source or table; of a repartition topic, the definition whose step it serves
 	// Join is the join that a repartition topic leads to, -1 = a group_by.
-	Join int
+	Join  int
+	Right bool // the topic is that of the right side of the join
 	// Origins are the outer topics that the records come from, sorted.
 	Origins []string
 	// Placed says that the sub-topology relies on the partitions of an outer topic.
 	Placed bool
 	Output string // of a RekeyInput: the changelog
-	Steps  []*Step
+	// Copies, of a RekeyInput of a replicated table, are the topics that get every
+	// row in every partition.
+	Copies []string
+	// Table is the name of the state table that a ChangelogInput fills, where it is not Def's.
+	Table string
+	Steps []*Step
 }
 
 // StepKind is what a step does.
@@ -66,18 +72,23 @@ const (
 	GroupStep                       // a derived table is updated and sends its changes
 	RepartitionStep                 // ends here; goes on in another sub-topology
 	SinkStep                        // ends here
+	StreamJoinStep                  // a record meets those of another stream; Right: of which side
 	TableJoinStep                   // a change of one table finds the rows of the others; Join: of which, -1 = from
 	MaterializeStep                 // changes of a table are kept as a table of their own
+	TopStep                         // rows are kept in order, and the first go on
 )
 
 // Step is one operator, with those behind it.
 type Step struct {
 	Kind   StepKind
 	Def    *Def
-	Branch int    // of Def, the first that comes this way
-	Join   int    // of JoinStep and RepartitionStep: index in Def.Joins, -1 = group_by
-	Topic  string // of RepartitionStep and SinkStep
-	Keep   bool   // of SinkStep: records stay in their partition
+	Branch int             // of Def, the first that comes this way
+	Join   int             // of JoinStep and RepartitionStep: index in Def.Joins, -1 = group_by
+	Right  bool            // of StreamJoinStep and RepartitionStep: the right side of Join
+	Topic  string          // of RepartitionStep and SinkStep
+	Keep   bool            // of SinkStep: records stay in their partition
+	Table  string          // of a JoinStep: the copy of a replicated table
+	Stream *StreamJoinPlan // of StreamJoinStep
 	// Aligned, of RepartitionStep: the records lie by the key, in another format.
 	Aligned bool
 	Next    []*Step
@@ -97,7 +108,9 @@ type planner struct {
 	readers map[*Def]*InputPlan // inputs of topic tables
 	topics  map[string]*ownTopic
 	repeats map[string]*flow // repartition topics being filled
-	diags   diag.List
+	// replicas are the steps that copy replicated tables.
+	replicas map[*Def]*InputPlan
+	diags    diag.List
 }
 
 // part is a sub-topology in the making. Parts that turn out to belong together
@@ -127,6 +140,7 @@ type flow struct {
 	// way; facts tell, for each of them, by what the records are partitioned.
 	branches []int
 	facts    []fact
+	strewn   bool // of changes: the rows do not lie by the table's key
 }
 
 // fact is a key that records are partitioned by: its identity for each branch.

@@ -18,7 +18,7 @@ func MakePlan(t *Typed) (*Plan, diag.List) {
 	p := &planner{
 		typed: t, plan: &Plan{Pipeline: t.Name, typed: t},
 		flows: map[*Def][]*flow{}, tables: map[*Def]*part{}, readers: map[*Def]*InputPlan{},
-		topics: map[string]*ownTopic{}, repeats: map[string]*flow{},
+		topics: map[string]*ownTopic{}, repeats: map[string]*flow{}, replicas: map[*Def]*InputPlan{},
 	}
 	for _, d := range t.Order {
 		if d.Kind == SinkDef {
@@ -172,7 +172,11 @@ func (p *planner) query(d *Def) []*flow {
 		addAll(flows, WhereStep, d)
 	}
 	for i := range d.Joins {
-		flows = p.join(d, i, flows)
+		if d.Joins[i].Bounds != nil {
+			flows = p.streamJoin(d, i, flows)
+		} else {
+			flows = p.join(d, i, flows)
+		}
 	}
 	if td.late {
 		addAll(flows, WhereStep, d)
@@ -189,12 +193,12 @@ func addAll(flows []*flow, kind StepKind, d *Def) {
 // join brings flows into the part of the table, by their partitions as they
 // are or through a repartition topic.
 func (p *planner) join(d *Def, i int, flows []*flow) []*flow {
-	td, target := p.typed.defs[d], d.Joins[i].Def
-	table := p.table(target)
-	ids := make([]string, len(td.joins))
-	for b := range ids {
-		ids[b] = joinIdentity(td.joins[b][i].identities)
+	target := d.Joins[i].Def
+	if target.replicated() {
+		return p.joinReplica(d, i, flows)
 	}
+	table := p.table(target)
+	ids := p.typed.defs[d].joinIdentities(i)
 	var out []*flow
 	for _, f := range flows {
 		if f.partitionedBy(ids) && agree(f.part, table) {
@@ -217,14 +221,21 @@ func (p *planner) join(d *Def, i int, flows []*flow) []*flow {
 // repartition ends f in a topic of the pipeline's own and gives the flow that
 // begins there; nil when another one has begun there already.
 func (p *planner) repartition(f *flow, d *Def, i int, to *part, ids []string) *flow {
-	topic := p.ownTopic(p.repartitionName(d, i), to, repartitionConfigs())
-	f.end(&Step{Kind: RepartitionStep, Def: d, Join: i, Branch: f.branches[0], Topic: topic, Aligned: f.partitionedBy(ids)})
+	return p.cross(f, &Step{Def: d, Join: i}, to, ids)
+}
+
+// cross is repartition by a step that says what for.
+func (p *planner) cross(f *flow, s *Step, to *part, ids []string) *flow {
+	d, i := s.Def, s.Join
+	topic := p.ownTopic(p.repartitionName(d, i, s.Right), to, repartitionConfigs())
+	s.Kind, s.Branch, s.Topic, s.Aligned = RepartitionStep, f.branches[0], topic, f.partitionedBy(ids)
+	f.end(s)
 	var known fact
 	for _, b := range f.branches {
 		known = append(known, ids[b])
 	}
 	if on := p.repeats[topic]; on != nil {
-		if on.input.Def != d || on.input.Join != i {
+		if on.input.Def != d || on.input.Join != i || on.input.Right != s.Right {
 			p.diags.Add(diag.Errorf(codeTopicTwice, d.Decl.Span, "%s %q and %s %q would share the repartition topic %q", d.Kind, d.Name, on.input.Def.Kind, on.input.Def.Name, topic).
 				WithNote(on.input.Def.Decl.Span, "%q is defined here", on.input.Def.Name).
 				WithHelp("the topic is called by the names of the stream and the table it is joined with: rename one of them"))
@@ -235,19 +246,30 @@ func (p *planner) repartition(f *flow, d *Def, i int, to *part, ids []string) *f
 		on.input.Origins = sortedUnion(on.input.Origins, f.input.Origins)
 		return nil
 	}
-	in := &InputPlan{Kind: RepartitionInput, Topic: topic, Def: d, Join: i, Origins: f.input.Origins}
+	in := &InputPlan{Kind: RepartitionInput, Topic: topic, Def: d, Join: i, Right: s.Right, Origins: f.input.Origins}
 	to.root().inputs = append(to.root().inputs, in)
 	on := &flow{part: to, input: in, tail: &in.Steps, branches: slices.Clone(f.branches), facts: []fact{known}}
 	p.repeats[topic] = on
 	return on
 }
 
-// repartitionName names a repartition by what the user wrote. A stream that
-// joins one table several times tells the joins apart by their aliases.
-func (p *planner) repartitionName(d *Def, i int) string {
+// repartitionName names a repartition by what the user wrote.
+func (p *planner) repartitionName(d *Def, i int, right bool) string {
+	if i == topStep {
+		return d.Name + ".top.repartition"
+	}
 	if i < 0 {
 		return d.Name + ".repartition"
 	}
+	if right {
+		return joinName(d, i) + ".right.repartition"
+	}
+	return joinName(d, i) + ".repartition"
+}
+
+// joinName names a join by what the user wrote. A definition that joins one
+// thing several times tells the joins apart by their aliases.
+func joinName(d *Def, i int) string {
 	name, times := d.Name+"-"+d.Joins[i].Def.Name, 0
 	for _, j := range d.Joins {
 		if j.Def == d.Joins[i].Def {
@@ -257,7 +279,7 @@ func (p *planner) repartitionName(d *Def, i int) string {
 	if times > 1 {
 		name += "-" + d.Joins[i].Alias
 	}
-	return name + ".repartition"
+	return name
 }
 
 func sortedUnion(a, b []string) []string {
@@ -311,7 +333,7 @@ func (p *planner) sink(d *Def) {
 		s := &Step{Kind: SinkStep, Def: d, Branch: f.branches[0], Topic: d.Sink.Topic.Value}
 		switch {
 		case td.changes:
-			s.Keep = !d.Sink.Key.Set
+			s.Keep = !d.Sink.Key.Set && !f.strewn
 		case d.Sink.Key.Set:
 			s.Keep = f.partitionedBy(td.sinkKeys)
 		default:
@@ -376,6 +398,7 @@ func (in *InputPlan) settle(s *SubPlan, typed *Typed) {
 	if in.Output != "" {
 		s.Outputs = append(s.Outputs, in.Output)
 	}
+	s.Outputs = append(s.Outputs, in.Copies...)
 	eachStep(in.Steps, func(step *Step) {
 		if step.Topic != "" {
 			s.Outputs = append(s.Outputs, step.Topic)
@@ -407,7 +430,7 @@ func (in *InputPlan) rank() int {
 func rank(steps []*Step) int {
 	rank := 2
 	eachStep(steps, func(s *Step) {
-		if s.Kind == GroupStep || s.Kind == MaterializeStep {
+		if s.Kind == GroupStep || s.Kind == MaterializeStep || s.Kind == TopStep {
 			rank = 1
 		}
 	})
@@ -430,7 +453,9 @@ func (p *part) like() []string {
 		names = slices.Clone(p.fixed)
 	} else {
 		for _, in := range p.inputs {
-			names = append(names, in.Origins...)
+			if in.Table == "" { // a copy has the partitions of the others
+				names = append(names, in.Origins...)
+			}
 		}
 	}
 	slices.Sort(names)

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,6 +98,8 @@ func (s *SubPlan) restoredFrom(t state.TableSpec) string {
 		switch {
 		case in.Kind == TableInput && in.Def.Name == t.Name:
 			return "local state, restored from its topic " + in.Topic
+		case in.Kind == ChangelogInput && in.Table == t.Name:
+			return fmt.Sprintf("local state, restored from %s, which has all rows of %s", in.Topic, strings.Join(in.Origins, ", "))
 		case in.Kind == ChangelogInput && in.Def.Name == t.Name:
 			return fmt.Sprintf("local state, restored from %s, which has %s under the table's key", in.Topic, strings.Join(in.Origins, ", "))
 		}
@@ -115,12 +118,16 @@ func (w *textWriter) input(in *InputPlan) {
 		w.decoding(in, "as table "+d.Name+", its own changelog")
 	case RekeyInput:
 		w.decoding(in, "as table "+d.Name)
-		w.linef(2, "writes rows by key %s to %s", oneLine(d.Table.Key.Value), in.Output)
+		if len(in.Copies) > 0 {
+			w.copied(in)
+		} else {
+			w.linef(2, "writes rows by key %s to %s", oneLine(d.Table.Key.Value), in.Output)
+		}
 		if w.plan.typed.defs[d].keyFromValue {
 			w.linef(2, "remembers the key of each record key in %s", KeysTable(d.Name))
 		}
 	case ChangelogInput:
-		w.linef(2, "as changelog of table %s, complete when %s is read", d.Name, strings.Join(in.Origins, ", "))
+		w.linef(2, "as %s, complete when %s is read", replicaKind(in), strings.Join(in.Origins, ", "))
 	case RepartitionInput:
 		w.linef(2, "as repartition of %s", d.Name)
 	}
@@ -175,7 +182,7 @@ func (w *textWriter) onError(depth int, d *Def) {
 func (w *textWriter) steps(steps []*Step, depth int) {
 	for _, s := range steps {
 		next := depth
-		if len(steps) > 1 || s.Kind == FromStep || s.Kind == GroupStep || s.Kind == MaterializeStep || s.Kind == TableJoinStep {
+		if len(steps) > 1 || s.Kind == FromStep || s.Kind == GroupStep || s.Kind == MaterializeStep || s.Kind == TableJoinStep || s.Kind == TopStep {
 			next++
 		}
 		w.step(s, depth)
@@ -201,6 +208,8 @@ func (w *textWriter) step(s *Step, depth int) {
 		w.linef(depth, "%s join %s %s on %s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value))
 	case TableJoinStep:
 		w.tableJoin(s, depth)
+	case TopStep:
+		w.linef(depth, "%s into %s", topText(d, w.plan.typed.defs[d].top), d.topState())
 	case MaterializeStep:
 		w.linef(depth, "keep as %s", d.Name)
 	case SelectStep:
@@ -213,6 +222,8 @@ func (w *textWriter) step(s *Step, depth int) {
 		for _, c := range d.Query.Select {
 			w.linef(depth+1, "select %s", columnText(c))
 		}
+	case StreamJoinStep:
+		w.streamJoin(s, depth)
 	case RepartitionStep:
 		w.linef(depth, "repartition by %s to %s: %s", oneLine(w.repartitionKey(s)), s.Topic, w.reason(s))
 	case SinkStep:
@@ -225,6 +236,8 @@ func (w *textWriter) reason(s *Step) string {
 	switch {
 	case s.Aligned:
 		return fmt.Sprintf("they lie by this key, but where keys are written as %s the partitions are others", w.plan.readerOf(s.Topic).KeyFormat)
+	case s.Join == keyStep:
+		return "they lie by their group, and are kept by their key"
 	case s.Join < 0:
 		return "the records of a group must lie together, and they do not lie by this key"
 	}
@@ -234,7 +247,12 @@ func (w *textWriter) reason(s *Step) string {
 // repartitionKey is the text of the key that a step repartitions by.
 func (w *textWriter) repartitionKey(s *Step) string {
 	td := w.plan.typed.defs[s.Def]
-	if s.Join < 0 {
+	switch {
+	case s.Join == keyStep:
+		return "key"
+	case s.Join == topStep:
+		return cmp.Or(strings.Join(td.top.texts, ", "), "nothing")
+	case s.Join < 0:
 		return strings.Join(td.groupTexts, ", ")
 	}
 	return strings.Join(td.joins[s.Branch][s.Join].texts, ", ")

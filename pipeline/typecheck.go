@@ -46,9 +46,16 @@ type typedDef struct {
 	placed    []string // identities of the components of partitioned_by
 
 	// Of a query.
-	late  bool          // where is decided behind the joins
-	kept  []keptBinding // what a boundary keeps
-	joins [][]joinKeys  // by branch, by join
+	late bool          // where is decided behind the joins
+	kept []keptBinding // what a boundary keeps
+	top  *typedTop     // of a top table
+	// strewn: the rows of the table do not lie by its key.
+	strewn bool
+	joins  [][]joinKeys // by branch, by join
+	// Of one that joins streams: its branches in front of the first such join, and
+	// what is known of them, by join.
+	front   int
+	streams []*typedStreamJoin
 
 	// Of a derived table: the components of its group key, and its aggregates.
 	groups     [][]string // by branch: identities
@@ -209,19 +216,15 @@ func (c *compiler) defineQuery(d *Def) {
 			Help = "a stream that is united with itself gives every record twice"
 		td.branches = 1
 	}
+	var streamed []*binding // behind joins of streams
+	if d.streamJoins() {
+		streamed = c.defineStreams(d)
+	}
 	for b := range td.branches {
-		in, branch := d.input(b, c.typed)
-		view := []*binding{c.out(in.Def, branch).as(in.Alias)}
-		td.joins = append(td.joins, nil)
-		if td.tableJoin {
-			view = c.defineTableJoin(d)
-		} else {
-			for i := range d.Joins {
-				view = c.defineJoin(d, i, b, view)
-			}
+		view := streamed
+		if view == nil {
+			view = c.defineJoins(d, b)
 		}
-		_, td.late = c.where(d, view)
-		td.late = td.late || td.tableJoin
 		if d.Kind == DerivedTableDef && !d.materialized() {
 			c.defineGroups(d, b, view)
 			continue
@@ -242,6 +245,25 @@ func (c *compiler) defineQuery(d *Def) {
 		td.branches = 1
 		td.changes = true
 	}
+}
+
+// defineJoins checks the joins of a branch with tables, and gives what the
+// definition sees behind them.
+func (c *compiler) defineJoins(d *Def, b int) []*binding {
+	td := c.typed[d]
+	in, branch := d.input(b, c.typed)
+	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
+	td.joins = append(td.joins, nil)
+	if td.tableJoin {
+		view = c.defineTableJoin(d)
+	} else {
+		for i := range d.Joins {
+			view = c.defineJoin(d, i, b, view)
+		}
+	}
+	_, td.late = c.where(d, view)
+	td.late = td.late || td.tableJoin
+	return view
 }
 
 func typeOfKey(b *binding) expr.Type {
@@ -283,6 +305,8 @@ func isNumber(t expr.Type) bool { return t.Kind == expr.Int || t.Kind == expr.Fl
 // checkInputs refuses what a query cannot do with changes of a table.
 func (c *compiler) checkInputs(d *Def) {
 	td := c.typed[d]
+	c.checkReplicated(d)
+	c.checkStrewn(d)
 	if !td.changes {
 		return
 	}
@@ -305,6 +329,7 @@ func (c *compiler) defineSink(d *Def) {
 	if len(d.From) == 0 {
 		return
 	}
+	c.checkReplicated(d)
 	from := c.typed[d.From[0].Def]
 	td.branches, td.changes = from.branches, from.changes
 	td.value, td.key = from.value, from.key

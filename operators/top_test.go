@@ -1,0 +1,216 @@
+package operators_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const topOfTopic = `pipeline: p
+tables:
+  products: {topic: products, fields: {kind: string, sold: int, name: string}}
+  best:
+    from: products p
+    top: {n: 3, by: p.sold, per: p.kind}
+sinks:
+  out: {from: best, topic: best, key_format: json}
+`
+
+// table applies what a topic holds: the last value of each key.
+func (r *rig) table(topic string) map[string]string {
+	out := map[string]string{}
+	for _, log := range r.topics[topic] {
+		for _, rec := range log {
+			if rec.Value == nil {
+				delete(out, string(rec.Key))
+				continue
+			}
+			out[string(rec.Key)] = string(rec.Value)
+		}
+	}
+	return out
+}
+
+// since lists what a topic has got behind the first n records of each key order.
+func (r *rig) drain(topic string) []string {
+	lines := r.values(topic)
+	for p := range r.topics[topic] {
+		r.topics[topic][p] = r.topics[topic][p][:0]
+	}
+	return lines
+}
+
+func TestTop(t *testing.T) {
+	r := newRig(t, topOfTopic, nil)
+	put := func(key, value string) {
+		r.produce("products", key, value, 1000)
+		r.mustRun()
+	}
+	put("a", `{"kind":"tea","sold":10}`)
+	expect(t, "the first", r.drain("best"), `["tea","a"] {"kind":"tea","sold":10,"rank":1}`)
+	put("b", `{"kind":"tea","sold":10}`)
+	expect(t, "a tie", r.drain("best"), `["tea","b"] {"kind":"tea","sold":10,"rank":1}`)
+	put("c", `{"kind":"tea","sold":5}`)
+	expect(t, "behind a tie", r.drain("best"), `["tea","c"] {"kind":"tea","sold":5,"rank":3}`)
+	put("d", `{"kind":"tea","sold":1}`)
+	expect(t, "behind the border", r.drain("best"))
+	put("d", `{"kind":"tea","sold":20}`)
+	expect(t, "all move down", r.drain("best"),
+		`["tea","a"] {"kind":"tea","sold":10,"rank":2}`, `["tea","b"] {"kind":"tea","sold":10,"rank":2}`,
+		`["tea","c"] -`, `["tea","d"] {"kind":"tea","sold":20,"rank":1}`)
+	put("b", `{"kind":"tea","sold":2}`)
+	expect(t, "one falls out, one moves up", r.drain("best"), `["tea","b"] -`, `["tea","c"] {"kind":"tea","sold":5,"rank":3}`)
+	put("a", `{"kind":"tea","sold":10,"name":"x"}`)
+	expect(t, "same rank, other row", r.drain("best"), `["tea","a"] {"kind":"tea","sold":10,"name":"x","rank":2}`)
+	put("a", `{"kind":"tea","sold":10,"name":"x"}`)
+	expect(t, "nothing new", r.drain("best"))
+	put("a", `{"kind":"jam","sold":10,"name":"x"}`)
+	expect(t, "to another group", r.drain("best"), `["jam","a"] {"kind":"jam","sold":10,"name":"x","rank":1}`, `["tea","a"] -`,
+		`["tea","b"] {"kind":"tea","sold":2,"rank":3}`, `["tea","c"] {"kind":"tea","sold":5,"rank":2}`)
+	put("d", "-")
+	expect(t, "a deletion", r.drain("best"), `["tea","b"] {"kind":"tea","sold":2,"rank":2}`, `["tea","c"] {"kind":"tea","sold":5,"rank":1}`, `["tea","d"] -`)
+	put("c", `{"sold":50}`)
+	expect(t, "no group", r.drain("best"), `["tea","b"] {"kind":"tea","sold":2,"rank":1}`, `["tea","c"] -`)
+	expect(t, "drops", r.drops(), "best null-key 1")
+}
+
+func TestTiesAtTheBorderAreDecidedBySmallerKey(t *testing.T) {
+	r := newRig(t, `pipeline: p
+tables:
+  n: {topic: n, key_format: long, fields: {x: float}}
+  best: {from: n, top: {n: 2, by: x, order: asc}}
+sinks:
+  out: {from: best, topic: best}
+`, nil)
+	put := func(key byte, value string) {
+		r.produce("n", string([]byte{0, 0, 0, 0, 0, 0, 0, key}), value, 1000)
+	}
+	put(100, `{"x":1}`)
+	put(9, `{"x":1.0}`)
+	put(11, `{"x":1}`)
+	put(2, `{"x":null}`)
+	r.mustRun()
+	expect(t, "two of three", sortedTable(r.table("best")), `11 {"x":1,"rank":1}`, `9 {"x":1.0,"rank":1}`)
+	put(9, "-")
+	put(11, "-")
+	r.mustRun()
+	expect(t, "null comes last", sortedTable(r.table("best")), `100 {"x":1,"rank":1}`, `2 {"x":null,"rank":2}`)
+}
+
+func sortedTable(rows map[string]string) []string {
+	var out []string
+	for k, v := range rows {
+		out = append(out, k+" "+v)
+	}
+	slices.Sort(out)
+	return out
+}
+
+const topList = `pipeline: p
+sources:
+  pairs: {topic: pairs, fields: {a: int, b: int}}
+tables:
+  counts:
+    from: pairs
+    group_by: {a: a, b: b}
+    select: [{a: a}, {id: b}, {count: count()}]
+  also:
+    from: counts c
+    select: [{id: c.id}, {count: c.count}]
+    top: {n: 2, by: count, per: 'key[0]', list: also_viewed}
+sinks:
+  out: {from: also, topic: also}
+`
+
+func TestTopAsList(t *testing.T) {
+	r := newRig(t, topList, nil)
+	pair := func(a, b int) {
+		r.produce("pairs", "k", fmt.Sprintf(`{"a":%d,"b":%d}`, a, b), 1000)
+		r.mustRun()
+	}
+	pair(4321, 6)
+	pair(4321, 5)
+	expect(t, "tie by smaller key", r.drain("also"), `4321 {"also_viewed":[{"id":6,"count":1}]}`, `4321 {"also_viewed":[{"id":5,"count":1},{"id":6,"count":1}]}`)
+	pair(4321, 7)
+	expect(t, "behind the border", r.drain("also"))
+	pair(4321, 7)
+	expect(t, "in", r.drain("also"), `4321 {"also_viewed":[{"id":7,"count":2},{"id":5,"count":1}]}`)
+}
+
+func TestTopTableIsKeptToBeJoined(t *testing.T) {
+	r := newRig(t, replaced(topOfTopic, "sinks:\n", `  ranks: {from: best}
+sources:
+  asks: {topic: asks, fields: {kind: string, id: string}}
+streams:
+  answers:
+    from: asks q
+    join: [{left: ranks r, on: "q.kind == r.key[0] && q.id == r.key[1]"}]
+    select: [{id: q.id}, {rank: r.rank}]
+sinks:
+  answered: {from: answers, topic: answers}
+`), nil)
+	r.produce("products", "a", `{"kind":"tea","sold":10}`, 1000)
+	r.produce("products", "b", `{"kind":"tea","sold":11}`, 1000)
+	r.mustRun()
+	r.produce("asks", "-", `{"kind":"tea","id":"a"}`, 2000)
+	r.produce("asks", "-", `{"kind":"tea","id":"b"}`, 2001)
+	r.produce("asks", "-", `{"kind":"tea","id":"c"}`, 2002)
+	r.mustRun()
+	expect(t, "answers", r.values("answers"), `- {"id":"a","rank":2}`, `- {"id":"b","rank":1}`, `- {"id":"c","rank":null}`)
+}
+
+// TestTopAgainstSorting compares the table that the sink's topic makes with one
+// that is sorted anew, after random changes and restarts.
+func TestTopAgainstSorting(t *testing.T) {
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		n := 1 + rnd.IntN(4)
+		r := newRig(t, replaced(topOfTopic, "n: 3", fmt.Sprintf("n: %d", n)), nil)
+		type row struct {
+			kind string
+			sold int
+		}
+		rows := map[string]row{}
+		for step := range 120 {
+			key := string(rune('a' + rnd.IntN(8)))
+			if rnd.IntN(5) == 0 {
+				delete(rows, key)
+				r.produce("products", key, "-", int64(step))
+			} else {
+				rows[key] = row{[]string{"tea", "jam"}[rnd.IntN(2)], rnd.IntN(4)}
+				r.produce("products", key, fmt.Sprintf(`{"kind":%q,"sold":%d}`, rows[key].kind, rows[key].sold), int64(step))
+			}
+			if rnd.IntN(10) == 0 {
+				r.mustRun()
+				r.reopen()
+			}
+		}
+		r.mustRun()
+		var want []string
+		for _, kind := range []string{"jam", "tea"} {
+			var keys []string
+			for k, v := range rows {
+				if v.kind == kind {
+					keys = append(keys, k)
+				}
+			}
+			slices.SortFunc(keys, func(a, b string) int {
+				if c := rows[b].sold - rows[a].sold; c != 0 {
+					return c
+				}
+				return strings.Compare(a, b)
+			})
+			rank := 0
+			for i, k := range keys[:min(n, len(keys))] {
+				if i == 0 || rows[k].sold != rows[keys[i-1]].sold {
+					rank = i + 1
+				}
+				want = append(want, fmt.Sprintf(`[%q,%q] {"kind":%q,"sold":%d,"rank":%d}`, kind, k, kind, rows[k].sold, rank))
+			}
+		}
+		slices.Sort(want)
+		expect(t, fmt.Sprintf("seed %d", seed), sortedTable(r.table("best")), want...)
+	}
+}

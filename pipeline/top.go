@@ -1,0 +1,392 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"streamctl/expr"
+	"streamctl/internal/diag"
+	"streamctl/internal/syntax"
+	"streamctl/operators"
+	"streamctl/state"
+)
+
+// A top table has, of the rows of another table, the first of each group, with
+// their rank; or one row per group, the list of them:
+//
+//	table -> select -> (repartition of changes by `per`) -> top
+//	table -> select -> (repartition of changes by `per`) -> top -> materialised list
+//
+// The key of a row is that of the input where that decides the group. Where it
+// does not, a row can move to another group, and so to another task: its going and
+// its coming are then told by two tasks, in no order between them. So the group
+// becomes a part of the key, and the two are rows of their own.
+//
+// The rows lie by their group, not by their key: they are strewn. Nobody can look
+// them up until they are kept as a table of their own, `tables: {x: {from: TOP}}`, which
+// brings them to where their keys belong. A list lies by its key.
+
+// codeTop: what a top asks for cannot be done.
+const codeTop diag.Code = "top"
+
+// maxTop bounds n: every change looks at that many rows of its group.
+const maxTop = 10_000
+
+// Numbers that stand for a join's where a repartition leads to something else;
+// -1 is a group_by.
+const (
+	topStep = -2 // a top
+	keyStep = -3 // a materialised table whose input is strewn
+)
+
+// topState is the name of the state in which a top table keeps all rows in order.
+func (d *Def) topState() string {
+	if d.topRows() {
+		return d.Name
+	}
+	return d.Name + ".top"
+}
+
+// topRows says that d is a top table of rows.
+func (d *Def) topRows() bool {
+	return d.Query != nil && d.Query.Top != nil && !d.Query.Top.List.Set
+}
+
+// typedTop is what the checks found out about a top.
+type typedTop struct {
+	n       int
+	ids     []string // by branch: identity of the group
+	texts   []string // of the group
+	grouped bool     // the group stands before the key
+	// Of the rows that come in.
+	row, key   expr.Type
+	components []expr.Type // of a composite key
+	bare       []string    // aliases that mean the row
+}
+
+// topClause reads `top:`.
+func (p *parser) topClause(q *Query) func(*syntax.Node) {
+	return func(n *syntax.Node) {
+		t := &Top{Span: n.Span}
+		q.Top = t
+		p.mapping(n, "top", n.Span, []key{
+			{name: "n", read: func(n *syntax.Node) { t.N = p.number(n, "n", 1, maxTop) }, required: "n: 10"},
+			{name: "by", read: p.expression(&t.By), required: "by: EXPRESSION"},
+			{name: "order", read: func(n *syntax.Node) { t.Order = p.choice(n, "order", []string{"desc", "asc"}, nil) }},
+			{name: "per", read: p.expression(&t.Per)},
+			{name: "list", read: func(n *syntax.Node) { t.List = p.text(n, "the name of a field") }},
+		}, hints{
+			"limit":    "did you mean \"n\"?",
+			"order_by": "did you mean \"by\"?",
+			"group_by": "did you mean \"per\"?",
+			"ties":     "rows with equal values share a rank; the smaller key comes first, and there are never more than n rows",
+		})
+	}
+}
+
+// scope is what by and per see: the fields and the key of the result. Where
+// there is no select that is the input, and its alias may be written.
+func (tt *typedTop) scope(row *binding) *expr.Scope {
+	bindings := []*binding{row.as("")}
+	for _, alias := range tt.bare {
+		bindings = append(bindings, row.as(alias))
+	}
+	return scopeOf(bindings...)
+}
+
+// topGroup compiles the components of the group; none = all rows are one.
+func (c *compiler) topGroup(d *Def, row *binding) []*expr.Program {
+	return components(c.program(d.Query.Top.Per, c.typed[d].top.scope(row), expr.Want{}))
+}
+
+// topOrder compiles the values that rows are ordered by.
+func (c *compiler) topOrder(d *Def, row *binding) []*expr.Program {
+	return components(c.program(d.Query.Top.By, c.typed[d].top.scope(row), expr.Want{}))
+}
+
+// defineTop checks the top of a materialised table, whose rows out gives.
+func (c *compiler) defineTop(d *Def, branch int, out *binding) {
+	td, t := c.typed[d], d.Query.Top
+	if branch == 0 {
+		td.top = &typedTop{grouped: true}
+		td.top.n, _ = strconv.Atoi(t.N.Value) // the parser has refused what is no number
+		if len(d.Query.Select) == 0 && len(d.Joins) == 0 && d.From[0].Alias != "" {
+			td.top.bare = []string{d.From[0].Alias}
+		}
+	}
+	tt := td.top
+	group, order := c.topGroup(d, out), c.topOrder(d, out)
+	if c.diags.HasErrors() {
+		return
+	}
+	for _, by := range order {
+		if k := by.Type().Kind; k == expr.Object || k == expr.List {
+			c.diags.Errorf(codeTop, t.By.Span, "by is of type %s, which has no order", by.Type()).
+				Help = "order by a number or a string; by several, one after the other, with a list: '[a, b]'"
+		}
+	}
+	if k := out.typ.Kind; k != expr.Object && k != expr.Any {
+		c.diags.Errorf(codeTop, t.Span, "the rows are of type %s: only an object can get a rank", out.typ).
+			Help = "make objects of them with select"
+	}
+	if t.List.Set && !t.Per.Set {
+		c.diags.Errorf(codeTop, t.List.Span, "list: makes one row per group, and its key is the group: there is no per").
+			Help = "add `per: EXPRESSION`; for one list over all rows, a constant: `per: '\"all\"'`"
+	}
+	id := joinIdentity(identities(group))
+	if len(group) == 0 {
+		id = "" // wherever rows lie, they lie elsewhere
+	}
+	tt.ids = append(tt.ids, id)
+	if branch == 0 {
+		for _, g := range group {
+			tt.texts = append(tt.texts, g.Text())
+		}
+	}
+	tt.grouped = tt.grouped && !decidedByKey(group, out.key)
+	tt.row, tt.key, tt.components = td.value, td.key, td.components
+	td.value, td.key, td.components = tt.result(t, group)
+	td.strewn = d.topRows()
+}
+
+// decidedByKey says that the group of a row never changes: it depends on the key
+// alone, or is the same for all.
+func decidedByKey(group []*expr.Program, key *keySpace) bool {
+	for _, g := range group {
+		if !g.Pure() {
+			return false
+		}
+		for _, ref := range g.Refs() {
+			if key == nil || !key.holds(ref) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// result is the type of the rows and of the key that the table has.
+func (tt *typedTop) result(t *Top, group []*expr.Program) (row, key expr.Type, components []expr.Type) {
+	var groups []expr.Type
+	for _, g := range group {
+		groups = append(groups, g.Type())
+	}
+	if t.List.Set {
+		elem := tt.row
+		row = expr.Type{Kind: expr.Object, Fields: []expr.Field{{Name: t.List.Value, Type: expr.Type{Kind: expr.List, Elem: &elem}}}}
+		if len(groups) == 1 {
+			return row, groups[0], nil
+		}
+		return row, expr.Type{Kind: expr.List}, groups
+	}
+	row = expr.Type{Kind: expr.Object, Open: tt.row.Open || tt.row.Kind == expr.Any}
+	row.Fields = slices.DeleteFunc(slices.Clone(tt.row.Fields), func(f expr.Field) bool { return f.Name == rankField })
+	row.Fields = append(row.Fields, expr.Field{Name: rankField, Type: expr.Type{Kind: expr.Int}})
+	if !tt.grouped {
+		return row, tt.key, tt.components
+	}
+	own := tt.components
+	if len(own) == 0 {
+		own = []expr.Type{tt.key}
+	}
+	return row, expr.Type{Kind: expr.List}, slices.Concat(groups, own)
+}
+
+// rankField is the field that a row gets.
+const rankField = "rank"
+
+// top plans the steps of a top behind flows.
+func (p *planner) top(d *Def, flows []*flow) []*flow {
+	tt := p.typed.defs[d].top
+	var in *part
+	for _, f := range flows {
+		if f.partitionedBy(tt.ids) && (in == nil || agree(in, f.part)) {
+			if in == nil {
+				in = f.part
+			}
+			unitePart(in, f.part)
+		}
+	}
+	if in == nil {
+		in = p.newPart()
+	}
+	var out []*flow
+	for _, f := range flows {
+		if f.part.root() == in.root() && f.partitionedBy(tt.ids) {
+			f.input.Placed = true
+		} else if f = p.repartition(f, d, topStep, in.root(), tt.ids); f == nil {
+			continue
+		}
+		f.add(&Step{Kind: TopStep, Def: d, Branch: f.branches[0]})
+		f.branches, f.facts, f.strewn = []int{0}, nil, d.topRows()
+		out = append(out, f)
+	}
+	root, name := in.root(), d.topState()
+	root.tables = append(root.tables, state.TableSpec{Name: name, Changelog: p.ownTopic(name+".changelog", in, compacted())})
+	return out
+}
+
+// top makes the operator and what is behind it; at.out are the rows.
+func (b *binder) top(s *Step, at cursor) []*operators.Node {
+	c, d := b.c, s.Def
+	td := b.plan.typed.defs[d]
+	row := at.out
+	t := c.table(d, "")
+	c.layout.notJoined(t.memo)
+	spec := &operators.Top{
+		Policy: c.policy(d), Name: d.topState(), N: td.top.n, Desc: d.Query.Top.Order.Value != "asc",
+		Per: c.topGroup(d, row), By: c.topOrder(d, row), Doc: c.topRow(d, row), RowKey: row.key.refs(), Grouped: td.top.grouped,
+		Out: b.table(t),
+	}
+	if d.Query.Top.List.Set {
+		spec.List, spec.Grouped = memberName(d.Query.Top.List.Value), false
+	}
+	for _, ref := range spec.RowKey {
+		c.layout.direct[ref.Row] = true
+	}
+	at.out, at.view = t.binding, nil
+	return one(spec, b.nodes(s.Next, at))
+}
+
+// topRow is how a row is kept: whole, but for a rank of its own where it gets one.
+func (c *compiler) topRow(d *Def, row *binding) *operators.Doc {
+	row.used = true
+	if d.Query.Top.List.Set || row.space.has(rankField) == absent {
+		return docOfBinding(c.layout, row)
+	}
+	var pieces []piece
+	for _, p := range row.space.pieces() {
+		switch {
+		case p.doc != nil:
+			p.drop = append(slices.Clone(p.drop), rankField)
+		case p.name == rankField:
+			continue
+		}
+		pieces = append(pieces, p)
+	}
+	return docOf(c.layout, pieces)
+}
+
+// repartitionTop makes the step that brings rows to the task of their group.
+func (b *binder) repartitionTop(s *Step, at cursor) operators.Spec {
+	return b.repartitionChanges(s, []*binding{at.out}, b.c.topGroup(s.Def, at.out))
+}
+
+// repartitionedTop makes the head behind it.
+func (b *binder) repartitionedTop(in *InputPlan) operators.Head {
+	tt := b.plan.typed.defs[in.Def].top
+	row := b.c.layout.newDocument("", tt.row, tt.key, tt.components)
+	h := b.repartitionedChanges(in, []*binding{row})
+	h.Next = b.nodes(in.Steps, cursor{in: in, out: row})
+	return h
+}
+
+// topLine says in one line what a top keeps; its expressions are written by text.
+func topLine(t *Top, n int, by, per []string) string {
+	line := fmt.Sprintf("first %d by %s %s", n, strings.Join(by, ", "), orderOf(t))
+	if len(per) > 0 {
+		line += " per " + strings.Join(per, ", ")
+	}
+	if t.List.Set {
+		line += " as list " + t.List.Value
+	}
+	return line
+}
+
+func orderOf(t *Top) string {
+	if t.Order.Value == "asc" {
+		return "asc"
+	}
+	return "desc"
+}
+
+// topText is the line of a top in the text of a plan.
+func topText(d *Def, tt *typedTop) string {
+	var per []string
+	if len(tt.texts) > 0 {
+		per = []string{oneLine(strings.Join(tt.texts, ", "))}
+	}
+	return topLine(d.Query.Top, tt.n, []string{oneLine(d.Query.Top.By.Value)}, per)
+}
+
+// top adds to a table's description what its top makes of its rows. None of its
+// state fits another top: rows have been told, or not, by what it was.
+func (k *canon) top(d *Def, t *TableDescription, row *binding) {
+	tt := k.typed.defs[d].top
+	line := topLine(d.Query.Top, tt.n, k.exprs(k.c.topOrder(d, row)), k.exprs(k.c.topGroup(d, row)))
+	t.Key = []string{line}
+	t.Definition = append(t.Definition, line)
+	if d.Query.Top.List.Set {
+		t.Changelogs = append(t.Changelogs, k.plan.Pipeline+"."+d.topState()+".changelog")
+	}
+}
+
+// byKey brings strewn rows to where their keys belong.
+func (p *planner) byKey(d *Def, flows []*flow) []*flow {
+	var out []*flow
+	var to *part
+	for _, f := range flows {
+		if !f.strewn {
+			return flows
+		}
+		if to == nil {
+			to = p.newPart()
+		}
+		ids := make([]string, p.typed.defs[d].branches)
+		if f = p.repartition(f, d, keyStep, to, ids); f == nil {
+			continue
+		}
+		f.facts = nil
+		out = append(out, f)
+	}
+	return out
+}
+
+// repartitionByKey makes the step that brings strewn rows to where their keys belong.
+func (b *binder) repartitionByKey(s *Step, at cursor) operators.Spec {
+	spec := b.repartitionChanges(s, []*binding{at.out}, nil)
+	spec.ByKey = true
+	return spec
+}
+
+// repartitionedByKey makes the head behind it.
+func (b *binder) repartitionedByKey(in *InputPlan) operators.Head {
+	td := b.plan.typed.defs[in.Def]
+	row := b.c.layout.newDocument("", td.value, td.key, td.components)
+	h := b.repartitionedChanges(in, []*binding{row})
+	h.Next = b.nodes(in.Steps, cursor{in: in, out: row})
+	return h
+}
+
+// checkStrewn refuses what looks up strewn rows, or looks up others by their key.
+func (c *compiler) checkStrewn(d *Def) {
+	td := c.typed[d]
+	for i, in := range d.From {
+		td.strewn = td.strewn || c.typed[in.Def].strewn
+		if td.changes && td.strewn && len(d.Joins) > 0 && i == 0 {
+			c.strewn(in, in.Span, "nothing can be joined to them")
+		}
+	}
+	for _, j := range d.Joins {
+		if c.typed[j.Def].strewn {
+			c.strewn(j.ResolvedInput, j.Span, "nothing finds them by it")
+		}
+	}
+}
+
+func (c *compiler) strewn(in ResolvedInput, at diag.Span, but string) {
+	c.diags.Errorf(codeTop, at, "the rows of %q lie by the group of its top, not by their key: %s", in.Def.Name, but).
+		Help = fmt.Sprintf("keep them as a table of their own, and join that: under tables: `NAME: {from: %s}`", in.Def.Name)
+}
+
+// topColumns is what travels to a top or to a materialised table, for canonical texts.
+func (k *canon) topColumns(in *InputPlan, x walked) (columns []string, keys []*expr.Program) {
+	row := k.c.selected(in.Def, x.view)
+	columns = k.c.layout.value(row)
+	if in.Join == topStep {
+		keys = k.c.topGroup(in.Def, row)
+	}
+	return columns, keys
+}
