@@ -106,6 +106,9 @@ func settle(binders []*binder, carriers map[string]*carrier) {
 // its definition, and the tables that were joined before.
 func (b *binder) carried(in *InputPlan) []*binding {
 	d, defs := in.Def, b.plan.typed.defs
+	if in.Right {
+		return b.carriedRight(in)
+	}
 	value, key := defs[d.From[0].Def].value, defs[d.From[0].Def].key
 	for _, other := range d.From[1:] {
 		value, key = unite(value, defs[other.Def].value), unite(key, defs[other.Def].key)

@@ -151,6 +151,9 @@ func (c *compiler) out(d *Def, branch int) *binding {
 func (c *compiler) view(d *Def, branch int) []*binding {
 	in, branch := d.input(branch, c.typed)
 	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
+	if d.streamJoins() {
+		return c.streamViewOf(d)
+	}
 	if c.typed[d].tableJoin {
 		return c.tableView(d, view[0])
 	}

@@ -113,6 +113,12 @@ func (p *Plan) Describe() *Description {
 				d.Reads = append(d.Reads, ReadDescription{Topic: in.Topic, As: in.Def.Kind.String() + " " + in.Def.Name})
 			}
 		}
+		for _, in := range s.Inputs {
+			if in.Table != "" {
+				d.Tables = append(d.Tables, k.replica(in, s.Name))
+			}
+		}
+		d.Tables = append(d.Tables, k.joinStates(s)...)
 		for _, t := range s.Tables {
 			if def := p.tableDef(t.Name); def != nil {
 				table := *k.table(def)
@@ -210,6 +216,9 @@ func (d *Description) sub(s *SubPlan) SubDescription {
 		})
 		if in.Output != "" {
 			lines = append(lines, "copies into "+in.Output)
+		}
+		for _, topic := range in.Copies {
+			lines = append(lines, "copies all into "+topic)
 		}
 	}
 	for _, x := range d.Sinks {

@@ -153,6 +153,10 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 		{name: "inner", read: side("inner")},
 		{name: "left", read: side("left")},
 		{name: "outer", read: side("outer")},
+		{name: "within", read: func(n *syntax.Node) { j.Within = p.text(n, "a duration") }},
+		{name: "before", read: func(n *syntax.Node) { j.Before = p.text(n, "a duration") }},
+		{name: "after", read: func(n *syntax.Node) { j.After = p.text(n, "a duration") }},
+		{name: "grace", read: func(n *syntax.Node) { j.Grace = p.text(n, "a duration") }},
 		{name: "on", read: p.expression(&j.On), required: "on: a.x == b.y"},
 	}, hints{
 		"table": "write `left: TABLE ALIAS` or `inner: TABLE ALIAS`",

@@ -16,7 +16,6 @@ const (
 	codeUnknownName   diag.Code = "unknown-name"
 	codeAlias         diag.Code = "alias"
 	codeCycle         diag.Code = "cycle"
-	codeNotATable     diag.Code = "not-a-table"
 	codeNotAStream    diag.Code = "not-a-stream"
 	codeUnused        diag.Code = "unused"
 	codeSharedTopic   diag.Code = "shared-topic"
@@ -119,8 +118,9 @@ type ResolvedInput struct {
 // ResolvedJoin is a Join with its definition.
 type ResolvedJoin struct {
 	ResolvedInput
-	Left bool // false: inner
-	Join *Join
+	Left   bool          // false: inner
+	Bounds *StreamBounds // of a join of two streams
+	Join   *Join
 }
 
 // Resolve gives every name its definition: the second stage. It refuses
@@ -280,8 +280,14 @@ func (r *resolver) inputs(d *Def) {
 	}
 	for i := range d.Query.Joins {
 		j := &d.Query.Joins[i]
-		if resolved, ok := r.input(d, j.Input.Name, j.Input.Alias, j.Input.NameSpan, j.Input.Text.Span); ok && r.tableWanted(d, resolved, j.Input.NameSpan) {
-			d.Joins = append(d.Joins, ResolvedJoin{ResolvedInput: resolved, Left: j.Kind.Value == "left", Join: j})
+		if resolved, ok := r.input(d, j.Input.Name, j.Input.Alias, j.Input.NameSpan, j.Input.Text.Span); ok {
+			join := ResolvedJoin{ResolvedInput: resolved, Left: j.Kind.Value == "left", Join: j}
+			if resolved.Def.IsTable() {
+				r.tableBounds(j, resolved.Def)
+			} else {
+				join.Bounds = r.streamBounds(d, j, resolved.Def)
+			}
+			d.Joins = append(d.Joins, join)
 		}
 	}
 	r.aliases(d)
@@ -345,21 +351,6 @@ func (r *resolver) streamWanted(d *Def, in ResolvedInput, at diag.Span) bool {
 	r.list.Add(diag.Errorf(codeNotAStream, at, "table %q aggregates %q, which is a table, not a stream", d.Name, in.Def.Name).
 		WithNote(in.Def.Decl.Span, "the table is defined here").
 		WithHelp("aggregate the stream that the table comes from; aggregates over the rows of a table are not supported by this version"))
-	return false
-}
-
-// tableWanted refuses a stream in join:.
-func (r *resolver) tableWanted(d *Def, in ResolvedInput, at diag.Span) bool {
-	if in.Def.IsTable() {
-		return true
-	}
-	help := "define its topic under tables: to join the last row of each key"
-	if in.Def.Kind == StreamDef {
-		help = "make a table of it first: a definition under tables: with from: and group_by:"
-	}
-	r.list.Add(diag.Errorf(codeNotATable, at, "%s %q joins %q, which is a %s, not a table", d.Kind, d.Name, in.Def.Name, in.Def.Kind).
-		WithNote(in.Def.Decl.Span, "the %s is defined here", in.Def.Kind).
-		WithHelp("%s; joins of two streams are not supported by this version", help))
 	return false
 }
 
