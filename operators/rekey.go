@@ -22,8 +22,17 @@ type Rekey struct {
 	Output int
 	Topic  string
 	Format codec.Format // of the key that the partition follows
+	// Copies are topics that get every row in every partition: those of a table of
+	// which every task has all. Output, Topic and Format are then not used.
+	Copies []Copy
 	// Memory names the state table of the keys, "" when the record key decides.
 	Memory string
+}
+
+// Copy is a topic that has all rows of a table in each of its partitions.
+type Copy struct {
+	Output int
+	Topic  string
 }
 
 // Open implements Head.
@@ -78,7 +87,7 @@ func (s *rekey) change(e *Event) error {
 	if s.memory != nil && row == nil {
 		return s.forget(e)
 	}
-	v, null, err := evalKey(s.spec.Keys, &e.Frame)
+	v, null, err := s.key(e)
 	if err != nil {
 		return err
 	}
@@ -91,6 +100,23 @@ func (s *rekey) change(e *Event) error {
 		}
 	}
 	return s.send(e, v, row)
+}
+
+// key is the table's key of e.
+func (s *rekey) key(e *Event) (value.Value, bool, error) {
+	switch {
+	case s.spec.Keys != nil:
+		return evalKey(s.spec.Keys, &e.Frame)
+	case e.In.Key == nil:
+		return value.NullV(), true, nil
+	case s.keyUsed:
+		return s.keySlots[0], s.keySlots[0].IsNull(), nil
+	}
+	v, err := codec.DecodeKey(s.decoder.spec.KeyFormat, e.In.Key)
+	if err != nil {
+		err = &fault{ReasonInvalidKey, err}
+	}
+	return v, v.IsNull(), err
 }
 
 // remember notes the key of e's record key; the row of another key that it had
@@ -148,6 +174,10 @@ func (s *rekey) delete(e *Event, key []byte) error {
 
 // send writes a row to the changelog, nil = a tombstone.
 func (s *rekey) send(e *Event, v value.Value, row []byte) (err error) {
+	if len(s.spec.Copies) > 0 {
+		s.copy(e, v, row)
+		return nil
+	}
 	if s.text, err = codec.EncodeKey(s.text[:0], s.spec.Format, v); err != nil {
 		return err
 	}
@@ -157,4 +187,15 @@ func (s *rekey) send(e *Event, v value.Value, row []byte) (err error) {
 		Key: key, Value: row, Time: e.Time, Offset: -1,
 	})
 	return nil
+}
+
+// copy writes a row to every partition of the topics that have all of the table.
+func (s *rekey) copy(e *Event, v value.Value, row []byte) {
+	a := &s.task.arena
+	key := a.end(value.AppendStored(a.begin(len(v.Text)+32), v))
+	for _, c := range s.spec.Copies {
+		for p := range s.task.Partitions(c.Topic) {
+			s.task.Emitter.Emit(c.Output, p, record.Record{Key: key, Value: row, Time: e.Time, Offset: -1})
+		}
+	}
 }

@@ -24,6 +24,7 @@ const (
 	codeSelect        diag.Code = "select-column"
 	codeTopicTwice    diag.Code = "topic-twice"
 	codeTableInput    diag.Code = "table-input"
+	codeReplicate     diag.Code = "replicated-table"
 )
 
 // typeNames are the words of fields:, in the order that help shows them.

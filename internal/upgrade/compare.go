@@ -209,6 +209,12 @@ func (c *comparer) sameTable(now *pipeline.TableDescription) {
 // newTable: one that a topic holds is read whole first; an aggregate over what
 // has been read already would begin in the middle.
 func (c *comparer) newTable(now *pipeline.TableDescription) {
+	if now.Kind == pipeline.RekeyedTable && c.now.Read[now.Topic] {
+		// What has been copied elsewhere is not copied again by itself: one more
+		// copy of a replicated table would lack it.
+		c.add(Change{Kind: "table", Name: now.Name, Verdict: New, Chosen: Rebuild, Effect: fmt.Sprintf("%s is read anew, and whole before the streams", now.Topic)})
+		return
+	}
 	if now.Kind != pipeline.DerivedTable {
 		c.add(Change{Kind: "table", Name: now.Name, Verdict: New, Effect: fmt.Sprintf("%s is read whole before the streams", now.Topic)})
 		return
