@@ -530,10 +530,18 @@ func (f *fleet) soak() time.Duration {
 	return d
 }
 
+// longRounds is how often a story of the long form strikes at least, however
+// long that takes.
+const longRounds = 20
+
 // rounds calls do with 0, 1, ... n times, and on for the story's share of the soak.
 func (f *fleet) rounds(n int, do func(round int)) {
 	f.t.Helper()
-	end := time.Now().Add(time.Duration(f.share * float64(f.soak())))
+	soak := f.soak()
+	if soak > 0 {
+		n = max(n, longRounds)
+	}
+	end := time.Now().Add(time.Duration(f.share * float64(soak)))
 	for round := 0; round < n || time.Now().Before(end); round++ {
 		do(round)
 		if f.t.Failed() {

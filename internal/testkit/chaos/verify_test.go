@@ -106,15 +106,20 @@ func (f *fleet) verify() {
 	if len(open) > 0 {
 		f.t.Errorf("transactions are left open:\n%s", strings.Join(open, "\n"))
 	}
-	records, differences := 0, 0
+	records, tables, differences := 0, 0, 0
 	for _, j := range f.jobs {
 		n, same := f.compare(ctx, j)
 		records += n
-		if !same {
+		stores, alike := f.compareStores(ctx, j)
+		tables += stores
+		if !same || !alike {
 			differences++
 		}
+		if stores == 0 {
+			f.t.Errorf("%s: no table has been compared with its changelog: this shows too little", j.name)
+		}
 	}
-	f.t.Logf("%d faults, %d records compared with the model, %.1f s", len(f.faults), records, time.Since(f.begun).Seconds())
+	f.t.Logf("%d faults, %d records compared with the model, %d tables with their changelogs, %.1f s", len(f.faults), records, tables, time.Since(f.begun).Seconds())
 	all.tally.add(func(t *tally) {
 		t.stories = append(t.stories, f.t.Name())
 		for _, x := range f.faults {
