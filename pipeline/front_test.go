@@ -284,7 +284,7 @@ func TestResolve(t *testing.T) {
 	if !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
-	settings := PipelineSettings{CommitInterval: 250 * time.Millisecond, MaxAhead: 90 * time.Minute, OnError: DeadLetter}
+	settings := PipelineSettings{CommitInterval: 250 * time.Millisecond, MaxAhead: 90 * time.Minute, IdleTimeout: 30 * time.Second, OnError: DeadLetter}
 	if p.Settings != settings || p.Name != "profile-enrichment" {
 		t.Errorf("settings %+v", p.Settings)
 	}
