@@ -1,0 +1,123 @@
+package differential
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shortSeeds is how many seeds a plain run of the tests does, shortTime how
+// long it may go on.
+const (
+	shortSeeds = 400
+	shortTime  = 30 * time.Second
+)
+
+// number reads an environment variable.
+func number(t *testing.T, name string, otherwise uint64) (n uint64, set bool) {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise, false
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n, true
+}
+
+// drawCase draws the case of a seed.
+func drawCase(seed uint64) *testCase {
+	r := rand.New(rand.NewPCG(seed, 1))
+	c := &testCase{seed: seed, settings: drawSettings(r), pipe: generate(r)}
+	c.records = drawInput(r, c.pipe, c.settings.partitions)
+	return c
+}
+
+// verdict is what became of a case.
+type verdict struct {
+	problem string // "" = all is well
+	skipped bool   // nothing defined to compare
+	outputs int
+}
+
+// try runs a case on both sides.
+func try(c *testCase) (v verdict) {
+	pipe, err := compile(c.pipe.text())
+	if err != nil {
+		return verdict{problem: err.Error()}
+	}
+	if pipe.ambiguous() {
+		return verdict{skipped: true}
+	}
+	m, err := expected(pipe, c)
+	if err != nil {
+		return verdict{problem: err.Error()}
+	}
+	out, err := execute(pipe, c)
+	if err != nil {
+		return verdict{problem: fmt.Sprintf("engine: %v\n%s", err, out.log)}
+	}
+	v.problem = compare(m, pipe, c, out)
+	if v.problem != "" {
+		v.problem += "\n" + out.log
+	}
+	for sink := range m.Sinks() {
+		v.outputs += len(m.Outputs(sink))
+	}
+	return v
+}
+
+// describe prints a case so that it can be run by hand.
+func (c *testCase) describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "--- seed %d, %+v\n%s--- records (topic/partition @time key value)\n", c.seed, c.settings, c.pipe.text())
+	for _, rec := range c.records {
+		fmt.Fprintln(&b, show(rec))
+	}
+	return b.String()
+}
+
+// TestDifferential compares seeds. STREAMCTL_SEEDS=n runs n seeds,
+// STREAMCTL_SEED=n only that one, STREAMCTL_FIRST_SEED=n begins there.
+func TestDifferential(t *testing.T) {
+	seeds, many := number(t, "STREAMCTL_SEEDS", shortSeeds)
+	first, _ := number(t, "STREAMCTL_FIRST_SEED", 0)
+	if only, one := number(t, "STREAMCTL_SEED", 0); one {
+		first, seeds, many = only, 1, true
+	}
+	began, compared, skipped, outputs := time.Now(), 0, 0, 0
+	for seed := first; seed < first+seeds && !t.Failed(); seed++ {
+		if !many && time.Since(began) > shortTime {
+			break
+		}
+		c := drawCase(seed)
+		v := try(c)
+		switch {
+		case v.problem != "":
+			report(t, c, v)
+		case v.skipped:
+			skipped++
+		default:
+			compared++
+			outputs += v.outputs
+		}
+	}
+	t.Logf("%d pipelines compared in %v, %d outputs; %d left out", compared, time.Since(began).Round(time.Millisecond), outputs, skipped)
+	if !many && (compared < 20 || outputs == 0) && !t.Failed() {
+		t.Error("too little was compared")
+	}
+}
+
+// report shrinks a failing case and tells it.
+func report(t *testing.T, c *testCase, v verdict) {
+	t.Helper()
+	small, v := shrink(c, v)
+	t.Errorf("seed %d: %s\n%sto run it again: STREAMCTL_SEED=%d go test ./internal/testkit/differential -run TestDifferential -v",
+		c.seed, v.problem, small.describe(), c.seed)
+}

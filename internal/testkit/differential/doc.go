@@ -1,0 +1,10 @@
+// Package differential holds the engine to the meaning of the language: random
+// pipelines over random inputs, compiled and run whole on an in-memory Kafka,
+// must write what the interpreter of package model says. docs/testing.md tells
+// how to reproduce a seed.
+//
+// It is tests only. The tour: generate_test.go writes pipelines and input_test.go
+// records for them; rig_test.go runs a case on the engine under the circumstances that
+// settings_test.go draws (restarts, kills, lost disks, several processes); compare_test.go
+// compares; shrink_test.go makes a failing case small.
+package differential

@@ -1,0 +1,499 @@
+package differential
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// kind is the type of a field, as fields: has it.
+type kind string
+
+const (
+	anInt  kind = "int"
+	aFloat kind = "float"
+	aText  kind = "string"
+	aBool  kind = "bool"
+)
+
+// field is one that a definition gives out.
+type field struct {
+	name string
+	kind kind
+}
+
+// clause is a part of a definition that can be left out; lines are its YAML.
+type clause struct {
+	lines    []string
+	required bool
+}
+
+// def is a definition of a random pipeline.
+type def struct {
+	section string // sources, tables, streams, sinks
+	name    string
+	topic   string
+	clauses []clause
+	reads   []string
+	fields  []field
+	// changes: what it gives out are the changes of a table, not facts.
+	changes bool
+	// keys are the kinds of the components of the key; of a source that of the record key.
+	keys []kind
+}
+
+func (d *def) add(required bool, lines ...string) {
+	d.clauses = append(d.clauses, clause{lines, required})
+}
+
+func (d *def) isTable() bool { return d.section == "tables" }
+
+// pipe is a random pipeline.
+type pipe struct{ defs []*def }
+
+// text writes it.
+func (p *pipe) text() string {
+	var b strings.Builder
+	b.WriteString("pipeline: p\non_error: skip\n")
+	for _, section := range []string{"sources", "tables", "streams", "sinks"} {
+		begun := false
+		for _, d := range p.defs {
+			if d.section != section {
+				continue
+			}
+			if !begun {
+				fmt.Fprintf(&b, "%s:\n", section)
+				begun = true
+			}
+			fmt.Fprintf(&b, "  %s:\n", d.name)
+			for _, c := range d.clauses {
+				for _, line := range c.lines {
+					fmt.Fprintf(&b, "    %s\n", line)
+				}
+			}
+		}
+	}
+	return b.String()
+}
+
+// generator draws a pipeline.
+type generator struct {
+	r     *rand.Rand
+	pipe  *pipe
+	named map[string]int
+}
+
+func generate(r *rand.Rand) *pipe {
+	g := &generator{r: r, pipe: &pipe{}, named: map[string]int{}}
+	for range 1 + r.IntN(2) {
+		g.source()
+	}
+	for range 1 + r.IntN(6) {
+		g.derived()
+	}
+	g.sinks()
+	g.pipe.prune()
+	return g.pipe
+}
+
+func (g *generator) one(of int) bool { return g.r.IntN(of) == 0 }
+
+func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
+
+func (g *generator) name(prefix string) string {
+	g.named[prefix]++
+	return fmt.Sprintf("%s%d", prefix, g.named[prefix])
+}
+
+// rowFields are those of every record of an input.
+func rowFields() []field {
+	return []field{{"k", aText}, {"g", anInt}, {"n", anInt}, {"m", anInt}, {"x", aFloat}, {"s", aText}, {"b", aBool}}
+}
+
+func declared(fields []field) string {
+	var parts []string
+	for _, f := range fields {
+		parts = append(parts, f.name+": "+string(f.kind))
+	}
+	return "fields: {" + strings.Join(parts, ", ") + "}"
+}
+
+func (g *generator) source() *def {
+	d := &def{section: "sources", name: g.name("s"), fields: rowFields(), keys: []kind{aText}}
+	d.topic = "in-" + d.name
+	d.add(true, "topic: "+d.topic)
+	if !g.one(3) {
+		d.add(true, declared(d.fields))
+	}
+	g.pipe.defs = append(g.pipe.defs, d)
+	return d
+}
+
+func (g *generator) topicTable() *def {
+	d := &def{section: "tables", name: g.name("t"), fields: rowFields(), keys: []kind{aText}, changes: true}
+	d.topic = "in-" + d.name
+	d.add(true, "topic: "+d.topic)
+	switch g.r.IntN(5) {
+	case 0:
+		d.add(true, "key: value.g")
+		d.keys = []kind{anInt}
+	case 1:
+		d.add(true, "key: '[value.k, value.g]'")
+		d.keys = []kind{aText, anInt}
+	case 2:
+		d.add(true, "key: upper(key)")
+	}
+	if g.one(4) {
+		d.add(true, "envelope: old_new")
+	}
+	if !g.one(3) {
+		d.add(true, declared(d.fields))
+	}
+	g.pipe.defs = append(g.pipe.defs, d)
+	return d
+}
+
+// among draws one of the definitions for which ok holds; nil = there is none.
+func (g *generator) among(ok func(*def) bool) *def {
+	var fit []*def
+	for _, d := range g.pipe.defs {
+		if ok(d) {
+			fit = append(fit, d)
+		}
+	}
+	if len(fit) == 0 {
+		return nil
+	}
+	return fit[g.r.IntN(len(fit))]
+}
+
+func (g *generator) facts() *def { return g.among(func(d *def) bool { return !d.changes }) }
+
+// table draws one, or makes one.
+func (g *generator) table() *def {
+	if d := g.among((*def).isTable); d != nil && !g.one(3) {
+		return d
+	}
+	return g.topicTable()
+}
+
+// derived adds a definition.
+func (g *generator) derived() {
+	switch g.r.IntN(9) {
+	case 0, 1:
+		g.selecting()
+	case 2:
+		g.union()
+	case 3, 4, 5:
+		g.joining()
+	case 6, 7:
+		g.grouping()
+	case 8:
+		g.changesOf()
+	}
+}
+
+// selecting is where and select over a stream.
+func (g *generator) selecting() *def {
+	of := g.facts()
+	d := &def{section: "streams", name: g.name("d"), reads: []string{of.name}, keys: of.keys}
+	alias := "v"
+	if g.one(4) {
+		alias = ""
+	}
+	d.add(true, strings.TrimSpace("from: "+of.name+" "+alias))
+	s := scopeOf(alias, of)
+	if g.one(2) {
+		d.add(false, "where: "+g.quoted(s, aBool))
+	}
+	g.selectList(d, false, s)
+	g.pipe.defs = append(g.pipe.defs, d)
+	return d
+}
+
+// union joins several streams of one shape.
+func (g *generator) union() {
+	a, b := g.facts(), g.facts()
+	if a == b || !sameKinds(a, b) {
+		g.selecting()
+		return
+	}
+	d := &def{section: "streams", name: g.name("u"), reads: []string{a.name, b.name}, keys: a.keys}
+	d.add(true, fmt.Sprintf("from: [%s v, %s v]", a.name, b.name))
+	common := &def{fields: intersect(a.fields, b.fields), keys: a.keys}
+	if len(common.fields) == 0 {
+		g.selecting()
+		return
+	}
+	s := scopeOf("v", common)
+	if g.one(2) {
+		d.add(false, "where: "+g.quoted(s, aBool))
+	}
+	g.selectList(d, true, s)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+func sameKinds(a, b *def) bool { return slices.Equal(a.keys, b.keys) }
+
+func intersect(a, b []field) []field {
+	var out []field
+	for _, f := range a {
+		if slices.Contains(b, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// joining is a chain of joins of a stream with tables.
+func (g *generator) joining() {
+	of := g.facts()
+	d := &def{section: "streams", name: g.name("j"), reads: []string{of.name}, keys: of.keys}
+	d.add(true, fmt.Sprintf("from: %s v", of.name))
+	scopes := []scope{scopeOf("v", of)}
+	lines := g.joins(d, of, &scopes)
+	if g.one(3) {
+		d.add(false, "where: "+g.quoted(scopes[g.r.IntN(len(scopes))], aBool))
+	}
+	d.add(true, append([]string{"join:"}, lines...)...)
+	g.selectList(d, true, scopes...)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// joins draws join: entries.
+func (g *generator) joins(d, of *def, scopes *[]scope) (lines []string) {
+	for i := range 1 + g.r.IntN(2) {
+		t := g.table()
+		var on []string
+		alias := fmt.Sprint("t", i)
+		for n, k := range t.keys {
+			theirs := alias + ".key"
+			if len(t.keys) > 1 {
+				theirs = fmt.Sprintf("%s.key[%d]", alias, n)
+			}
+			ours := "v.key"
+			if len(of.keys) != 1 || of.keys[0] != k || !g.one(2) {
+				ours = g.path((*scopes)[0], k)
+			}
+			if ours == "" {
+				ours = literalKey(k)
+				if of.keys[0] != k {
+					ours = g.path((*scopes)[0], aText)
+					if ours == "" || k != aText {
+						return append(lines, g.joinByKey(d, of, scopes, alias)...)
+					}
+				} else {
+					ours = "v.key"
+				}
+			}
+			on = append(on, ours+" == "+theirs)
+		}
+		d.reads = append(d.reads, t.name)
+		lines = append(lines, fmt.Sprintf("  - %s: %s %s", pick(g.r, "inner", "left", "left"), t.name, alias), "    on: "+strings.Join(on, " && "))
+		*scopes = append(*scopes, scopeOf(alias, t))
+		if g.one(2) {
+			break
+		}
+	}
+	return lines
+}
+
+func literalKey(kind) string { return "" }
+
+// joinByKey joins a table that has the key of the record key's type.
+func (g *generator) joinByKey(d, of *def, scopes *[]scope, alias string) []string {
+	t := g.among(func(t *def) bool { return t.isTable() && slices.Equal(t.keys, of.keys) && len(t.keys) == 1 })
+	ours := "v.key"
+	if t == nil {
+		t = g.topicTable()
+		t.keys, t.clauses = []kind{aText}, t.clauses[:1]
+		if of.keys[0] != aText {
+			ours = "string(v.key)"
+		}
+	}
+	d.reads = append(d.reads, t.name)
+	*scopes = append(*scopes, scopeOf(alias, t))
+	return []string{fmt.Sprintf("  - left: %s %s", t.name, alias), fmt.Sprintf("    on: %s == %s.key", ours, alias)}
+}
+
+// grouping is a table by group_by over a stream.
+func (g *generator) grouping() {
+	of := g.facts()
+	d := &def{section: "tables", name: g.name("a"), reads: []string{of.name}, changes: true}
+	d.add(true, fmt.Sprintf("from: %s v", of.name))
+	s := scopeOf("v", of)
+	if g.one(3) {
+		d.add(false, "where: "+g.quoted(s, aBool))
+	}
+	by := g.groupBy(d, of, s)
+	d.add(true, by)
+	g.aggregates(d, s)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// groupBy draws the groups; the table's fields begin with their names.
+func (g *generator) groupBy(d, of *def, s scope) string {
+	var parts []string
+	for i := range 1 + g.r.IntN(2) {
+		k := pick(g.r, aText, anInt)
+		path := g.path(s, k)
+		if path == "" || g.one(3) && len(of.keys) == 1 {
+			path, k = "v.key", of.keys[0]
+			if len(of.keys) > 1 {
+				path, k = "v.key[0]", of.keys[0]
+			}
+		}
+		if k == anInt && g.one(4) {
+			path += " % 2"
+		}
+		name := fmt.Sprint("by", i)
+		parts = append(parts, name+": "+path)
+		d.fields = append(d.fields, field{name, k})
+		d.keys = append(d.keys, k)
+	}
+	return "group_by: {" + strings.Join(parts, ", ") + "}"
+}
+
+// aggregates draws the select list of a table by group_by.
+func (g *generator) aggregates(d *def, s scope) {
+	lines := []string{"select:"}
+	for _, f := range d.fields {
+		lines = append(lines, fmt.Sprintf("  - %s: %s", f.name, f.name))
+	}
+	for i := range 1 + g.r.IntN(4) {
+		name := fmt.Sprint("c", i)
+		call, k := g.aggregate(s)
+		d.fields = append(d.fields, field{name, k})
+		lines = append(lines, fmt.Sprintf("  - %s: %s", name, quote(call)))
+	}
+	d.add(true, lines...)
+}
+
+func (g *generator) aggregate(s scope) (string, kind) {
+	switch g.r.IntN(8) {
+	case 0, 1:
+		return "count()", anInt
+	case 2:
+		if p := g.path(s, pick(g.r, aText, anInt, aBool)); p != "" {
+			return "count(" + p + ")", anInt
+		}
+		return "count()", anInt
+	case 3, 4:
+		return "sum(" + g.expression(s, anInt, 1) + ")", anInt
+	case 5:
+		k := pick(g.r, anInt, aText)
+		if p := g.path(s, k); p != "" {
+			return pick(g.r, "min", "max") + "(" + p + ")", k
+		}
+		return "count()", anInt
+	case 6:
+		if p := g.path(s, aFloat); p != "" {
+			return "sum(" + p + ")", aFloat
+		}
+		return "count()", anInt
+	}
+	if p := g.path(s, anInt); p != "" {
+		return fmt.Sprintf("sum(%s) * 2 + count()", p), anInt
+	}
+	return "count() * 10", anInt
+}
+
+// changesOf is a stream of a table's changes.
+func (g *generator) changesOf() {
+	t := g.among(func(d *def) bool { return d.changes })
+	if t == nil {
+		t = g.topicTable()
+	}
+	d := &def{section: "streams", name: g.name("c"), reads: []string{t.name}, keys: t.keys, changes: true}
+	d.add(true, fmt.Sprintf("from: %s v", t.name))
+	s := scopeOf("v", t)
+	if !g.one(3) {
+		d.add(false, "where: "+g.quoted(s, aBool))
+	}
+	g.selectList(d, false, s)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// selectList draws select over what the scopes have; mustSelect: it cannot be left out.
+func (g *generator) selectList(d *def, mustSelect bool, scopes ...scope) {
+	if !mustSelect && g.one(3) {
+		d.fields = scopes[0].def.fields
+		return
+	}
+	lines := []string{"select:"}
+	set := func(f field) {
+		d.fields = slices.DeleteFunc(slices.Clone(d.fields), func(o field) bool { return o.name == f.name })
+		d.fields = append(d.fields, f)
+	}
+	for _, s := range scopes {
+		if g.one(3) && len(scopes) > 1 {
+			continue
+		}
+		entry, except := s.spread(), []string{}
+		if g.one(4) {
+			entry += " except [" + s.def.fields[0].name + "]"
+			except = append(except, s.def.fields[0].name)
+		}
+		lines = append(lines, "  - "+quote(entry))
+		for _, f := range s.def.fields {
+			if !slices.Contains(except, f.name) {
+				set(f)
+			}
+		}
+	}
+	for i := range g.r.IntN(3) + 1 {
+		k := pick(g.r, anInt, aText, aBool)
+		s := scopes[g.r.IntN(len(scopes))]
+		name := fmt.Sprint("e", i)
+		if g.one(4) {
+			name = pick(g.r, "n", "s", "b") // in place of another one
+			k = map[string]kind{"n": anInt, "s": aText, "b": aBool}[name]
+		}
+		lines = append(lines, fmt.Sprintf("  - %s: %s", name, g.quoted(s, k)))
+		set(field{name, k})
+	}
+	d.add(mustSelect, lines...)
+}
+
+// sinks writes what nobody reads, and some of the rest.
+func (g *generator) sinks() {
+	for _, d := range slices.Clone(g.pipe.defs) {
+		read := slices.ContainsFunc(g.pipe.defs, func(o *def) bool { return slices.Contains(o.reads, d.name) })
+		outer := d.topic != ""
+		if read && (outer || !g.one(2)) || outer && d.section == "sources" {
+			continue
+		}
+		s := &def{section: "sinks", name: "out_" + d.name, topic: "out-" + d.name, reads: []string{d.name}}
+		s.add(true, "from: "+d.name)
+		s.add(true, "topic: "+s.topic)
+		if p := g.path(scopeOf("", d), aText); p != "" && !d.changes && g.one(2) {
+			s.add(false, "key: "+p)
+		}
+		g.pipe.defs = append(g.pipe.defs, s)
+	}
+}
+
+// prune takes out what no sink needs.
+func (p *pipe) prune() {
+	needed := map[string]bool{}
+	for i := len(p.defs) - 1; i >= 0; i-- { // readers come behind what they read
+		d := p.defs[i]
+		if d.section == "sinks" || needed[d.name] {
+			for _, name := range d.reads {
+				needed[name] = true
+			}
+		}
+	}
+	p.defs = slices.DeleteFunc(p.defs, func(d *def) bool { return d.section != "sinks" && !needed[d.name] })
+}
+
+// topics are the inputs.
+func (p *pipe) topics() (list []*def) {
+	for _, d := range p.defs {
+		if d.topic != "" && d.section != "sinks" {
+			list = append(list, d)
+		}
+	}
+	return list
+}

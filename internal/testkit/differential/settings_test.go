@@ -1,0 +1,110 @@
+package differential
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"streamctl/internal/testkit/model"
+)
+
+// settings are the circumstances under which a case runs: none of them may
+// change what comes out.
+type settings struct {
+	partitions  int32
+	processes   int
+	workers     int
+	commit      time.Duration
+	cache       int64 // bytes
+	fetch       int   // records
+	atLeastOnce bool
+	stops       int // one in so many steps is followed by a restart, 0 = none
+	kills       int // of the restarts, one in so many is a kill, 0 = none
+	crashes     int // in one of so many steps a process dies in the middle of a commit, 0 = in none
+	losses      int // of the restarts, one in so many has lost its disk, 0 = none
+}
+
+func drawSettings(r *rand.Rand) settings {
+	s := settings{partitions: 1, processes: 1, workers: 1 + r.IntN(2), commit: time.Millisecond, cache: 1 << 20, fetch: 500}
+	if r.IntN(3) == 0 {
+		s.partitions = int32(2 + r.IntN(2))
+	}
+	if r.IntN(6) == 0 {
+		s.processes = 2
+	}
+	if r.IntN(4) == 0 {
+		s.commit = time.Duration(5+r.IntN(20)) * time.Millisecond
+	}
+	if r.IntN(3) == 0 {
+		s.cache = 1 << 10
+	}
+	if r.IntN(3) == 0 {
+		s.fetch = 1 + r.IntN(3)
+	}
+	s.stops = []int{0, 0, 3, 8, 20}[r.IntN(5)]
+	s.kills, s.losses = r.IntN(3), []int{0, 0, 4}[r.IntN(3)]
+	s.crashes = []int{0, 0, 5}[r.IntN(3)]
+	return s
+}
+
+// stepKind is what happens in a step of a script.
+type stepKind int
+
+const (
+	stepRecords stepKind = iota // records come, and are processed to the end
+	stepStart
+	stepStop
+	stepKill
+	stepLose // the disks are gone
+)
+
+type step struct {
+	kind    stepKind
+	records []model.Record
+	percent int   // of stepKill: what is kept of what was not synced
+	crash   int32 // of stepRecords: at which commit a process dies, 0 = none does
+}
+
+// testCase is a pipeline, its input and the circumstances.
+type testCase struct {
+	seed     uint64
+	pipe     *pipe
+	records  []model.Record
+	settings settings
+}
+
+// script cuts the input into steps, whose order is the order of the records:
+// a step has records of one partition of one topic only, so that nothing else
+// can come between them.
+func (c *testCase) script(pipe *compiled) []step {
+	r := rand.New(rand.NewPCG(c.seed, 2))
+	steps := []step{{kind: stepStart}}
+	for at := 0; at < len(c.records); {
+		end := at + 1
+		longest := 1 + r.IntN(4)
+		if c.settings.partitions > 1 {
+			longest = 1 // behind a repartition they may meet again
+		}
+		for end < len(c.records) && end-at < longest && c.records[end].Topic == c.records[at].Topic && c.records[end].Partition == c.records[at].Partition {
+			end++
+		}
+		s := step{kind: stepRecords, records: c.records[at:end]}
+		if c.settings.crashes > 0 && r.IntN(c.settings.crashes) == 0 {
+			s.crash = 1 + r.Int32N(3)
+		}
+		steps = append(steps, s)
+		at = end
+		if c.settings.stops == 0 || r.IntN(c.settings.stops) > 0 {
+			continue
+		}
+		if c.settings.kills > 0 && r.IntN(c.settings.kills) == 0 {
+			steps = append(steps, step{kind: stepKill, percent: r.IntN(101)})
+		} else {
+			steps = append(steps, step{kind: stepStop})
+		}
+		if c.settings.losses > 0 && r.IntN(c.settings.losses) == 0 {
+			steps = append(steps, step{kind: stepLose})
+		}
+		steps = append(steps, step{kind: stepStart})
+	}
+	return steps
+}

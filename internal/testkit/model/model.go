@@ -1,0 +1,278 @@
+// Package model says what a pipeline means: an interpreter of the pipeline
+// language that takes one record after the other, keeps everything in maps and
+// lists, and computes every result anew from all it has seen. It is slow and
+// meant to be too simple to be wrong.
+//
+// It owns the meaning of the clauses as the documents have it (language.md,
+// operators.md), and no more: it must not know the compiler, the operators or
+// the engine, because they are compared with it. Of the plan it is told two
+// facts that can be seen from outside: where records are repartitioned, and
+// which inputs one task reads (Layout), since stream time is a task's.
+//
+// It knows only the part of the language that the generator of random
+// pipelines writes; New refuses everything else.
+//
+// The tour: read.go turns the text into definitions; model.go takes records in
+// and lets time pass; query.go sends a row through from, where, join and select;
+// table.go and aggregate.go keep tables; expr.go evaluates expressions over
+// expr-lang's syntax trees, data.go is about values.
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Record is one record of an input topic.
+type Record struct {
+	Topic     string
+	Partition int32
+	Key       []byte // nil = null
+	Value     []byte // nil = null
+	Time      int64  // ms
+}
+
+// Output is one record of a sink.
+type Output struct {
+	Key   string // "-" = null
+	Value string // canonical JSON; "-" = null
+	Time  int64  // ms
+}
+
+// Row is a row of a table.
+type Row struct{ Key, Value string } // canonical JSON
+
+// Layout says where things run.
+type Layout struct {
+	// Sub is the sub-topology that reads a source, or keeps a table of a topic.
+	Sub map[string]string
+	// Hops are the repartitions, by Hop's names: the sub-topology behind each.
+	Hops map[string]string
+	// Partition is where a key lies behind a hop; nil = all in partition 0.
+	Partition func(hop string, key []byte) int32
+}
+
+// Hop names the repartition before the join of a definition with an alias, or
+// with "" before its group_by.
+func Hop(definition, alias string) string { return definition + "/" + alias }
+
+// Model is a pipeline that runs.
+type Model struct {
+	defs    map[string]*definition
+	order   []*definition // each behind all it depends on
+	onError string
+	layout  Layout
+
+	tables  map[*definition]*table
+	tasks   map[place]*task
+	outputs map[string][]Output
+	drops   map[string]int
+
+	// agenda is what is still to be done with the record in hand, in its task;
+	// arrivals are records that have gone to another task.
+	agenda   []todo
+	arrivals []arrival
+	err      error
+}
+
+// place is a task.
+type place struct {
+	sub       string
+	partition int32
+}
+
+// task is what the tasks have of their own.
+type task struct {
+	streamTime int64
+}
+
+// todo is a definition that has a change to take.
+type todo struct {
+	rank int
+	do   func()
+}
+
+// arrival is a record that comes to a task.
+type arrival struct {
+	at   place
+	time int64
+	do   func()
+}
+
+// change is what goes from one definition to the next: a fact of a stream, or
+// a change of a table (isChange), of which a row may have been and may be there.
+type change struct {
+	at       place
+	time     int64
+	key      any
+	isChange bool
+	now      any
+	before   any
+	has, had bool // of a table: whether there is a row now, and was before
+	// null says that the record came without a value: it stays one behind a select,
+	// so that joins and groups drop it.
+	null bool
+}
+
+// New reads a pipeline. It must be one that the compiler takes.
+func New(text string, layout Layout) (*Model, error) {
+	m, err := read(text)
+	if err != nil {
+		return nil, err
+	}
+	m.layout = layout
+	m.tables, m.tasks = map[*definition]*table{}, map[place]*task{}
+	m.outputs, m.drops = map[string][]Output{}, map[string]int{}
+	for _, d := range m.order {
+		if d.isTable() {
+			m.tables[d] = newTable()
+		}
+	}
+	return m, nil
+}
+
+// Take processes one record to its end: everything that follows from it has
+// happened before the next one comes.
+func (m *Model) Take(r Record) error {
+	for _, d := range m.order {
+		if d.topic == r.Topic && len(d.from) == 0 {
+			m.takeInto(d, r)
+		}
+	}
+	for len(m.arrivals) > 0 && m.err == nil {
+		a := m.arrivals[0]
+		m.arrivals = m.arrivals[1:]
+		m.arrive(a)
+	}
+	return m.err
+}
+
+// arrive has a task take a record.
+func (m *Model) arrive(a arrival) {
+	t := m.task(a.at)
+	t.streamTime = max(t.streamTime, a.time)
+	a.do()
+	m.finish()
+}
+
+// finish does what is on the agenda, tables before those who read them.
+func (m *Model) finish() {
+	for len(m.agenda) > 0 && m.err == nil {
+		first := 0
+		for i, t := range m.agenda {
+			if t.rank < m.agenda[first].rank {
+				first = i
+			}
+		}
+		t := m.agenda[first]
+		m.agenda = slices.Delete(m.agenda, first, first+1)
+		t.do()
+	}
+}
+
+func (m *Model) task(at place) *task {
+	t := m.tasks[at]
+	if t == nil {
+		t = &task{streamTime: math.MinInt64}
+		m.tasks[at] = t
+	}
+	return t
+}
+
+// hop sends a record on to the task behind a repartition, if there is one.
+func (m *Model) hop(name string, from place, key any, time int64, then func(place)) {
+	sub, ok := m.layout.Hops[name]
+	if !ok {
+		then(from)
+		return
+	}
+	at := place{sub: sub}
+	if m.layout.Partition != nil {
+		at.partition = m.layout.Partition(name, []byte(keyText(key)))
+	}
+	m.arrivals = append(m.arrivals, arrival{at, time, func() { then(at) }})
+}
+
+// publish gives what a definition has made to those who read it.
+func (m *Model) publish(d *definition, c change) {
+	for _, r := range d.readers {
+		m.agenda = append(m.agenda, todo{r.def.rank, func() {
+			if r.def.kind == "sink" {
+				m.write(r.def, c)
+				return
+			}
+			m.query(r.def, r.of, c)
+		}})
+	}
+}
+
+// refuse is a record that cannot be processed.
+func (m *Model) refuse(d *definition, reason string, cause error) {
+	if d.onError != "skip" {
+		m.err = fmt.Errorf("%s: %s: %w", d.name, reason, cause)
+		return
+	}
+	m.drop(d, reason)
+}
+
+func (m *Model) drop(d *definition, reason string) { m.drops[d.name+" "+reason]++ }
+
+// Outputs are the records of a sink in the order they were written.
+func (m *Model) Outputs(sink string) []Output { return m.outputs[sink] }
+
+// Sinks names the sinks and the topics they write.
+func (m *Model) Sinks() map[string]string {
+	out := map[string]string{}
+	for _, d := range m.order {
+		if d.kind == "sink" {
+			out[d.name] = d.topic
+		}
+	}
+	return out
+}
+
+// Drops are the records that were dropped, as "definition reason".
+func (m *Model) Drops() map[string]int { return m.drops }
+
+// Table lists the rows of a table by key.
+func (m *Model) Table(name string) []Row {
+	var rows []Row
+	for _, r := range m.tables[m.defs[name]].all() {
+		rows = append(rows, Row{canon(r.key), canon(r.value)})
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		if a.Key < b.Key {
+			return -1
+		}
+		return 1
+	})
+	return rows
+}
+
+// write is a sink.
+func (m *Model) write(d *definition, c change) {
+	row, there := c.now, c.has
+	if !c.isChange {
+		there = c.now != nil
+	}
+	key := c.key
+	if d.key != nil {
+		if !there {
+			row = c.before
+		}
+		var err error
+		if key, err = d.key.eval(env{"": {value: row, key: c.key}}); err != nil {
+			m.refuse(d, "expression", err)
+			return
+		}
+	}
+	out := Output{Key: "-", Value: "-", Time: c.time}
+	if key != nil {
+		out.Key = keyText(key)
+	}
+	if there {
+		out.Value = canon(c.now)
+	}
+	m.outputs[d.name] = append(m.outputs[d.name], out)
+}

@@ -1,0 +1,230 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+var errNullKey = errors.New("the key is null")
+
+// flow is a row on its way through a definition: what the aliases stand for
+// now and, of a change of a table, stood for before. nil = there is, or was, no row.
+type flow struct {
+	change
+	now, before env
+}
+
+// query takes a change of input number of into a derived definition.
+func (m *Model) query(d *definition, of int, c change) {
+	alias := d.from[of].alias
+	f := flow{change: c}
+	if c.has || !c.isChange {
+		f.now = env{alias: {value: c.now, key: c.key}}
+	}
+	if c.had {
+		f.before = env{alias: {value: c.before, key: c.key}}
+	}
+	if d.where != nil && !d.whereLate && !m.filter(d, &f) {
+		return
+	}
+	m.join(d, 0, f)
+}
+
+// filter decides where; false = nothing is left.
+func (m *Model) filter(d *definition, f *flow) bool {
+	for _, e := range []*env{&f.now, &f.before} {
+		if *e == nil {
+			continue
+		}
+		holds, err := d.where.holds(*e)
+		if err != nil {
+			m.refuse(d, "expression", err)
+			return false
+		}
+		if !holds {
+			*e = nil
+		}
+	}
+	return f.now != nil || f.before != nil
+}
+
+// join looks up the rows of join number i and those behind it, then goes on.
+func (m *Model) join(d *definition, i int, f flow) {
+	if i == len(d.joins) {
+		if d.where != nil && d.whereLate && !m.filter(d, &f) {
+			return
+		}
+		m.shape(d, f)
+		return
+	}
+	j := d.joins[i]
+	if f.null {
+		m.drop(d, "null-value")
+		return
+	}
+	keys, null, err := j.keys(f.now)
+	switch {
+	case err != nil:
+		m.refuse(d, "expression", err)
+		return
+	case null && j.kind == "inner":
+		m.drop(d, "null-key")
+		return
+	}
+	m.hop(Hop(d.name, j.input.alias), f.at, joined(keys), f.time, func(at place) {
+		f.at = at
+		var found *row
+		if !null {
+			found = m.lookUp(j, keys)
+		}
+		if found == nil && j.kind == "inner" {
+			m.drop(d, "no-match")
+			return
+		}
+		b := binding{blank: j.table.blank()}
+		if found != nil {
+			b = binding{value: found.value, key: found.key}
+		}
+		f.now = f.now.with(j.input.alias, b)
+		m.join(d, i+1, f)
+	})
+}
+
+// joined is a key of its components.
+func joined(keys []any) any {
+	if len(keys) == 1 {
+		return keys[0]
+	}
+	return keys
+}
+
+// keys evaluates our side of a join's equalities.
+func (j *join) keys(e env) (keys []any, null bool, err error) {
+	for _, c := range j.on {
+		v, err := c.ours.eval(e)
+		if err != nil {
+			return nil, false, err
+		}
+		keys = append(keys, v)
+		null = null || v == nil
+	}
+	return keys, null, nil
+}
+
+// lookUp finds the row for which all equalities hold: by looking at all.
+func (m *Model) lookUp(j *join, keys []any) *row {
+	for _, r := range m.tables[j.table].all() {
+		matches := true
+		for i, c := range j.on {
+			v, err := c.theirs.eval(env{j.input.alias: {value: r.value, key: r.key}})
+			matches = matches && err == nil && v != nil && equal(v, keys[i])
+		}
+		if matches {
+			return r
+		}
+	}
+	return nil
+}
+
+// shape is select, or group_by.
+func (m *Model) shape(d *definition, f flow) {
+	if len(d.groups) > 0 {
+		m.aggregate(d, f)
+		return
+	}
+	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null}
+	var err error
+	if f.now != nil {
+		if c.now, err = d.project(f.now); err != nil {
+			m.refuse(d, "expression", err)
+			return
+		}
+		c.has = true
+	}
+	if f.before != nil {
+		if c.before, err = d.project(f.before); err != nil {
+			m.refuse(d, "expression", err)
+			return
+		}
+		c.had = true
+	}
+	m.publish(d, c)
+}
+
+// project evaluates select.
+func (d *definition) project(e env) (any, error) {
+	out := object{}
+	for _, c := range d.columns {
+		if c.expr != nil {
+			v, err := (&scope{env: e}).plain(c.expr.node)
+			if err != nil {
+				return nil, err
+			}
+			out[c.name] = v
+			continue
+		}
+		for _, alias := range d.aliases() {
+			b, ok := e[alias]
+			if !ok || c.spread != "*" && c.spread != alias {
+				continue
+			}
+			if len(d.columns) == 1 && len(e) == 1 && len(c.except) == 0 {
+				return b.value, nil // as it is
+			}
+			row := b.value
+			if row == nil && b.blank != nil {
+				row = b.blank
+			}
+			if err := spread(out, row, c.except); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// aliases lists the aliases in the order in which they are given.
+func (d *definition) aliases() []string {
+	list := []string{d.from[0].alias}
+	for _, j := range d.joins {
+		list = append(list, j.input.alias)
+	}
+	return list
+}
+
+func spread(out object, v any, except []string) error {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case object:
+		for name, member := range v {
+			if !slices.Contains(except, name) {
+				out[name] = member
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("%s has no fields", canon(v))
+}
+
+// blank is what a spread gives of a row that was not found: of a table by
+// group_by, whose fields are all named, nulls; of any other one nothing.
+func (d *definition) blank() object {
+	if len(d.groups) == 0 {
+		return nil
+	}
+	out := object{}
+	for _, c := range d.columns {
+		if c.expr != nil {
+			out[c.name] = nil
+			continue
+		}
+		for _, g := range d.groups {
+			if g.name != "" {
+				out[g.name] = nil
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,326 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+
+	"streamctl/internal/syntax"
+)
+
+// definition is an entry of sources, tables, streams or sinks.
+type definition struct {
+	name string
+	kind string // source | table | stream | sink
+	rank int    // above all it depends on
+
+	topic              string
+	key, value, timeOf *expression
+	envelope           string
+	onError            string
+	keyFromValue       bool // the key expression reads the value
+	from               []input
+	where              *expression
+	whereLate          bool // it names what is joined
+	joins              []*join
+	groups             []group
+	columns            []column
+	readers            []reader // who reads it, those of lower rank first
+	node               *syntax.Node
+}
+
+// derived says that it is computed from other definitions.
+func (d *definition) derived() bool { return len(d.from) > 0 && d.kind != "sink" }
+
+// isTable says that its output is a changelog.
+func (d *definition) isTable() bool { return d.kind == "table" }
+
+type input struct{ name, alias string }
+
+// reader is an input of a definition.
+type reader struct {
+	def *definition
+	of  int // index in from
+}
+
+type join struct {
+	kind  string // inner | left | outer
+	input input
+	table *definition
+	on    []condition
+}
+
+// condition is one equality of on.
+type condition struct {
+	theirs *expression // of the joined side
+	ours   *expression
+}
+
+type group struct {
+	name string
+	expr *expression
+}
+
+type column struct {
+	spread string // alias of alias.*, "*" for everything
+	except []string
+	name   string
+	expr   *expression
+}
+
+// fault carries what is wrong with a pipeline out of the reader.
+type fault struct{ error }
+
+func fail(format string, args ...any) { panic(fault{fmt.Errorf(format, args...)}) }
+
+// read turns a pipeline's text into definitions in the order of their dependence.
+func read(text string) (m *Model, err error) {
+	defer func() {
+		if f, ok := recover().(fault); ok {
+			m, err = nil, f.error
+		}
+	}()
+	file, diags := syntax.Parse("pipeline.yaml", []byte(text))
+	if diags.HasErrors() || file.Root == nil {
+		return nil, fmt.Errorf("read pipeline: %v", diags)
+	}
+	m = &Model{defs: map[string]*definition{}, onError: text_(file.Root.Get("on_error"))}
+	for _, section := range []string{"sources", "tables", "streams", "sinks"} {
+		n := file.Root.Get(section)
+		if n == nil {
+			continue
+		}
+		for _, e := range n.Entries {
+			m.add(&definition{name: e.Key.Value, kind: strings.TrimSuffix(section, "s"), node: e.Value})
+		}
+	}
+	for _, d := range m.order {
+		m.readDefinition(d)
+	}
+	m.connect()
+	return m, nil
+}
+
+func (m *Model) add(d *definition) {
+	name := d.name
+	if d.kind == "sink" {
+		name = "sink " + name // sinks have names of their own
+	}
+	m.defs[name] = d
+	m.order = append(m.order, d)
+}
+
+func text_(n *syntax.Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.Value
+}
+
+func parsed(n *syntax.Node) *expression {
+	if n.IsNull() {
+		return nil
+	}
+	return mustParse(n.Value)
+}
+
+func mustParse(text string) *expression {
+	x, err := parseExpression(text)
+	if err != nil {
+		fail("%w", err)
+	}
+	return x
+}
+
+func (m *Model) readDefinition(d *definition) {
+	n := d.node
+	d.topic, d.envelope, d.onError = text_(n.Get("topic")), text_(n.Get("envelope")), text_(n.Get("on_error"))
+	if d.onError == "" {
+		d.onError = m.onError
+	}
+	if key := n.Get("key"); key != nil {
+		d.key = mustParse(key.Value)
+		for name := range d.key.names() {
+			d.keyFromValue = d.keyFromValue || name != "key"
+		}
+	}
+	d.value, d.timeOf = parsed(n.Get("value")), parsed(n.Get("timestamp"))
+	if from := n.Get("from"); from != nil {
+		d.readQuery(from)
+	}
+}
+
+func (d *definition) readQuery(from *syntax.Node) {
+	n := d.node
+	if from.Kind == syntax.Sequence {
+		for _, item := range from.Items {
+			d.from = append(d.from, inputOf(item.Value))
+		}
+	} else {
+		d.from = []input{inputOf(from.Value)}
+	}
+	d.where = parsed(n.Get("where"))
+	if joins := n.Get("join"); joins != nil {
+		for _, item := range joins.Items {
+			d.joins = append(d.joins, readJoin(item))
+		}
+	}
+	if d.where != nil {
+		names := d.where.names()
+		for _, j := range d.joins {
+			d.whereLate = d.whereLate || names[j.input.alias]
+		}
+	}
+	d.groups = readGroups(n.Get("group_by"))
+	if columns := n.Get("select"); columns != nil {
+		for _, item := range columns.Items {
+			d.columns = append(d.columns, readColumns(item)...)
+		}
+	} else {
+		d.columns = []column{{spread: "*"}}
+	}
+}
+
+func inputOf(text string) input {
+	words := strings.Fields(text)
+	if len(words) == 1 {
+		return input{name: words[0]}
+	}
+	return input{words[0], words[1]}
+}
+
+func readJoin(n *syntax.Node) *join {
+	j := &join{}
+	for _, kind := range []string{"inner", "left", "outer"} {
+		if v := n.Get(kind); v != nil {
+			j.kind, j.input = kind, inputOf(v.Value)
+		}
+	}
+	for _, c := range equalities(mustParse(text_(n.Get("on"))).node) {
+		theirs, ours := &expression{node: c.Left}, &expression{node: c.Right}
+		if !theirs.names()[j.input.alias] {
+			theirs, ours = ours, theirs
+		}
+		j.on = append(j.on, condition{theirs, ours})
+	}
+	return j
+}
+
+// equalities takes a && b && c apart.
+func equalities(n ast.Node) []*ast.BinaryNode {
+	b, ok := n.(*ast.BinaryNode)
+	switch {
+	case ok && (b.Operator == "&&" || b.Operator == "and"):
+		return append(equalities(b.Left), equalities(b.Right)...)
+	case ok && b.Operator == "==":
+		return []*ast.BinaryNode{b}
+	}
+	fail("on: %s is no equality", n)
+	return nil
+}
+
+func readGroups(n *syntax.Node) []group {
+	switch {
+	case n == nil:
+		return nil
+	case n.Kind == syntax.Mapping:
+		var groups []group
+		for _, e := range n.Entries {
+			groups = append(groups, group{e.Key.Value, mustParse(e.Value.Value)})
+		}
+		return groups
+	}
+	x := mustParse(n.Value)
+	if list, ok := x.node.(*ast.ArrayNode); ok {
+		var groups []group
+		for _, item := range list.Nodes {
+			groups = append(groups, group{expr: &expression{text: item.String(), node: item}})
+		}
+		return groups
+	}
+	g := group{expr: x}
+	if _, ok := x.node.(*ast.MemberNode); ok {
+		g.name = x.text[strings.LastIndexByte(x.text, '.')+1:]
+	} else if _, ok := x.node.(*ast.IdentifierNode); ok {
+		g.name = x.text
+	}
+	return []group{g}
+}
+
+func readColumns(n *syntax.Node) []column {
+	if n.Kind == syntax.Scalar {
+		head, rest, _ := strings.Cut(n.Value, " except ")
+		c := column{spread: strings.TrimSuffix(strings.TrimSpace(head), ".*")}
+		for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("[], ", r) }) {
+			c.except = append(c.except, name)
+		}
+		return []column{c}
+	}
+	var columns []column
+	for _, e := range n.Entries {
+		columns = append(columns, column{name: e.Key.Value, expr: mustParse(e.Value.Value)})
+	}
+	return columns
+}
+
+// connect finds what definitions read, and puts those first on which others depend.
+func (m *Model) connect() {
+	var sorted []*definition
+	var visit func(d *definition)
+	visit = func(d *definition) {
+		if slices.Contains(sorted, d) {
+			return
+		}
+		for _, in := range d.from {
+			visit(m.find(in.name))
+		}
+		for _, j := range d.joins {
+			j.table = m.find(j.input.name)
+			visit(j.table)
+		}
+		d.rank = len(sorted)
+		sorted = append(sorted, d)
+	}
+	for _, d := range m.order {
+		visit(d)
+	}
+	m.order = sorted
+	for _, d := range sorted {
+		for i, in := range d.from {
+			of := m.find(in.name)
+			of.readers = append(of.readers, reader{d, i})
+		}
+	}
+}
+
+func (m *Model) find(name string) *definition {
+	d := m.defs[name]
+	if d == nil {
+		fail("%q is not defined", name)
+	}
+	return d
+}
+
+// duration reads 1d2h3m4s5ms as milliseconds.
+func duration(text string) int64 {
+	days, rest, found := strings.Cut(text, "d")
+	total := int64(0)
+	if found {
+		d, err := time.ParseDuration(days + "h")
+		if err != nil {
+			fail("duration %q: %w", text, err)
+		}
+		total, text = 24*d.Milliseconds(), rest
+	}
+	if text == "" {
+		return total
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		fail("duration %q: %w", text, err)
+	}
+	return total + d.Milliseconds()
+}

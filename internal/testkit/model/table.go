@@ -1,0 +1,148 @@
+package model
+
+import "slices"
+
+// table is the rows of a table, by the canonical text of their keys.
+type table struct {
+	rows   map[string]*row
+	groups map[string]*groupState // of a table by group_by
+	keys   map[string]any         // of a re-keyed table: the key that each record key had last
+}
+
+type row struct {
+	key, value any
+	time       int64
+}
+
+func newTable() *table {
+	return &table{rows: map[string]*row{}, groups: map[string]*groupState{}, keys: map[string]any{}}
+}
+
+// all lists the rows in the order of their keys.
+func (t *table) all() []*row {
+	var keys []string
+	for k := range t.rows {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var rows []*row
+	for _, k := range keys {
+		rows = append(rows, t.rows[k])
+	}
+	return rows
+}
+
+// set changes a row, nil deletes it, and tells those who read the table. What
+// was not there is not deleted.
+func (m *Model) set(d *definition, at place, key, value any, time int64) {
+	t := m.tables[d]
+	old := t.rows[canon(key)]
+	if value == nil && old == nil {
+		return
+	}
+	c := change{at: at, time: time, key: key, isChange: true, now: value, has: value != nil}
+	if old != nil {
+		c.before, c.had = old.value, true
+	}
+	if value == nil {
+		delete(t.rows, canon(key))
+	} else {
+		t.rows[canon(key)] = &row{key, value, time}
+	}
+	m.publish(d, c)
+}
+
+// takeInto brings a record of a topic into a source or table.
+func (m *Model) takeInto(d *definition, r Record) {
+	var key, value any
+	if r.Key != nil {
+		key = string(r.Key)
+	}
+	if r.Value != nil {
+		var err error
+		if value, err = decode(r.Value); err != nil {
+			m.refuse(d, "invalid-value", err)
+			return
+		}
+	}
+	whole := value
+	switch {
+	case value == nil:
+	case d.envelope == "old_new":
+		value = value.(object)["new"]
+	case d.envelope == "debezium":
+		value = value.(object)["after"]
+	}
+	time := r.Time
+	if d.timeOf != nil {
+		at, err := d.timeOf.eval(env{"": {value: whole, key: key}})
+		ms, ok := at.(int64)
+		if err != nil || !ok || ms < 0 {
+			m.refuse(d, "invalid-timestamp", err)
+			return
+		}
+		time = ms
+	}
+	at := place{m.layout.Sub[d.name], r.Partition}
+	if d.kind == "source" {
+		m.arrivals = append(m.arrivals, arrival{at, time, func() {
+			m.publish(d, change{at: at, time: time, key: key, now: value, null: value == nil})
+		}})
+		return
+	}
+	m.takeRow(d, at, key, value, time)
+}
+
+// takeRow is a record of a table's topic: its row lies under the table's key.
+func (m *Model) takeRow(d *definition, at place, recordKey, value any, time int64) {
+	key, t := recordKey, m.tables[d]
+	last, known := t.keys[canon(recordKey)]
+	if d.key != nil {
+		if value == nil && d.keyFromValue {
+			if !known {
+				return // nothing was there
+			}
+			key = last
+		} else {
+			var err error
+			if key, err = d.key.eval(env{"": {value: value, key: recordKey}}); err != nil {
+				m.refuse(d, "expression", err)
+				return
+			}
+		}
+	}
+	if nullKey(key) {
+		m.refuse(d, "null-key", errNullKey)
+		return
+	}
+	if d.value != nil && value != nil {
+		var err error
+		if value, err = d.value.eval(env{"": {value: value, key: recordKey}}); err != nil {
+			m.refuse(d, "expression", err)
+			return
+		}
+	}
+	put := func(key, value any) {
+		if m.layout.Partition != nil && d.key != nil {
+			at.partition = m.layout.Partition(Hop(d.name, ""), []byte(keyText(key)))
+		}
+		to := at
+		m.arrivals = append(m.arrivals, arrival{to, time, func() { m.set(d, to, key, value, time) }})
+	}
+	if d.keyFromValue {
+		delete(t.keys, canon(recordKey))
+		if value != nil {
+			t.keys[canon(recordKey)] = key
+		}
+		if known && !equal(last, key) {
+			put(last, nil)
+		}
+	}
+	put(key, value)
+}
+
+// nullKey says that a key, or a component of it, is null.
+func nullKey(key any) bool {
+	parts, ok := key.([]any)
+	return key == nil || ok && slices.Contains(parts, nil)
+}
