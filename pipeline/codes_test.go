@@ -75,6 +75,7 @@ func goldenText(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	eachFile(t, "testdata", ".golden", func(_, text string) { all.WriteString(text) })
+	eachFile(t, "../internal/pipetest/testdata", ".golden", func(_, text string) { all.WriteString(text) })
 	eachFile(t, "../expr/testdata", ".txt", func(_, text string) { all.WriteString(text) })
 	return all.String()
 }

@@ -133,7 +133,7 @@ an embedded broker that keeps its data under --data-dir.`,
 	flags.StringVarP(&a.output, "output", "o", outputText, "what to print: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "least level of log lines: debug, info, warn, error")
 	root.AddCommand(
-		a.runCommand(), a.planCommand(), a.validateCommand(), a.resetOffsetsCommand(), a.produceCommand(),
+		a.runCommand(), a.testCommand(), a.planCommand(), a.validateCommand(), a.resetOffsetsCommand(), a.produceCommand(),
 		a.consumeCommand(), a.generateCommand(), a.versionCommand(),
 	)
 	refuseUnknownShells(root)

@@ -2,7 +2,6 @@ package pipetest
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -47,7 +46,7 @@ type worldConfig struct {
 	watched     []string
 }
 
-// newWorld makes the topics and starts the pipeline.
+// newWorld makes the topics; begin starts the pipeline.
 func newWorld(cfg worldConfig) (*world, error) {
 	clock := memlog.NewClock(cfg.now)
 	w := &world{
@@ -79,7 +78,7 @@ func newWorld(cfg worldConfig) (*world, error) {
 			return nil, err
 		}
 	}
-	return w, w.begin()
+	return w, nil
 }
 
 // begin starts the pipeline on its disk.
@@ -222,6 +221,3 @@ func (w *world) drops() map[operators.DropKey]int64 {
 
 // now is the wall clock, ms.
 func (w *world) now() int64 { return w.clock.Now().UnixMilli() }
-
-// errNotRunning: a step needs the pipeline to run.
-var errNotRunning = fmt.Errorf("the pipeline does not run")

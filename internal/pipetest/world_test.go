@@ -32,6 +32,9 @@ func openWorld(t testing.TB, text string, watched ...string) *world {
 		topology: r.Topology, exactlyOnce: true, now: time.UnixMilli(0), watched: watched,
 		partitions: func(string) int32 { return 1 },
 	})
+	if err == nil {
+		err = w.begin()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,327 @@
+package pipetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"streamctl/internal/diag"
+	"streamctl/internal/record"
+	"streamctl/operators"
+)
+
+// Options say what of the tests is run, and how.
+type Options struct {
+	// Run chooses tests by their names; nil = all.
+	Run *regexp.Regexp
+	// Parallel is how many tests run at a time; 0 = one per core.
+	Parallel int
+	// Now times the tests; nil = time.Now.
+	Now func() time.Time
+}
+
+// Run runs the tests of files, as Find lists them. Results come in the order of files and tests,
+// whatever ran first. It returns early, with what it has, when ctx ends.
+func Run(ctx context.Context, files []string, opts Options) []FileResult {
+	if opts.Parallel == 0 {
+		opts.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	results := make([]FileResult, len(files))
+	slots := make(chan struct{}, opts.Parallel)
+	var running sync.WaitGroup
+	limited := func(do func()) {
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if ctx.Err() == nil {
+				do()
+			}
+		})
+	}
+	for i, path := range files {
+		limited(func() {
+			f := &results[i]
+			b := load(path, f)
+			if b == nil {
+				return
+			}
+			var chosen []*Test
+			for _, t := range b.suite.Tests {
+				if opts.Run == nil || opts.Run.MatchString(t.Name) {
+					chosen = append(chosen, t)
+				}
+			}
+			f.Tests = make([]TestResult, len(chosen))
+			for j, t := range chosen {
+				f.Tests[j] = TestResult{Name: t.Name, Span: t.Span, Failures: diag.List{failure(t.Span, "the test was not run: told to stop")}}
+				limited(func() { f.Tests[j] = b.run(t, opts.Now) })
+			}
+		})
+	}
+	running.Wait()
+	return results
+}
+
+// load reads a file of tests and its pipeline; nil when one of them is wrong.
+func load(path string, f *FileResult) *bound {
+	f.Path = path
+	src, err := os.ReadFile(path)
+	if err != nil {
+		f.Faults.Errorf(codeBadValue, diag.Span{File: path}, "read tests: %v", err)
+		return nil
+	}
+	s, list := ParseSuite(path, src)
+	f.Faults, f.Pipeline, f.Sources = list, s.Pipeline, s.Sources()
+	if list.HasErrors() {
+		return nil
+	}
+	b, sources, list := bind(s)
+	f.Faults, f.Sources = list, sources
+	if list.HasErrors() {
+		return nil
+	}
+	return b
+}
+
+// run runs one test.
+func (b *bound) run(t *Test, now func() time.Time) TestResult {
+	out := TestResult{Name: t.Name, Span: t.Span}
+	began := now()
+	r := &runner{bound: b, test: t, looked: make(map[string]diag.Span), rows: make(map[string]*tableView)}
+	r.run()
+	out.Failures, out.Took = r.failures, now().Sub(began)
+	return out
+}
+
+// runner goes through the steps of one test.
+type runner struct {
+	*bound
+	test     *Test
+	world    *world
+	failures diag.List
+	looked   map[string]diag.Span // sinks that were expected something of, and where last
+	rows     map[string]*tableView
+	dropped  map[operators.DropKey]int64 // what was dropped up to the last look
+}
+
+func (r *runner) fail(at diag.Span, message string, details ...string) {
+	r.failures.Add(failure(at, message, details...))
+}
+
+// run goes through the steps up to the first that fails.
+func (r *runner) run() {
+	w, err := newWorld(worldConfig{
+		topology: r.compiled.Topology, exactlyOnce: r.compiled.Pipeline.Settings.ExactlyOnce, now: r.test.clock, watched: r.watched(),
+		partitions: func(topic string) int32 { return r.partitions(r.test, topic) },
+	})
+	if err != nil {
+		r.fail(r.test.Span, err.Error())
+		return
+	}
+	r.world = w
+	defer w.close()
+	if !r.beginsStopped() {
+		if err := errors.Join(w.begin(), w.failure); err != nil {
+			r.fail(r.test.Span, "the pipeline cannot be started: "+err.Error())
+			return
+		}
+	}
+	for i, s := range r.test.steps {
+		if err := r.step(s); err != nil {
+			r.fail(s.span, err.Error())
+		}
+		expected := false
+		if i+1 < len(r.test.steps) {
+			_, expected = r.test.steps[i+1].action.(*expectError)
+		}
+		if w.failure != nil && !expected {
+			r.stopped(s.span)
+		}
+		if len(r.failures) > 0 {
+			return
+		}
+	}
+	r.leftovers()
+}
+
+// beginsStopped says that the pipeline is not to start by itself: the first step
+// is `stop`. What is sent then is there before its first start.
+func (r *runner) beginsStopped() bool {
+	if len(r.test.steps) == 0 {
+		return false
+	}
+	_, stopped := r.test.steps[0].action.(*stop)
+	return stopped
+}
+
+// stopped tells that the pipeline has ended although nothing says that it should.
+func (r *runner) stopped(at diag.Span) {
+	err := r.world.failure
+	d := failure(at, "the pipeline has stopped: "+err.Error())
+	if re := recordError(err); re != nil {
+		d.Notes = append(d.Notes, diag.Note{Span: re.Span, Text: fmt.Sprintf("in %s, with the record %s", re.Operator, clip(string(re.Input)))})
+	}
+	d.Help = "if that is what is to be tested, let `expect_error: TEXT` follow"
+	r.failures.Add(d)
+}
+
+func (r *runner) step(s step) error {
+	switch a := s.action.(type) {
+	case *send:
+		return r.send(a)
+	case *expect:
+		for _, sink := range a.sinks {
+			r.looked[sink.name] = sink.span
+			r.expectSink(sink)
+		}
+	case *expectTable:
+		for _, rows := range a.tables {
+			r.expectRows(rows)
+		}
+	case *expectDropped:
+		r.expectDropped(a)
+	case *expectError:
+		r.expectError(s.span, a)
+	case *advance:
+		return r.world.advance(a.by)
+	case *restart:
+		return r.world.restart(a.loseState)
+	case *stop:
+		return r.world.stop()
+	case *start:
+		if r.world.life == nil {
+			r.world.failure = nil
+			return r.world.begin()
+		}
+	}
+	return nil
+}
+
+// send sends records one by one.
+func (r *runner) send(a *send) error {
+	for _, rec := range a.records {
+		out := record.Record{Key: rec.keyBytes, Value: rec.valueBytes, Time: r.world.now()}
+		if rec.at != nil {
+			out.Time = rec.at.from(r.test.clock)
+		}
+		for _, h := range rec.headers {
+			out.Headers = append(out.Headers, record.Header{Key: h.name, Value: []byte(h.text)})
+		}
+		if err := r.world.send(a.port.topic, rec.partition, out); err != nil {
+			return err
+		}
+		if r.world.failure != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// expectError compares the error with which the pipeline has ended, and takes it.
+func (r *runner) expectError(at diag.Span, a *expectError) {
+	err := r.world.failure
+	r.world.failure = nil
+	if err == nil {
+		r.fail(at, "the pipeline has not stopped with an error")
+		return
+	}
+	text := err.Error()
+	if m := a.message; m != nil && m.kind == exactly {
+		if !strings.Contains(text, m.value.Text) {
+			r.fail(m.span, "the pipeline has stopped with another error", "expected one that contains: "+m.value.Text, "got: "+text)
+		}
+	} else if m != nil {
+		r.check("the error with which the pipeline has stopped", m.compare(textValue(text), "message"))
+	}
+	re := recordError(err)
+	if re == nil {
+		if a.operator != nil || a.topic != nil || a.offset != nil {
+			r.fail(at, "the error is not that of a record", "got: "+text)
+		}
+		return
+	}
+	var differ []difference
+	for _, part := range []struct {
+		name string
+		want *pattern
+		got  string
+	}{{"operator", a.operator, re.Operator}, {"topic", a.topic, re.Position.Topic}, {"offset", a.offset, strconv.FormatInt(re.Position.Offset, 10)}} {
+		if part.want != nil {
+			differ = append(differ, part.want.compare(numberOrText(part.got, part.name == "offset"), part.name)...)
+		}
+	}
+	r.check("the error with which the pipeline has stopped", differ)
+}
+
+// check fails where there are differences.
+func (r *runner) check(what string, differ []difference) {
+	for _, d := range differ {
+		r.fail(d.span, what+" is another one", d.String())
+	}
+}
+
+// expectDropped compares what was dropped since the last look.
+func (r *runner) expectDropped(a *expectDropped) {
+	now := r.world.drops()
+	got := make(map[operators.DropKey]int64)
+	for key, n := range now {
+		if n -= r.dropped[key]; n != 0 {
+			got[key] = n
+		}
+	}
+	r.dropped = now
+	seen := make(map[operators.DropKey]bool)
+	open := make(map[string]bool)
+	for _, by := range a.operators {
+		open[by.name] = by.open
+		for _, d := range by.reasons {
+			key := operators.DropKey{Operator: by.name, Reason: d.reason}
+			seen[key] = true
+			if got[key] != d.count {
+				r.fail(d.span, fmt.Sprintf("%s has dropped %s with the reason %s, expected %d", by.name, count(int(got[key]), "record"), d.reason, d.count))
+			}
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(got), func(x, y operators.DropKey) int {
+		return strings.Compare(x.Operator+"\x00"+x.Reason, y.Operator+"\x00"+y.Reason)
+	}) {
+		if !seen[key] && !a.open && !open[key.Operator] {
+			r.fail(a.span, fmt.Sprintf("%s has dropped %s with the reason %s, expected none", key.Operator, count(int(got[key]), "record"), key.Reason))
+		}
+	}
+}
+
+// leftovers tells of records that have come to a sink after the last look at it.
+func (r *runner) leftovers() {
+	for _, name := range slices.Sorted(maps.Keys(r.looked)) {
+		came := r.world.take(r.outputs[name].topic)
+		if len(came) == 0 {
+			continue
+		}
+		var out []string
+		for _, rec := range came {
+			out = append(out, "+ "+clip(r.describe(r.outputs[name], rec, nil)))
+		}
+		r.fail(r.looked[name], fmt.Sprintf("%s came to sink %q after the last look at it", count(len(came), "record"), name), out...)
+	}
+}
+
+// count writes "1 record", "2 records".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
