@@ -1,0 +1,152 @@
+package operators_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"streamctl/internal/record"
+	"streamctl/operators"
+	"streamctl/pipeline"
+	"streamctl/state"
+)
+
+// joinBench is the one task of a join of streams, driven as the engine does:
+// time moves, and what has changed is committed every so often.
+type joinBench struct {
+	b       *testing.B
+	store   *state.Task
+	timers  *operators.Timers
+	inputs  map[string]operators.Input
+	out     *discard
+	now     int64
+	changes int
+	since   int
+}
+
+// commitEvery is how many records are in a commit: those of 100 ms at the rate
+// that is aimed at.
+const commitEvery = 10_000
+
+func newJoinBench(b *testing.B, kind string) *joinBench {
+	b.Helper()
+	src := `
+pipeline: p
+sources:
+  orders: {topic: orders}
+  payments: {topic: payments}
+streams:
+  paid:
+    from: orders o
+    join: [{` + kind + `: payments p, on: o.key == p.key, within: 1m}]
+    select: [o.*, {amount: p.amount}, {method: p.method}]
+sinks:
+  out: {from: paid, topic: out}
+`
+	result, diags := pipeline.Compile("bench.yaml", []byte(src), pipeline.ParseOptions{})
+	if diags.HasErrors() {
+		b.Fatal(diags)
+	}
+	db, err := state.Open(state.Options{Dir: "state", FS: state.NewMemFS(), CacheBytes: 256 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	sub := result.Topology.Subs[0]
+	j := &joinBench{b: b, timers: &operators.Timers{}, inputs: map[string]operators.Input{}, out: &discard{}, now: math.MinInt64}
+	if j.store, err = db.OpenTask(sub.Name, 0, sub.Tables); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = j.store.Close() })
+	tables := map[string]*state.Table{}
+	for _, t := range sub.Tables {
+		tables[t.Name] = j.store.Table(t.Name)
+	}
+	inputs, err := sub.Build(&operators.TaskContext{
+		Tables: tables, Emitter: j.out, Counters: &operators.Counters{}, Timers: j.timers,
+		Now: func() int64 { return 1_700_000_000_000 }, StreamTime: func() int64 { return j.now },
+		Partitions: func(string) int32 { return 1 },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i, in := range sub.Inputs {
+		j.inputs[in.Topic] = inputs[i]
+	}
+	if err := j.timers.Start(j.now); err != nil {
+		b.Fatal(err)
+	}
+	return j
+}
+
+func (j *joinBench) step(topic string, rec *record.Record) {
+	in := j.inputs[topic]
+	time, skip, err := in.Decode(rec, record.TopicPartition{Topic: topic})
+	if err != nil || skip {
+		j.b.Fatal(skip, err)
+	}
+	if time > j.now {
+		j.now = time
+		if err := j.timers.Advance(time); err != nil {
+			j.b.Fatal(err)
+		}
+	}
+	if err := in.Process(); err != nil {
+		j.b.Fatal(err)
+	}
+	if j.since++; j.since == commitEvery {
+		j.since = 0
+		j.commit()
+	}
+}
+
+func (j *joinBench) commit() {
+	sealed, err := j.store.Seal(func(*state.Table, []byte, []byte) { j.changes++ })
+	if err == nil {
+		err = j.store.Apply(sealed)
+	}
+	if err != nil {
+		j.b.Fatal(err)
+	}
+}
+
+// BenchmarkStreamJoin joins records of about 150 bytes within a minute. Every
+// key has a record every 40 s, of the one side and of the other in turn, so that each finds
+// the one before it.
+func BenchmarkStreamJoin(b *testing.B) {
+	for _, kind := range []string{"inner", "left", "outer"} {
+		b.Run(kind, func(b *testing.B) {
+			const keys, apart = 40_000, 40_000
+			j := newJoinBench(b, kind)
+			values := map[string][]byte{
+				"orders":   []byte(`{"orderId":123456,"customer":"urn:customer:77","items":[{"sku":"A-1","n":2},{"sku":"B-7","n":1}],"total":129.90,"currency":"EUR","channel":"web"}`),
+				"payments": []byte(`{"paymentId":998877,"amount":129.90,"currency":"EUR","method":"card","provider":"acme","reference":"0123456789abcdef0123456789abcdef"}`),
+			}
+			names := make([][]byte, keys)
+			for i := range names {
+				names[i] = fmt.Appendf(nil, "order-%d", i)
+			}
+			topics := [2]string{"orders", "payments"}
+			var rec record.Record
+			step := func(i int) {
+				topic := topics[i/keys%2]
+				rec = record.Record{Key: names[i%keys], Value: values[topic], Time: int64(i) * apart / keys, Offset: int64(i)}
+				j.step(topic, &rec)
+			}
+			n := 4 * keys
+			for i := range n {
+				step(i)
+			}
+			j.out.records, j.changes = 0, 0
+			b.ReportAllocs()
+			before := cpuTime(b)
+			for b.Loop() {
+				step(n)
+				n++
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(j.out.records)/float64(b.N), "pairs/op")
+			b.ReportMetric(float64(j.changes)/float64(b.N), "changes/op")
+		})
+	}
+}
