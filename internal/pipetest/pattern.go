@@ -180,15 +180,23 @@ func scalarOf(n *syntax.Node, faults *diag.List) value.Value {
 		return value.NullV()
 	case n.Tag == syntax.TagBool:
 		return value.OfBool(strings.EqualFold(n.Value, "true"))
+	case n.Style == syntax.Plain && isNumber(n.Value): // YAML takes 1e400 for a text
+		return value.OfLexed([]byte(n.Value), 0, len(n.Value))
 	case n.Tag == syntax.TagInt || n.Tag == syntax.TagFloat:
-		if v, err := value.ParseJSON(n.Value); err == nil {
-			return v
-		}
 		faults.Errorf(codeBadValue, n.Span, "%s is a number to YAML but not to JSON", n.Value).
 			Help = "write it as JSON does, or in quotes if it is a text"
 		return value.NullV()
 	}
 	return value.OfString(n.Value)
+}
+
+// isNumber says whether a text is a JSON number.
+func isNumber(text string) bool {
+	if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') {
+		return false
+	}
+	end, _ := value.LexNumber([]byte(text), 0)
+	return end == len(text)
 }
 
 // appendJSON writes a node as JSON text: fields in their order, numbers as written.
