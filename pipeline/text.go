@@ -241,6 +241,9 @@ func (w *textWriter) reason(s *Step) string {
 	case s.Join < 0:
 		return "the records of a group must lie together, and they do not lie by this key"
 	}
+	if s.Def.Joins[s.Join].Bounds != nil {
+		return "they must lie where the other side of the join lies, and they do not lie by this key"
+	}
 	return fmt.Sprintf("they must lie where %s has its rows, and they do not lie by this key", s.Def.Joins[s.Join].Def.Name)
 }
 
@@ -254,6 +257,8 @@ func (w *textWriter) repartitionKey(s *Step) string {
 		return cmp.Or(strings.Join(td.top.texts, ", "), "nothing")
 	case s.Join < 0:
 		return strings.Join(td.groupTexts, ", ")
+	case s.Right:
+		return strings.Join(td.streams[s.Join].rightKeys[s.Branch].texts, ", ")
 	}
 	return strings.Join(td.joins[s.Branch][s.Join].texts, ", ")
 }
