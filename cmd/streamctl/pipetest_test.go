@@ -93,3 +93,42 @@ func TestWatch(t *testing.T) {
 		t.Errorf("it ended with code %d", code)
 	}
 }
+
+// The page on tests shows a pipeline and its tests: they pass, and what it shows of
+// a failure is what comes of it.
+func TestPageOnTestsIsTrue(t *testing.T) {
+	page, err := os.ReadFile("../../docs/testing-pipelines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := map[string]string{}
+	for _, name := range []string{"pipeline.yaml", "tests.yaml"} {
+		_, rest, ok := strings.Cut(string(page), "```yaml\n# "+name+"\n")
+		if !ok {
+			t.Fatalf("the page shows no %s", name)
+		}
+		files[name], _, _ = strings.Cut(rest, "```")
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(files[name]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := streamctl(t, "test", dir); !strings.Contains(out, "2 tests in 1 file, all passed") {
+		t.Error(out)
+	}
+	wrong := strings.Replace(files["tests.yaml"], "{views: 2}", "{views: 3}", 1)
+	if err := os.WriteFile(filepath.Join(dir, "tests.yaml"), []byte(wrong), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	var out bytes.Buffer
+	a := newApp(strings.NewReader(""), &out, &out, os.Getenv)
+	if code := a.execute(t.Context(), []string{"test"}); code != exitTests {
+		t.Errorf("exit code %d\n%s", code, out.String())
+	}
+	_, shown, _ := strings.Cut(string(page), "--- failed: ")
+	shown, _, _ = strings.Cut(shown, "```")
+	if !strings.Contains(out.String(), strings.TrimRight(shown, "\n")) {
+		t.Errorf("the page shows\n%s\nthe command says\n%s", shown, out.String())
+	}
+}
