@@ -71,7 +71,7 @@ type Options struct {
 	// Monitor shows the run to others while it goes on; may be nil.
 	Monitor *Monitor
 
-	incidents *incidentCounts // over the lives of a supervised run
+	incidents *IncidentCounts // over the lives of a supervised run
 }
 
 // fencedLimit and fencedWindow: a process that is fenced more often than this
@@ -111,7 +111,7 @@ func (o Options) withDefaults() Options {
 		o.MaxBuffered = 8 << 20
 	}
 	if o.incidents == nil {
-		o.incidents = &incidentCounts{}
+		o.incidents = &IncidentCounts{}
 	}
 	return o
 }
@@ -366,25 +366,25 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	if e.opts.Progress != nil {
 		e.opts.Progress(now)
 	}
-	if !e.readied && e.allRunning() {
+	if !e.readied && e.allRunning(now) {
 		e.readied = true
 		e.log.Info("ready", "tasks", len(e.owner))
 		if e.opts.Ready != nil {
 			e.opts.Ready()
 		}
 	}
-	return e.opts.UntilEnd && e.ended(), nil
+	return e.opts.UntilEnd && e.ended(now), nil
 }
 
 // ended says that a bounded run has come to its end: nothing is left of what is
 // this process's own, nor of what others have. A process that keeps its place in
 // the group while it is gone has tasks, too: they are waited for, and taken over
 // when its session ends.
-func (e *Engine) ended() bool {
+func (e *Engine) ended(now Stats) bool {
 	switch {
 	case e.bounds.reached.Load():
 		return true
-	case !e.allDrained():
+	case !e.allDrained(now):
 		return false
 	case len(e.owner) == len(e.tasks):
 		return true

@@ -127,6 +127,6 @@ func (e *Engine) fence(ctx context.Context, id string) {
 		e.log.Warn("producer of a lost member could not be fenced: what it left open is waited for", "producer", id, "cause", err)
 		return
 	}
-	e.opts.incidents.add(IncidentLostMemberFenced)
+	e.opts.incidents.Add(IncidentLostMemberFenced)
 	e.log.Info("producer of a lost member fenced", "producer", id)
 }

@@ -53,7 +53,7 @@ func (w *worker) gap(t *task, in *input, from, to int64) error {
 			at(in.spec), in.tp.Topic, in.tp.Partition, from, from, to-1)
 	}
 	w.lost(in, to-from)
-	w.engine.opts.incidents.add(IncidentSourceTruncated)
+	w.engine.opts.incidents.Add(IncidentSourceTruncated)
 	w.log.Error("records were deleted before they were processed: going on behind them", "task", t.id.String(), "topic", in.tp.Topic,
 		"partition", in.tp.Partition, "first", from, "last", to-1, "on_gap", in.spec.OnGap.String())
 	return nil

@@ -1,5 +1,10 @@
 package engine
 
+import (
+	"maps"
+	"sync"
+)
+
 // What a process recovers from by itself is counted under these names, in its
 // ports (Transport.Incidents) and in the engine (Stats.Incidents); they are the
 // values of the label `incident` of the metric streamctl_incidents_total, and
@@ -28,3 +33,27 @@ const (
 	IncidentStateStale            = "state_stale"             // older than its topic keeps deletions, or than its first record, or of another form of the pipeline: rebuilt
 	IncidentSourceTruncated       = "source_truncated"        // went on behind records that are gone, as on_gap says
 )
+
+// IncidentCounts counts incidents by their names. The zero value is ready, and
+// callable from any goroutine.
+type IncidentCounts struct {
+	mu     sync.Mutex
+	counts map[string]int64
+}
+
+// Add counts one.
+func (c *IncidentCounts) Add(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = make(map[string]int64)
+	}
+	c.counts[name]++
+}
+
+// All is a copy of the counts.
+func (c *IncidentCounts) All() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.counts)
+}

@@ -43,7 +43,7 @@ func (w *worker) dropOutdated(t *task, info *startInfo) error {
 		default:
 			continue
 		}
-		w.engine.opts.incidents.add(IncidentStateStale)
+		w.engine.opts.incidents.Add(IncidentStateStale)
 		if err := t.store.Drop(); err != nil {
 			return fmt.Errorf("drop state of task %s: %w", t.id, err)
 		}

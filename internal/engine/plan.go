@@ -116,6 +116,6 @@ func (w *worker) dropRows(t *task, spec state.TableSpec, streams, partitions boo
 		return nil
 	}
 	w.log.Warn("state of table belongs to another form of the pipeline: it is rebuilt", "task", t.id.String(), "table", spec.Name)
-	w.engine.opts.incidents.add(IncidentStateStale)
+	w.engine.opts.incidents.Add(IncidentStateStale)
 	return t.store.DropTable(spec.Name, tps, marks)
 }

@@ -93,38 +93,44 @@ func (e *Engine) Stats() Stats {
 	defer e.statsLock.Unlock()
 	sum := Stats{Incidents: incidentsOf(e.opts)}
 	sum.Drained = true
-	sum.Counters.Drops = make(map[operators.DropKey]int64)
 	for _, s := range e.stats {
-		sum.Processed += s.Processed
-		sum.Emitted += s.Emitted
-		sum.Commits += s.Commits
-		sum.Aborts += s.Aborts
-		sum.Restored += s.Restored
-		sum.FullRestores += s.FullRestores
-		sum.Figures.add(s.Figures)
+		sum.WorkerStats.add(s)
 		sum.Restore.Done += s.Restore.Done
 		sum.Restore.Total += s.Restore.Total
 		sum.Restore.Tables += s.Restore.Tables
-		sum.Followed += s.Followed
 		sum.Tasks += s.Tasks
 		sum.Standbys += s.Standbys
 		sum.Running += s.Running
 		sum.Drained = sum.Drained && s.Drained
-		for key, n := range s.Counters.Drops {
-			sum.Counters.Drops[key] += n
-		}
 	}
 	return sum
 }
 
-// allRunning says that every task this process owns runs.
-func (e *Engine) allRunning() bool {
-	s := e.Stats()
+// add takes over what another has done: all that is counted, nothing of what is.
+// What s counts by name is its own from then on.
+func (s *WorkerStats) add(o WorkerStats) {
+	s.Processed += o.Processed
+	s.Emitted += o.Emitted
+	s.Commits += o.Commits
+	s.Aborts += o.Aborts
+	s.Restored += o.Restored
+	s.FullRestores += o.FullRestores
+	s.Followed += o.Followed
+	s.Figures.add(o.Figures)
+	drops := make(map[operators.DropKey]int64, len(s.Counters.Drops)+len(o.Counters.Drops))
+	maps.Copy(drops, s.Counters.Drops)
+	for key, n := range o.Counters.Drops {
+		drops[key] += n
+	}
+	s.Counters.Drops = drops
+}
+
+// allRunning says that every task this process owns runs, by the figures of now.
+func (e *Engine) allRunning(s Stats) bool {
 	return e.joined && s.Tasks == len(e.owner) && s.Running == s.Tasks
 }
 
 // allDrained says that every task this process owns has come to its end.
-func (e *Engine) allDrained() bool {
-	s := e.Stats()
+func (e *Engine) allDrained(s Stats) bool {
 	return e.meta.Member != "" && s.Tasks == len(e.owner) && s.Drained
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"streamctl/state"
@@ -64,7 +63,7 @@ var errTopicsChanged = errors.New("topics have changed")
 // what Run returns for everything else. Stats are those of all lives.
 func Supervise(ctx context.Context, store Store, opts Options) (Stats, error) {
 	s := &supervisor{store: store, opts: opts.withDefaults(), rest: firstRest}
-	s.opts.incidents = &incidentCounts{}
+	s.opts.incidents = &IncidentCounts{}
 	s.log = s.opts.Logger
 	for {
 		began := s.opts.Clock.Now()
@@ -124,10 +123,10 @@ func (s *supervisor) live(ctx context.Context) error {
 func (s *supervisor) recover(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(s.fault, state.ErrDiskFull):
-		s.opts.incidents.add(IncidentStateFull)
+		s.opts.incidents.Add(IncidentStateFull)
 		return s.awaitSpace(ctx)
 	case errors.Is(s.fault, state.ErrCorrupt):
-		s.opts.incidents.add(IncidentStateCorrupt)
+		s.opts.incidents.Add(IncidentStateCorrupt)
 		if tooOften := s.countFault(); tooOften {
 			return fmt.Errorf("local state was damaged %d times within %s; the disk cannot be trusted: %w", len(s.faults), faultWindow, err)
 		}
@@ -210,57 +209,12 @@ func (s *supervisor) stats(suspended string) Stats {
 	return s.sum(Stats{Incidents: incidentsOf(s.opts), Suspended: suspended})
 }
 
-// add takes over what another life has done: all that is counted, nothing of
-// what is.
-func (s *WorkerStats) add(o WorkerStats) {
-	s.Processed += o.Processed
-	s.Emitted += o.Emitted
-	s.Commits += o.Commits
-	s.Aborts += o.Aborts
-	s.Restored += o.Restored
-	s.FullRestores += o.FullRestores
-	s.Figures.add(o.Figures)
-	s.Followed += o.Followed
-	drops := maps.Clone(s.Counters.Drops)
-	for key, n := range o.Counters.Drops {
-		if drops == nil {
-			drops = maps.Clone(o.Counters.Drops)
-			break
-		}
-		drops[key] += n
-	}
-	s.Counters.Drops = drops
-}
-
-// incidentCounts counts what the engine itself has recovered from, over all lives.
-type incidentCounts struct {
-	mu     sync.Mutex
-	counts map[string]int64
-}
-
-// add counts one; c may be nil.
-func (c *incidentCounts) add(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.counts == nil {
-		c.counts = make(map[string]int64)
-	}
-	c.counts[name]++
-}
-
-// into adds the counts to sum.
-func (c *incidentCounts) into(sum map[string]int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for name, n := range c.counts {
-		sum[name] += n
-	}
-}
-
 // incidentsOf merges the counts of the ports and of the engine.
 func incidentsOf(o Options) map[string]int64 {
 	sum := make(map[string]int64)
 	maps.Copy(sum, o.Transport.Incidents())
-	o.incidents.into(sum)
+	for name, n := range o.incidents.All() {
+		sum[name] += n
+	}
 	return sum
 }

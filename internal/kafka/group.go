@@ -189,7 +189,7 @@ func (g *group) lose(cause error) {
 		return
 	}
 	g.c.log.Warn("membership lost", "group", g.name, "cause", cause)
-	g.c.incidents.add(engine.IncidentMembershipLost)
+	g.c.incidents.Add(engine.IncidentMembershipLost)
 	g.given, g.await = assignmentData{}, 0
 	g.queue = nil // what was not taken is out of date
 	g.count++
@@ -349,7 +349,7 @@ func (g *group) link(ctx context.Context) (*link, error) {
 		}
 		if g.found != "" && g.found != addr {
 			g.c.log.Info("the group has another coordinator", "group", g.name, "broker", addr)
-			g.c.incidents.add(engine.IncidentCoordinatorMoved)
+			g.c.incidents.Add(engine.IncidentCoordinatorMoved)
 		}
 		g.address, g.found = addr, addr
 	}
@@ -389,7 +389,7 @@ func (g *group) join() error {
 	}
 	g.alive = time.Now()
 	if was.Member != "" && was.Generation != meta.Generation {
-		g.c.incidents.add(engine.IncidentRebalance)
+		g.c.incidents.Add(engine.IncidentRebalance)
 	}
 	return g.assigned(meta, self, data)
 }

@@ -2,10 +2,8 @@ package kafka
 
 import (
 	"errors"
-	"maps"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -13,45 +11,24 @@ import (
 	"streamctl/internal/engine"
 )
 
-// incidents counts what was recovered from, by the names of the engine's
-// Incident constants. The zero value is ready.
-type incidents struct {
-	mu     sync.Mutex
-	counts map[string]int64
-}
-
-// add counts one.
-func (i *incidents) add(name string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.counts == nil {
-		i.counts = make(map[string]int64)
-	}
-	i.counts[name]++
-}
-
-// snapshot is a copy of the counts.
-func (i *incidents) snapshot() map[string]int64 {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return maps.Clone(i.counts)
-}
+// incidents counts what was recovered from.
+type incidents struct{ engine.IncidentCounts }
 
 // connection counts the end of a connection that was not ended here.
 func (i *incidents) connection(err error) {
 	switch {
 	case errors.Is(err, net.ErrClosed): // by us
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		i.add(engine.IncidentRequestTimeout)
+		i.Add(engine.IncidentRequestTimeout)
 	default:
-		i.add(engine.IncidentConnectionLost)
+		i.Add(engine.IncidentConnectionLost)
 	}
 }
 
 // throttled counts an answer that says that we have to wait; sarama does the waiting.
 func (i *incidents) throttled(d time.Duration) {
 	if d > 0 {
-		i.add(engine.IncidentThrottled)
+		i.Add(engine.IncidentThrottled)
 	}
 }
 
@@ -95,7 +72,7 @@ type trouble struct{ last string }
 func (t *trouble) meet(i *incidents, err error) {
 	if name := incidentOf(err); name != "" && name != t.last {
 		t.last = name
-		i.add(name)
+		i.Add(name)
 	}
 }
 

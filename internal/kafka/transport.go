@@ -113,7 +113,7 @@ func (t *Transport) Join(_ context.Context, m engine.Membership) (engine.Coordin
 }
 
 // Incidents implements engine.Transport.
-func (t *Transport) Incidents() map[string]int64 { return t.c.incidents.snapshot() }
+func (t *Transport) Incidents() map[string]int64 { return t.c.incidents.All() }
 
 // Close implements engine.Transport. Sources, producers and the membership are
 // closed by their owners before.

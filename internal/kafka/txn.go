@@ -104,7 +104,7 @@ func (p *producer) initialise(kind renewal) {
 	life, err := p.renewAs(kind, before)
 	if isFenced(err) && p.overdue(open) {
 		// The broker ended our transaction for its age, and the epoch with it.
-		p.c.incidents.add(engine.IncidentTransactionTimeout)
+		p.c.incidents.Add(engine.IncidentTransactionTimeout)
 		life, err = p.renewAs(renewFresh, nil)
 	}
 	p.mu.Lock()
@@ -115,12 +115,12 @@ func (p *producer) initialise(kind renewal) {
 	p.renew = renewNot
 	switch {
 	case err == nil:
-		p.c.incidents.add(engine.IncidentProducerRenewed)
+		p.c.incidents.Add(engine.IncidentProducerRenewed)
 		p.life, p.leftOpen = life, time.Time{}
 		p.wakeLoops()
 		poke(p.ctl)
 	case isFenced(err):
-		p.c.incidents.add(engine.IncidentFenced)
+		p.c.incidents.Add(engine.IncidentFenced)
 		p.life = nil
 		p.broken = fmt.Errorf("%w: %w", err, engine.ErrFenced)
 		p.dropAll()
@@ -352,10 +352,10 @@ func (p *producer) failed(what string, err error) {
 	case isFenced(err):
 		p.lose(p.fenced(err), true)
 	case isExpelled(err):
-		p.c.incidents.add(engine.IncidentFenced)
+		p.c.incidents.Add(engine.IncidentFenced)
 		p.lose(p.expelled(err), false)
 	case errors.Is(err, errOutcomeUnknown):
-		p.c.incidents.add(engine.IncidentUnknownOutcome)
+		p.c.incidents.Add(engine.IncidentUnknownOutcome)
 		p.lose(fmt.Errorf("%w: %w", err, engine.ErrAborted), false)
 	case lostSequence(err):
 		p.lose(fmt.Errorf("%w: %w", err, engine.ErrAborted), false)
@@ -369,11 +369,11 @@ func (p *producer) failed(what string, err error) {
 func (p *producer) fenced(err error) error {
 	begun := p.sending.begun
 	if p.overdue(begun) {
-		p.c.incidents.add(engine.IncidentTransactionTimeout)
+		p.c.incidents.Add(engine.IncidentTransactionTimeout)
 		return fmt.Errorf("%w: the transaction was open for %s, and the broker aborts those that are older than kafka.transaction_timeout (%s): raise that, or shorten commit_interval: %w",
 			err, time.Since(begun).Round(time.Millisecond), p.c.set.TransactionTimeout, engine.ErrAborted)
 	}
-	p.c.incidents.add(engine.IncidentFenced)
+	p.c.incidents.Add(engine.IncidentFenced)
 	return fmt.Errorf("%w: %w", err, engine.ErrFenced)
 }
 
