@@ -98,6 +98,19 @@ var All = []Kind{
 		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonLate, ReasonNoMatch, ReasonExpression},
 	},
 	{
+		Name: "match", Clause: "`match:`", State: true,
+		Summary: "finds for each document the stored queries that it satisfies",
+		Rules: []string{
+			"Every document goes on once, with the keys of all queries that it satisfies in `matched_keys`, in order; where there are none the list is empty.",
+			"The queries are those that the table has when the document's turn comes: tables first at the first start, by event time from then on. A later query finds no earlier document.",
+			"Queries stay in the partitions of their table, and are kept in memory there, under terms that a document must have; a document goes to all partitions through `<pipeline>.<stream>.documents`, what is found there through `<pipeline>.<stream>.parts`, and its parts are kept in `<stream>.match` until the last one is there.",
+			"Documents that came from one task leave in the order in which they came.",
+			"A row whose query is null or cannot be read is an error of the table's record, and has no query until it is changed.",
+			"A null text is searched as an empty one. A null value is dropped and counted.",
+		},
+		Drops: []string{ReasonNullValue, ReasonInvalidQuery, ReasonWrongType, ReasonExpression},
+	},
+	{
 		Name: "project", Clause: "`select:`",
 		Summary: "makes a new value of fields that pass through and of computed ones",
 		Rules: []string{
@@ -146,6 +159,7 @@ var Reasons = []Reason{
 	{ReasonAhead, "the event time lies further ahead than max_ahead allows"},
 	{ReasonExpression, "an expression fails: overflow, division by zero, a conversion, a wrong kind of value"},
 	{ReasonWrongPartition, "the record lies in another partition than its key says"},
+	{ReasonInvalidQuery, "the query of a row of a table of stored queries is null or cannot be read; the row then has none"},
 	{ReasonGap, "the records were gone from the topic before they were processed, and `on_gap` says to go on"},
 	{ReasonLate, "the record comes later than the grace allows"},
 	{ReasonEncode, "the result is not of the sink's format"},

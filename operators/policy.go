@@ -58,6 +58,7 @@ const (
 	ReasonWrongPartition = "wrong-partition"
 	ReasonEncode         = "encode"
 	ReasonGap            = "gap"
+	ReasonInvalidQuery   = "invalid-query"
 	ReasonLate           = "late"
 )
 

@@ -41,6 +41,7 @@ type binder struct {
 	carriers map[string]*carrier // by repartition topic
 	writers  []writer
 	streams  map[*StreamJoinPlan]*boundJoin
+	indexes  map[string]*operators.QueryIndex // by table and expression
 }
 
 // cursor is where the walk over the steps of an input is.
@@ -127,6 +128,10 @@ func (b *binder) head(in *InputPlan) operators.Head {
 		return b.repartitionedTop(in)
 	case keyStep:
 		return b.repartitionedByKey(in)
+	case documentsStep:
+		return b.matcher(in)
+	case partsStep:
+		return b.gathered(in)
 	}
 	return b.repartitioned(in)
 }
@@ -289,6 +294,10 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return b.materialize(s, at)
 	case TopStep:
 		return b.top(s, at)
+	case MatchStep:
+		return one(b.scatter(s, at), nil)
+	case QueriesStep:
+		return one(&operators.Queries{Index: b.index(d), Key: at.out.key.refs()}, nil)
 	case RepartitionStep:
 		switch s.Join {
 		case topStep:

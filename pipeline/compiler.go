@@ -149,6 +149,9 @@ func (c *compiler) out(d *Def, branch int) *binding {
 
 // view is what the select list of d sees along a branch.
 func (c *compiler) view(d *Def, branch int) []*binding {
+	if d.Query.Match != nil {
+		return c.matchView(d).view
+	}
 	in, branch := d.input(branch, c.typed)
 	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
 	if d.streamJoins() {
@@ -256,7 +259,9 @@ func (c *compiler) column(col Column, view []*binding, scope func(...*binding) *
 	if col.Spread != "" {
 		var out []*column
 		for _, b := range view {
-			if col.Spread == "*" || b.alias == col.Spread {
+			if col.Spread == "*" && b.isMatched() {
+				out = append(out, c.column(matchedColumn(col.Span), view, scope)...)
+			} else if col.Spread == "*" || b.alias == col.Spread {
 				out = append(out, c.spread(col, b))
 			}
 		}

@@ -171,6 +171,14 @@ type walkedStep struct {
 
 // walk follows the way of a branch of d, d's own filters and joins included.
 func (k *canon) walk(d *Def, branch int) walked {
+	if d.Match != nil {
+		return k.walkMatch(d)
+	}
+	return k.walkFront(d, branch)
+}
+
+// walkFront is walk up to a match.
+func (k *canon) walkFront(d *Def, branch int) walked {
 	if d.streamJoins() {
 		return k.walkStreams(d)
 	}
@@ -302,6 +310,9 @@ func (k *canon) sink(d *Def) SinkDescription {
 // when another plan begins to read it.
 func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 	d := in.Def
+	if in.Join <= documentsStep {
+		return k.matchTopic(in)
+	}
 	if in.Join >= 0 && d.streamJoins() {
 		return k.streamRepartition(in)
 	}

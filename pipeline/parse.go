@@ -166,6 +166,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		), hints{
 			"key":   "the key of a computed table is what it is grouped by",
 			"value": "the fields of a computed table come from select:",
+			"match": "match documents in a definition under streams:, and let the table read that",
 		}, laterClauses()...)
 		return
 	}
@@ -192,7 +193,9 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 func (p *parser) stream(decl Declared, n *syntax.Node) {
 	s := &Stream{Declared: decl}
 	p.file.Streams = append(p.file.Streams, s)
-	p.mapping(n, "stream "+quote(decl.Name.Value), decl.Span, p.queryKeys(&s.Query), hints{
+	p.mapping(n, "stream "+quote(decl.Name.Value), decl.Span, append(p.queryKeys(&s.Query),
+		key{name: "match", read: func(n *syntax.Node) { s.Match = p.match(n) }},
+	), hints{
 		"topic":    "a topic is read under sources: and written under sinks:",
 		"group_by": "group_by makes a table: move this definition under tables:",
 		"filter":   "did you mean \"where\"?",
@@ -305,7 +308,7 @@ func laterOutputs() []string {
 }
 
 func laterClauses() []string {
-	return []string{"window", "match", "unnest", "dedup", "emit", "ttl", "having", "late", "id_was"}
+	return []string{"window", "unnest", "dedup", "emit", "ttl", "having", "late", "id_was"}
 }
 
 func laterJoin() []string {

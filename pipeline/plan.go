@@ -76,6 +76,8 @@ const (
 	TableJoinStep                   // a change of one table finds the rows of the others; Join: of which, -1 = from
 	MaterializeStep                 // changes of a table are kept as a table of their own
 	TopStep                         // rows are kept in order, and the first go on
+	MatchStep                       // ends here; documents go on to all partitions of the queries
+	QueriesStep                     // a row of a table of stored queries has changed
 )
 
 // Step is one operator, with those behind it.

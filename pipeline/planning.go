@@ -181,6 +181,9 @@ func (p *planner) query(d *Def) []*flow {
 	if td.late {
 		addAll(flows, WhereStep, d)
 	}
+	if d.Query.Match != nil {
+		return p.match(d, flows)
+	}
 	return flows
 }
 
@@ -430,7 +433,7 @@ func (in *InputPlan) rank() int {
 func rank(steps []*Step) int {
 	rank := 2
 	eachStep(steps, func(s *Step) {
-		if s.Kind == GroupStep || s.Kind == MaterializeStep || s.Kind == TopStep {
+		if s.Kind == GroupStep || s.Kind == MaterializeStep || s.Kind == TopStep || s.Kind == QueriesStep {
 			rank = 1
 		}
 	})
@@ -453,7 +456,7 @@ func (p *part) like() []string {
 		names = slices.Clone(p.fixed)
 	} else {
 		for _, in := range p.inputs {
-			if in.Table == "" { // a copy has the partitions of the others
+			if in.Table == "" && in.Join != documentsStep { // a copy has the partitions of the others
 				names = append(names, in.Origins...)
 			}
 		}

@@ -98,6 +98,7 @@ type Def struct {
 
 	From  []ResolvedInput // StreamDef, DerivedTableDef; one for SinkDef
 	Joins []ResolvedJoin  // StreamDef, DerivedTableDef
+	Match *ResolvedInput  // StreamDef with match: the table of the queries
 
 	OnError  OnError             // own, else the pipeline's
 	OnGap    operators.GapPolicy // likewise
@@ -290,6 +291,7 @@ func (r *resolver) inputs(d *Def) {
 			d.Joins = append(d.Joins, join)
 		}
 	}
+	r.matched(d)
 	r.aliases(d)
 }
 
@@ -433,6 +435,9 @@ func (r *resolver) order() {
 		for _, j := range d.Joins {
 			visit(j.Def)
 		}
+		if d.Match != nil {
+			visit(d.Match.Def)
+		}
 		path = path[:len(path)-1]
 		state[d] = done
 		r.out.Order = append(r.out.Order, d)
@@ -492,6 +497,9 @@ func (d *Def) readsAt(target *Def) (diag.Span, bool) {
 		if j.Input.Name == target.Name {
 			return j.Input.NameSpan, true
 		}
+	}
+	if m := d.Query.Match; m != nil && m.Queries.Name == target.Name {
+		return m.Queries.NameSpan, true
 	}
 	return diag.Span{}, false
 }

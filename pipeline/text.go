@@ -129,6 +129,10 @@ func (w *textWriter) input(in *InputPlan) {
 	case ChangelogInput:
 		w.linef(2, "as %s, complete when %s is read", replicaKind(in), strings.Join(in.Origins, ", "))
 	case RepartitionInput:
+		if in.Join <= documentsStep {
+			w.matchInput(in)
+			break
+		}
 		w.linef(2, "as repartition of %s", d.Name)
 	}
 	w.steps(in.Steps, 2)
@@ -208,6 +212,10 @@ func (w *textWriter) step(s *Step, depth int) {
 		w.linef(depth, "%s join %s %s on %s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value))
 	case TableJoinStep:
 		w.tableJoin(s, depth)
+	case MatchStep:
+		w.match(s, depth)
+	case QueriesStep:
+		w.linef(depth, "queries %s, indexed in memory", d.queryText())
 	case TopStep:
 		w.linef(depth, "%s into %s", topText(d, w.plan.typed.defs[d].top), d.topState())
 	case MaterializeStep:

@@ -49,6 +49,8 @@ type typedDef struct {
 	late bool          // where is decided behind the joins
 	kept []keptBinding // what a boundary keeps
 	top  *typedTop     // of a top table
+	// match is of a query with stored queries; branches in front are counted there.
+	match *typedMatch
 	// strewn: the rows of the table do not lie by its key.
 	strewn bool
 	joins  [][]joinKeys // by branch, by join
@@ -219,6 +221,9 @@ func (c *compiler) defineQuery(d *Def) {
 	var streamed []*binding // behind joins of streams
 	if d.streamJoins() {
 		streamed = c.defineStreams(d)
+	}
+	if d.Query.Match != nil {
+		streamed = c.defineMatch(d, streamed)
 	}
 	for b := range td.branches {
 		view := streamed

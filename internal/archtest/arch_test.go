@@ -37,7 +37,7 @@ var edges = map[string][]string{
 
 	// What runs.
 	"state":     {"internal/record"},
-	"operators": {"internal/diag", "internal/record", "internal/value", "internal/codec", "expr", "state"},
+	"operators": {"internal/diag", "internal/record", "internal/value", "internal/codec", "internal/match", "expr", "state"},
 	"pipeline": {
 		"internal/syntax", "internal/diag", "internal/value", "internal/codec",
 		"expr", "state", "operators",

@@ -1,0 +1,290 @@
+package operators
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"streamctl/internal/record"
+	"streamctl/internal/value"
+	"streamctl/state"
+)
+
+// MatchedKeys is the name of the list that `match` adds to a document.
+const MatchedKeys = "matched_keys"
+
+// Gather is the head behind Match: it keeps the parts of documents until those
+// of all partitions are there, and hands on each document with the keys of all
+// queries that it satisfies.
+type Gather struct {
+	Policy  *Policy
+	Name    string   // of the table of parts
+	Origins []Origin // by the number in the origin header
+	Kept    *Kept    // the document's bindings, and the list of keys
+	Next    []*Node
+}
+
+// Open implements Head.
+func (s *Gather) Open(t *Task) (Input, error) {
+	next, err := makeAll(t, s.Next)
+	if err != nil {
+		return nil, err
+	}
+	g := &gather{spec: s, task: t, table: t.Tables[s.Name], next: next, event: t.event(), kept: s.Kept.open()}
+	if g.table == nil {
+		return nil, fmt.Errorf("open match: the task has no table %q", s.Name)
+	}
+	return g, nil
+}
+
+type gather struct {
+	spec  *Gather
+	task  *Task
+	table *state.Table
+	next  Operator
+	event *Event
+	kept  *keptRow
+	rec   *record.Record
+	at    record.Position
+	whole record.Record // the document as if it had never been taken apart
+	buf   []byte
+}
+
+// Decode implements Input.
+func (g *gather) Decode(rec *record.Record, tp record.TopicPartition) (int64, bool, error) {
+	g.rec, g.at = rec, record.Position{TopicPartition: tp, Offset: rec.Offset}
+	return rec.Time, false, nil
+}
+
+// Process implements Input.
+func (g *gather) Process() error {
+	if err := g.take(); err != nil {
+		return g.task.refuse(g.spec.Policy, g.rec, g.rec.Key, g.at, ReasonInvalidValue, err)
+	}
+	return nil
+}
+
+// take takes the head: the last part of a document makes its result.
+func (g *gather) take() error {
+	part, err := parsePart(g.rec.Value)
+	if err != nil {
+		return err
+	}
+	row, err := g.table.Get(g.rec.Key)
+	if err != nil {
+		return &stateError{err}
+	}
+	g.buf = g.buf[:0]
+	if row != nil {
+		g.buf = append(g.buf, row.Value...)
+	}
+	g.buf = appendEntry(g.buf, g.rec)
+	first, rest, err := complete(g.buf, part.of)
+	if err != nil {
+		return err
+	}
+	switch {
+	case first == nil || len(rest) > 0:
+		if first == nil {
+			rest = g.buf
+		}
+		_, err = g.table.Put(g.rec.Key, rest)
+	case row != nil:
+		err = g.table.Delete(g.rec.Key)
+	}
+	if err != nil {
+		return &stateError{err}
+	}
+	if first == nil {
+		return nil
+	}
+	return g.emit(first)
+}
+
+// Rows of the table are the parts that are there, one behind the other, each
+//
+//	length of the part | the part | time (varint) | number of headers | headers
+//
+// with the lengths of name and value in front of each header, that of a null
+// value one less than that of an empty one: 0.
+func appendEntry(dst []byte, rec *record.Record) []byte {
+	dst = append(binary.AppendUvarint(dst, uint64(len(rec.Value))), rec.Value...)
+	dst = binary.AppendVarint(dst, rec.Time)
+	dst = binary.AppendUvarint(dst, uint64(len(rec.Headers)))
+	for _, h := range rec.Headers {
+		dst = append(binary.AppendUvarint(dst, uint64(len(h.Key))), h.Key...)
+		if h.Value == nil {
+			dst = append(dst, 0)
+			continue
+		}
+		dst = append(binary.AppendUvarint(dst, uint64(len(h.Value)+1)), h.Value...)
+	}
+	return dst
+}
+
+// partEntry is a part in a row.
+type partEntry struct {
+	matchPart
+	time    int64
+	headers []record.Header
+}
+
+var errPartEntry = errors.New("read parts of a document: damaged row")
+
+// readEntry reads what appendEntry wrote.
+func readEntry(b []byte) (e partEntry, rest []byte, err error) {
+	r := entryReader{b: b}
+	part := r.bytes(r.number())
+	if r.bad {
+		return e, nil, errPartEntry
+	}
+	if e.matchPart, err = parsePart(part); err != nil {
+		return e, nil, err
+	}
+	time, n := binary.Varint(r.b)
+	if n <= 0 {
+		return e, nil, errPartEntry
+	}
+	r.b, e.time = r.b[n:], time
+	for count := r.number(); count > 0 && !r.bad; count-- {
+		h := record.Header{Key: string(r.bytes(r.number()))}
+		if length := r.number(); length > 0 {
+			h.Value = r.bytes(length - 1)
+		}
+		e.headers = append(e.headers, h)
+	}
+	if r.bad {
+		return e, nil, errPartEntry
+	}
+	return e, r.b, nil
+}
+
+// entryReader reads lengths and bytes; bad stays when something was not there.
+type entryReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *entryReader) number() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *entryReader) bytes(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad = true
+		return nil
+	}
+	out := r.b[:n:n]
+	r.b = r.b[n:]
+	return out
+}
+
+// complete returns the first part of every partition, nil while one of them
+// has none, and what else is in the row.
+func complete(row []byte, of int) (first []partEntry, rest []byte, err error) {
+	first = make([]partEntry, of)
+	missing := of
+	for len(row) > 0 {
+		e, behind, err := readEntry(row)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case e.partition >= of:
+			return nil, nil, fmt.Errorf("read parts of a document: partition %d of %d", e.partition, of)
+		case first[e.partition].of == 0:
+			first[e.partition] = e
+			missing--
+		default:
+			rest = append(rest, row[:len(row)-len(behind)]...)
+		}
+		row = behind
+	}
+	if missing > 0 {
+		return nil, nil, nil
+	}
+	return first, rest, nil
+}
+
+// emit hands on the document of these parts.
+func (g *gather) emit(parts []partEntry) error {
+	g.task.begin(g.event)
+	at := slices.IndexFunc(parts, func(p partEntry) bool { return len(p.doc) > 0 })
+	if at < 0 {
+		return errors.New("read parts of a document: none of them has it")
+	}
+	home := parts[at]
+	doc, err := g.document(home.doc, parts)
+	if err != nil {
+		return err
+	}
+	e := g.event
+	g.whole = record.Record{Key: g.rec.Key, Value: doc, Time: home.time, Offset: g.rec.Offset, Headers: home.headers}
+	e.In, e.Time = &g.whole, home.time
+	last := len(home.headers) - 1
+	if last < 0 || home.headers[last].Key != originHeader {
+		return errors.New("read parts of a document: it has no origin header")
+	}
+	origin, number, key, err := parseOrigin(home.headers[last].Value)
+	if err != nil || number >= len(g.spec.Origins) {
+		return errors.Join(errors.New("read parts of a document: the origin header is not of this version of the pipeline"), err)
+	}
+	o := g.spec.Origins[number]
+	origin.Topic = o.Topic
+	e.Origin, e.Key, e.KeyFormat, e.Headers = origin, key, o.KeyFormat, home.headers[:last:last]
+	if err := g.kept.place(&e.Frame, doc); err != nil {
+		return err
+	}
+	return g.next.Process(e)
+}
+
+// document adds the list of keys, in order, to the document.
+func (g *gather) document(doc []byte, parts []partEntry) ([]byte, error) {
+	var keys []matchedKey
+	size := len(doc) + 32
+	for _, p := range parts {
+		r := entryReader{b: p.keys}
+		for len(r.b) > 0 {
+			text := r.bytes(r.number())
+			v, err := value.ParseStored(text)
+			if r.bad || err != nil {
+				return nil, errors.Join(errPartEntry, err)
+			}
+			keys = append(keys, matchedKey{v, text})
+			size += len(text) + 1
+		}
+	}
+	slices.SortFunc(keys, compareKeys)
+	a := &g.task.arena
+	out := append(a.begin(size), doc[:len(doc)-1]...)
+	out = append(out, `,"`+MatchedKeys+`":[`...)
+	for i, k := range keys {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = value.AppendJSON(out, k.value)
+	}
+	return a.end(append(out, "]}"...)), nil
+}
+
+// matchedKey is a key with its canonical text.
+type matchedKey struct {
+	value value.Value
+	text  []byte
+}
+
+// compareKeys orders numbers and texts by value, and what cannot be compared by its text.
+func compareKeys(a, b matchedKey) int {
+	if order, ok := value.Compare(a.value, b.value); ok {
+		return order
+	}
+	return bytes.Compare(a.text, b.text)
+}

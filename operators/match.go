@@ -1,0 +1,287 @@
+package operators
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"streamctl/expr"
+	"streamctl/internal/record"
+	"streamctl/internal/value"
+)
+
+// Stored queries lie in the partitions of their table, and every document must
+// meet all of them. That takes three steps, with a topic of the pipeline's own between
+// each two:
+//
+//	Scatter    sends a document to every partition of the queries
+//	Match      finds the queries there that it satisfies
+//	Gather     waits for the parts of all partitions and makes one result of them
+//
+// The document itself travels once: the copy that goes to the home partition
+// has it, the others only what is searched. What is kept between the first part and
+// the last is Gather's table. All copies of the documents of one task go the same
+// ways in the same order, and their parts meet in one partition; so results leave in the order
+// in which documents came.
+
+// Scatter sends documents to all partitions of a topic.
+type Scatter struct {
+	Policy *Policy
+	Output int
+	Topic  string
+	Text   *expr.Program // what is searched: a text, or an object of texts by field
+	Doc    *Doc          // what goes on behind
+	// Origins numbers the outer topics for the origin header.
+	Origins map[string]int
+}
+
+// Make implements Spec.
+func (s *Scatter) Make(t *Task, _ Operator) (Operator, error) {
+	return &scatter{spec: s, task: t, partitions: t.Partitions(s.Topic)}, nil
+}
+
+type scatter struct {
+	spec       *Scatter
+	task       *Task
+	partitions int32
+}
+
+// Process sends e.
+func (s *scatter) Process(e *Event) error {
+	if e.Null {
+		s.task.Counters.Drop(s.spec.Policy.Operator, ReasonNullValue)
+		return nil
+	}
+	if err := s.send(e); err != nil {
+		return s.task.refuseEvent(s.spec.Policy, e, ReasonExpression, err)
+	}
+	return nil
+}
+
+// The members of what lies in the topic of documents, in this order; the second is in
+// the copy for the home partition only.
+const (
+	textMember = `{"text":`
+	docMember  = `,"doc":`
+)
+
+func (s *scatter) send(e *Event) error {
+	text, err := s.spec.Text.Eval(&e.Frame)
+	if err != nil {
+		return err
+	}
+	switch {
+	case text.Kind == value.String:
+	case text.IsNull():
+		text = value.OfString("")
+	case !isObject(text):
+		return faultf(ReasonWrongType, "%s is %s: only a text, or an object of texts, can be searched", s.spec.Text.Text(), text.Short())
+	}
+	a := &s.task.arena
+	topic := s.spec.Origins[e.Origin.Topic]
+	id := a.end(appendDocumentID(a.begin(32), s.task.Partition, topic, e.Origin))
+	copied := value.AppendJSON(append(a.begin(arenaReserve), textMember...), text)
+	part := a.end(append(copied, '}'))
+	whole := append(append(a.begin(len(part)+arenaReserve), part[:len(part)-1]...), docMember...)
+	whole, null, err := s.spec.Doc.append(whole, e, &e.Frame)
+	if err != nil {
+		return err
+	}
+	if null {
+		return errors.New("scatter document: it has no value") // Null says so before
+	}
+	whole = a.end(append(whole, '}'))
+	origin := a.end(appendOrigin(a.begin(len(e.Key)+32), topic, e.Origin, e.Key))
+	headers := s.task.withHeader(e.Headers, record.Header{Key: originHeader, Value: origin})
+	home := s.task.Partition % s.partitions
+	for p := range s.partitions {
+		rec := record.Record{Key: id, Value: part, Time: e.Time, Offset: -1}
+		if p == home {
+			rec.Value, rec.Headers = whole, headers
+		}
+		s.task.Emitter.Emit(s.spec.Output, p, rec)
+	}
+	return nil
+}
+
+// isObject tells objects from all else.
+func isObject(v value.Value) bool {
+	return v.Kind == value.Map || v.Kind == value.Raw && !v.IsList()
+}
+
+// appendDocumentID writes what the parts of a document know each other by: the task
+// that has sent it, and its origin. A record that gives several documents gives
+// them one id; their parts then come in the same order from everywhere.
+func appendDocumentID(dst []byte, task int32, topic int, at record.Position) []byte {
+	dst = binary.AppendUvarint(dst, uint64(task))
+	dst = binary.AppendUvarint(dst, uint64(topic))
+	dst = binary.AppendUvarint(dst, uint64(at.Partition))
+	return binary.AppendUvarint(dst, uint64(at.Offset))
+}
+
+// Match is the head that reads the copies of documents and finds the queries
+// of its partition.
+type Match struct {
+	Policy    *Policy
+	Index     *QueryIndex
+	Documents string // the topic that it reads
+	Output    int    // where the parts go
+	Topic     string // likewise
+}
+
+// Open implements Head.
+func (s *Match) Open(t *Task) (Input, error) {
+	q, err := t.queries(s.Index)
+	if err != nil {
+		return nil, err
+	}
+	return &matcher{spec: s, task: t, queries: q, of: t.Partitions(s.Documents), targets: t.Partitions(s.Topic)}, nil
+}
+
+type matcher struct {
+	spec        *Match
+	task        *Task
+	queries     *queryIndex
+	of, targets int32
+	rec         *record.Record
+	at          record.Position
+	event       Event // its frame is empty: for the arena's sake
+	keys        []string
+	text        []byte
+}
+
+// Decode implements Input.
+func (m *matcher) Decode(rec *record.Record, tp record.TopicPartition) (int64, bool, error) {
+	m.rec, m.at = rec, record.Position{TopicPartition: tp, Offset: rec.Offset}
+	return rec.Time, false, nil
+}
+
+// Process implements Input.
+func (m *matcher) Process() error {
+	m.task.begin(&m.event)
+	if err := m.find(); err != nil {
+		return m.task.refuse(m.spec.Policy, m.rec, m.rec.Key, m.at, ReasonInvalidValue, err)
+	}
+	return nil
+}
+
+// find sends the part of this partition.
+func (m *matcher) find() error {
+	if err := m.queries.ready(); err != nil {
+		return err
+	}
+	task, n := binary.Uvarint(m.rec.Key)
+	doc, err := m.take(m.rec.Value)
+	if n <= 0 && err == nil {
+		err = errForeignCopy
+	}
+	if err != nil {
+		return err
+	}
+	m.keys = m.queries.index.AppendMatches(m.keys[:0])
+	a := &m.task.arena
+	part := a.end(appendPart(a.begin(arenaReserve+len(doc)), m.task.Partition, m.of, m.keys, doc))
+	m.task.Emitter.Emit(m.spec.Output, int32(task%uint64(m.targets)), record.Record{
+		Key: m.rec.Key, Value: part, Time: m.rec.Time, Offset: -1, Headers: m.rec.Headers,
+	})
+	return nil
+}
+
+var errForeignCopy = errors.New("read document: it was not written by this version of the pipeline")
+
+// take puts what is searched into the index and returns the document, nil
+// where this copy has none.
+func (m *matcher) take(copied []byte) (doc []byte, err error) {
+	if !bytes.HasPrefix(copied, []byte(textMember)) {
+		return nil, errForeignCopy
+	}
+	end := value.LexValue(copied, len(textMember), 1)
+	if end < 0 {
+		return nil, errForeignCopy
+	}
+	text := copied[len(textMember):end]
+	rest, ok := bytes.CutPrefix(copied[end:], []byte(docMember))
+	if ok && len(rest) > 1 {
+		doc = rest[:len(rest)-1]
+	}
+	index := m.queries.index
+	index.Begin()
+	if text[0] == '"' {
+		index.Add("", m.unquoted(text))
+		return doc, nil
+	}
+	return doc, eachMember(text, func(name string, member value.Span) {
+		at := value.LexSpace(text, value.LexName(text, int(member.Start)))
+		if text[at] == '"' {
+			index.Add(name, m.unquoted(text[at:member.End]))
+		}
+	})
+}
+
+// unquoted is the content of a JSON string; it is good until the next call.
+func (m *matcher) unquoted(quoted []byte) []byte {
+	end, plain := value.LexString(quoted, 0)
+	inside := quoted[1 : end-1]
+	if plain {
+		return inside
+	}
+	m.text = value.Unescape(m.text[:0], inside)
+	return m.text
+}
+
+// matchPart is what one partition has found.
+type matchPart struct {
+	partition, of int
+	keys          []byte // each with its length in front
+	doc           []byte // of the home partition, else empty
+}
+
+const partVersion = 1
+
+// appendPart writes a part:
+//
+//	version (1) | partition | of how many | length of keys (uvarints) | keys, each with its length | doc
+func appendPart(dst []byte, partition, of int32, keys []string, doc []byte) []byte {
+	dst = append(dst, partVersion)
+	dst = binary.AppendUvarint(dst, uint64(partition))
+	dst = binary.AppendUvarint(dst, uint64(of))
+	size := 0
+	for _, k := range keys {
+		size += len(k) + uvarintLen(len(k))
+	}
+	dst = binary.AppendUvarint(dst, uint64(size))
+	for _, k := range keys {
+		dst = append(binary.AppendUvarint(dst, uint64(len(k))), k...)
+	}
+	return append(dst, doc...)
+}
+
+func uvarintLen(n int) int {
+	size := 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
+}
+
+// parsePart reads what appendPart wrote.
+func parsePart(b []byte) (p matchPart, err error) {
+	bad := fmt.Errorf("read part of a document: not written by this version")
+	if len(b) == 0 || b[0] != partVersion {
+		return p, bad
+	}
+	b = b[1:]
+	var n [3]uint64
+	for i := range n {
+		v, w := binary.Uvarint(b)
+		if w <= 0 {
+			return p, bad
+		}
+		n[i], b = v, b[w:]
+	}
+	if n[0] >= n[1] || n[2] > uint64(len(b)) {
+		return p, bad
+	}
+	return matchPart{int(n[0]), int(n[1]), b[:n[2]], b[n[2]:]}, nil
+}
