@@ -132,3 +132,28 @@ func TestPageOnTestsIsTrue(t *testing.T) {
 		t.Errorf("the page shows\n%s\nthe command says\n%s", shown, out.String())
 	}
 }
+
+// Each recipe says at its top what it does, and is in the list of examples.
+func TestRecipesAreTold(t *testing.T) {
+	list, err := os.ReadFile("../../examples/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../examples/recipes/*/pipeline.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(filepath.Dir(file))
+		if !bytes.HasPrefix(text, []byte("# ")) {
+			t.Errorf("%s does not begin with what it does", name)
+		}
+		if !strings.Contains(string(list), "(recipes/"+name+")") {
+			t.Errorf("examples/README.md does not tell of %s", name)
+		}
+	}
+}
