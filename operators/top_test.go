@@ -214,3 +214,21 @@ func TestTopAgainstSorting(t *testing.T) {
 		expect(t, fmt.Sprintf("seed %d", seed), sortedTable(r.table("best")), want...)
 	}
 }
+
+// The sides of a join of tables come to a top through one topic.
+func TestTopOfAJoinOfTables(t *testing.T) {
+	r := newRig(t, `pipeline: p
+tables:
+  a: {topic: a}
+  b: {topic: b}
+  best:
+    from: a x
+    join: [{inner: b y, on: x.key == y.key}]
+    select: [{kind: x.kind}, {sold: y.sold}]
+    top: {n: 1, by: sold, per: kind}
+sinks:
+  out: {from: best, topic: best}
+`, nil)
+	feed(r, `a 1 {"kind":"tea"} @1`, `b 1 {"sold":3} @2`, `b 2 {"sold":4} @3`, `a 2 {"kind":"tea"} @4`)
+	expect(t, "rows", sortedTable(r.table("best")), `["tea","2"] {"kind":"tea","sold":4,"rank":1}`)
+}

@@ -220,8 +220,10 @@ func (p *planner) top(d *Def, flows []*flow) []*flow {
 			continue
 		}
 		f.add(&Step{Kind: TopStep, Def: d, Branch: f.branches[0]})
-		f.branches, f.facts, f.strewn = []int{0}, nil, d.topRows()
 		out = append(out, f)
+	}
+	for _, f := range out { // only now: flows that come later may end in the topic of an earlier one
+		f.branches, f.facts, f.strewn = []int{0}, nil, d.topRows()
 	}
 	root, name := in.root(), d.topState()
 	root.tables = append(root.tables, state.TableSpec{Name: name, Changelog: p.ownTopic(name+".changelog", in, compacted())})
