@@ -8,13 +8,13 @@ import (
 	"streamctl/state"
 )
 
-// told is an operator that notes when it is told of time.
-type told struct {
+// toldOfTime is an operator that notes when it is toldOfTime of time.
+type toldOfTime struct {
 	name string
 	log  *[]string
 }
 
-func (s told) Make(t *Task, next Operator) (Operator, error) {
+func (s toldOfTime) Make(t *Task, next Operator) (Operator, error) {
 	t.Timers.OnStart(func(now int64) error {
 		*s.log = append(*s.log, fmt.Sprintf("%s starts at %d", s.name, now))
 		return nil
@@ -38,7 +38,7 @@ func (h toldHead) Open(t *Task) (Input, error) {
 // before these close what it belongs to, whatever the inputs they are reached by.
 func TestTimersTellInTheOrderOfRecords(t *testing.T) {
 	var log []string
-	node := func(name string, next ...*Node) *Node { return &Node{Spec: told{name, &log}, Next: next} }
+	node := func(name string, next ...*Node) *Node { return &Node{Spec: toldOfTime{name, &log}, Next: next} }
 	b := &Blueprint{
 		DeadLetters: -1, Rows: func() int { return 0 }, Joins: func() int { return 0 },
 		Heads: []Head{
@@ -52,14 +52,14 @@ func TestTimersTellInTheOrderOfRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !tc.Timers.Stream() {
-		t.Error("nobody wants to be told")
+		t.Error("nobody wants to be toldOfTime")
 	}
 	if err := tc.Timers.Advance(7); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"first 7", "second 7", "x 7", "last 7", "last of the other 7", "y 7", "z 7"}
 	if !slices.Equal(log, want) {
-		t.Errorf("told in the order\n %v\nwant\n %v", log, want)
+		t.Errorf("toldOfTime in the order\n %v\nwant\n %v", log, want)
 	}
 	log = nil
 	if err := tc.Timers.Start(3); err != nil {

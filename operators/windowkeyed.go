@@ -1,0 +1,315 @@
+package operators
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"streamctl/state"
+)
+
+// Windows that begin and end with records, sessions and sliding ones, are kept by
+// key: the row of a key holds all its windows. A second kind of row says in the order
+// of time when a key is to be looked at:
+//
+//	0x00 | time (8 bytes, ordered) | canonical group key    -> 1 byte that means nothing
+//	0x01 | canonical group key                              -> the windows, see keyRow
+//
+// A key is in the first kind once at most, at a time that is not later than that
+// of its first window to close. A window that is only extended does not move it:
+// whoever comes by at that time sees that it is too early, and moves it then. So
+// a session costs two changes of the order, however many records it has.
+const (
+	dueKind byte = iota
+	keyKind
+)
+
+// keyRow is the row of a key: its windows, the earliest first.
+type keyRow struct {
+	spec    *Windowed
+	windows []*groupRow
+	due     int64   // where the key is in the order of time, nothingDue = nowhere
+	times   []int64 // of sliding windows: of the records that are remembered, ascending
+}
+
+// start and end are those of a window of a keyRow.
+func (s *Windowed) start(row *groupRow) int64 { return row.row.Slots[s.Keys-2].AsInt() }
+
+func (s *Windowed) end(row *groupRow) int64 { return row.row.Slots[s.Keys-1].AsInt() }
+
+// AppendRow implements state.Encoder:
+//
+//	due | number of times, times | number of windows, each: start, end, length of row, row
+//
+// all numbers as varints, times as distances to the one before.
+func (k *keyRow) AppendRow(dst []byte) []byte {
+	dst = binary.AppendVarint(dst, k.due)
+	dst = binary.AppendUvarint(dst, uint64(len(k.times)))
+	last := int64(0)
+	for _, t := range k.times {
+		dst = binary.AppendVarint(dst, t-last)
+		last = t
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(k.windows)))
+	var row []byte
+	for _, w := range k.windows {
+		start := k.spec.start(w)
+		dst = binary.AppendVarint(dst, start)
+		dst = binary.AppendVarint(dst, k.spec.end(w)-start)
+		row = w.AppendRow(row[:0])
+		dst = append(binary.AppendUvarint(dst, uint64(len(row))), row...)
+	}
+	return dst
+}
+
+// readKey reads what AppendRow wrote.
+func (s *Windowed) readKey(key string, stored []byte) (*keyRow, error) {
+	k := &keyRow{spec: s}
+	r := varints{rest: stored}
+	k.due = r.signed()
+	last := int64(0)
+	for range r.count() {
+		last += r.signed()
+		k.times = append(k.times, last)
+	}
+	for range r.count() {
+		start := r.signed()
+		end := start + r.signed()
+		row, err := s.read(key, start, end, r.bytes())
+		if err == nil {
+			err = r.err
+		}
+		if err != nil {
+			return nil, fmt.Errorf("decode row of table %s: %w", s.Name, err)
+		}
+		k.windows = append(k.windows, row)
+	}
+	return k, r.err
+}
+
+// memory estimates what the row holds, in bytes.
+func (k *keyRow) memory() int {
+	size := 96 + 8*len(k.times)
+	for _, w := range k.windows {
+		size += w.memory() + 8
+	}
+	return size
+}
+
+// varints reads numbers one after the other.
+type varints struct {
+	rest []byte
+	err  error
+}
+
+func (r *varints) signed() int64 {
+	v, n := binary.Varint(r.rest)
+	r.skip(n)
+	return v
+}
+
+func (r *varints) skip(n int) {
+	if n <= 0 || n > len(r.rest) {
+		r.err = fmt.Errorf("cut short: %d bytes are left", len(r.rest))
+		r.rest = nil
+		return
+	}
+	r.rest = r.rest[n:]
+}
+
+// count is a number of things that follow: no more than there are bytes.
+func (r *varints) count() int {
+	v, n := binary.Uvarint(r.rest)
+	if v > uint64(len(r.rest)) {
+		n = 0
+	}
+	r.skip(n)
+	if r.err != nil {
+		return 0
+	}
+	return int(v)
+}
+
+func (r *varints) bytes() []byte {
+	n := r.count()
+	b := r.rest
+	if r.err != nil || n > len(b) {
+		r.skip(-1)
+		return nil
+	}
+	r.rest = b[n:]
+	return b[:n]
+}
+
+// keyed is what both operators have in common.
+type keyed struct {
+	*windowed
+	dueKey []byte
+}
+
+// rowOf finds the row of w.key; nil = there is none.
+func (w *keyed) rowOf() (*keyRow, *state.Row, error) {
+	w.stateKey = append(append(w.stateKey[:0], keyKind), w.key...)
+	return w.load(w.stateKey)
+}
+
+func (w *keyed) load(stateKey []byte) (*keyRow, *state.Row, error) {
+	stored, err := w.table.Get(stateKey)
+	if err != nil || stored == nil {
+		return nil, nil, err
+	}
+	if k, ok := stored.Decoded.(*keyRow); ok {
+		return k, stored, nil
+	}
+	k, err := w.spec.readKey(stored.Key()[1:], stored.Value)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.table.SetDecoded(stored, k, k.memory())
+	return k, stored, nil
+}
+
+// save writes a row that has changed, its place in the order of time included;
+// stored is nil for a new one. due is when its first window closes.
+func (w *keyed) save(key []byte, k *keyRow, stored *state.Row, due int64) error {
+	if due < k.due {
+		if err := w.move(key, k, due); err != nil {
+			return err
+		}
+	}
+	if stored != nil {
+		w.table.MarkDirty(stored)
+	} else {
+		var err error
+		w.stateKey = append(append(w.stateKey[:0], keyKind), key...)
+		if stored, err = w.table.PutDecoded(w.stateKey, k); err != nil {
+			return fmt.Errorf("write table %s: %w", w.spec.Name, err)
+		}
+	}
+	w.table.SetDecoded(stored, k, k.memory())
+	return nil
+}
+
+// move puts the key into the order of time at due; nothingDue takes it out.
+func (w *keyed) move(key []byte, k *keyRow, due int64) error {
+	if k.due != nothingDue {
+		if err := w.table.Delete(w.orderKey(k.due, key)); err != nil {
+			return fmt.Errorf("write table %s: %w", w.spec.Name, err)
+		}
+	}
+	k.due = due
+	if due == nothingDue {
+		return nil
+	}
+	w.clock.due = min(w.clock.due, due)
+	if _, err := w.table.Put(w.orderKey(due, key), []byte{1}); err != nil {
+		return fmt.Errorf("write table %s: %w", w.spec.Name, err)
+	}
+	return nil
+}
+
+func (w *keyed) orderKey(due int64, key []byte) []byte {
+	w.dueKey = append(appendTime(append(w.dueKey[:0], dueKind), due), key...)
+	return w.dueKey
+}
+
+// first finds the first key in the order of time.
+func (w *keyed) first() error {
+	w.clock.due = nothingDue
+	return w.table.ScanPrefix([]byte{dueKind}, func(key []byte, _ *state.Row) (bool, error) {
+		w.clock.due = timeOf(key[1:])
+		return false, nil
+	})
+}
+
+// closing is a window that closes.
+type closing struct {
+	end, start int64
+	key        string
+}
+
+// shut looks at all keys that are due. settle takes out of a row what is to be
+// forgotten, appends the windows that close to list, and says when the row is due next.
+func (w *keyed) shut(settle func(k *keyRow, key string, list []closing) ([]closing, int64, error), lag int64) error {
+	var keys [][]byte
+	w.clock.due = nothingDue
+	err := w.table.ScanPrefix([]byte{dueKind}, func(key []byte, _ *state.Row) (bool, error) {
+		if due := timeOf(key[1:]); due+w.spec.Grace > w.clock.now {
+			w.clock.due = due
+			return false, nil
+		}
+		keys = append(keys, bytes.Clone(key[9:]))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	if w.spec.Final {
+		if err := w.giveAll(keys, settle, lag); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
+		if err := w.settle(key, settle); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveAll gives out the windows of keys that close, in the order of time.
+func (w *keyed) giveAll(keys [][]byte, settle func(*keyRow, string, []closing) ([]closing, int64, error), lag int64) error {
+	var list []closing
+	for _, key := range keys {
+		k, _, err := w.load(append([]byte{keyKind}, key...))
+		if err != nil {
+			return err
+		}
+		probe := &keyRow{spec: k.spec, windows: slices.Clone(k.windows), due: k.due, times: slices.Clone(k.times)}
+		if list, _, err = settle(probe, string(key), list); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(list, func(a, b closing) int {
+		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.start, b.start), strings.Compare(a.key, b.key))
+	})
+	for _, c := range list {
+		k, _, err := w.load(append([]byte{keyKind}, c.key...))
+		if err != nil {
+			return err
+		}
+		for _, row := range k.windows {
+			if w.spec.start(row) == c.start {
+				if err := w.give(row, c.end+lag+w.spec.Grace); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// settle brings the row of a key up to date.
+func (w *keyed) settle(key []byte, settle func(*keyRow, string, []closing) ([]closing, int64, error)) error {
+	stateKey := append([]byte{keyKind}, key...)
+	k, stored, err := w.load(stateKey)
+	if err != nil {
+		return err
+	}
+	_, due, err := settle(k, string(key), nil)
+	if err != nil {
+		return err
+	}
+	if err := w.move(key, k, due); err != nil {
+		return err
+	}
+	if len(k.windows) == 0 && len(k.times) == 0 {
+		return w.table.Delete(stateKey)
+	}
+	w.table.MarkDirty(stored)
+	w.table.SetDecoded(stored, k, k.memory())
+	return nil
+}
