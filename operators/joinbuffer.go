@@ -27,16 +27,10 @@ import (
 // One more row, metaKey, holds what the join must know of its past.
 
 const (
-	bucketBytes = 8
 	// Limits of a row.
 	joinRowEntries = 64
 	joinRowBytes   = 16 << 10
-	// minBucket is the least width of buckets in ms: expiring one costs a scan.
-	minBucket = 1000
 )
-
-// metaKey is the key of the join's meta row: no bucket begins like that.
-func metaKey() []byte { return []byte{0xff} }
 
 // joinMeta is what a join remembers over a restart beside its records.
 type joinMeta struct {
@@ -155,65 +149,7 @@ func (r *joinRow) memory() int {
 }
 
 // joinBuffer keeps the records of a join of two streams.
-type joinBuffer struct {
-	table *state.Table
-	width int64   // of a bucket, ms
-	live  []int64 // buckets that have rows, in order
-	key   []byte
-}
-
-// bucket is the bucket of a time.
-func (b *joinBuffer) bucket(time int64) int64 { return time / b.width }
-
-// appendBucket begins the key of a row.
-func appendBucket(dst []byte, bucket int64) []byte {
-	return binary.BigEndian.AppendUint64(dst, uint64(bucket))
-}
-
-// bucketOf is the bucket of the row with a key.
-func bucketOf(key []byte) int64 { return int64(binary.BigEndian.Uint64(key)) }
-
-// rowKey is the key of the nth row of a key in a bucket; it is good until the next.
-func (b *joinBuffer) rowKey(bucket int64, key []byte, n uint64) []byte {
-	b.key = append(appendBucket(b.key[:0], bucket), key...)
-	if n > 0 {
-		b.key = binary.AppendUvarint(append(b.key, 0), n)
-	}
-	return b.key
-}
-
-// find lists the buckets that have rows: from the first on the store is asked
-// for the next.
-func (b *joinBuffer) find() error {
-	b.live = b.live[:0]
-	from := appendBucket(nil, 0)
-	for {
-		found := false
-		err := b.table.Scan(from, metaKey(), func(key []byte, _ *state.Row) (bool, error) {
-			if len(key) < bucketBytes {
-				return false, errJoinRow
-			}
-			found = true
-			b.live = append(b.live, bucketOf(key))
-			return false, nil
-		})
-		if err != nil || !found {
-			return err
-		}
-		from = appendBucket(from[:0], b.live[len(b.live)-1]+1)
-	}
-}
-
-// add notes that a bucket has rows.
-func (b *joinBuffer) add(bucket int64) {
-	if n := len(b.live); n > 0 && b.live[n-1] == bucket {
-		return
-	}
-	at, found := slices.BinarySearch(b.live, bucket)
-	if !found {
-		b.live = slices.Insert(b.live, at, bucket)
-	}
-}
+type joinBuffer struct{ buckets }
 
 // row returns the nth row of a key in a bucket, nil when there is none.
 func (b *joinBuffer) row(bucket int64, key []byte, n uint64) (*state.Row, *joinRow, error) {

@@ -13,23 +13,11 @@ import (
 //
 // What leaves is found bucket by bucket: when the first rows of a bucket may
 // have to leave, its unmatched ones are put into a heap, and new ones of it
-// from then on. So memory holds those of the oldest buckets only. Deleting
-// is not urgent, because partners are looked for by time: some rows per record
-// are, so that a jump of time over a great state does not stop the task.
+// from then on. So memory holds those of the oldest buckets only.
 type joinExpiry struct {
 	due    dueHeap
 	loaded int64 // unmatched rows of buckets up to this one are in due
-	// keys of rows of the first live bucket, which is dead; next is where the next are found.
-	keys [][]byte
-	next []byte
 }
-
-const (
-	// sweepRows is how many rows a record takes out of the state; it puts in one.
-	sweepRows = 4
-	// sweepBatch is how many are looked up at a time.
-	sweepBatch = 256
-)
 
 // dueRow is a record that leaves unmatched when its time is up.
 type dueRow struct {
@@ -196,50 +184,12 @@ func (x *joinExpiry) loadBucket(j *streamJoin, bucket int64) error {
 
 // sweep deletes some rows that nothing matches any more.
 func (x *joinExpiry) sweep(j *streamJoin) error {
-	for range sweepRows {
-		if len(x.keys) == 0 {
-			more, err := x.find(j)
-			if err != nil {
-				return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
-			}
-			if !more {
-				return nil
-			}
-		}
-		key := x.keys[0]
-		x.keys = x.keys[1:]
-		if err := x.delete(j, key); err != nil {
-			return fmt.Errorf("write state of join %s: %w", j.spec.Name, err)
-		}
+	late := max(j.sides[leftSide].late, j.sides[rightSide].late)
+	err := j.buffer.sweep(earlier(j.now, late), func(key []byte) error { return x.delete(j, key) })
+	if err != nil {
+		return fmt.Errorf("delete old records of join %s: %w", j.spec.Name, err)
 	}
 	return nil
-}
-
-// find looks up the next rows to delete; false: there are none now.
-func (x *joinExpiry) find(j *streamJoin) (bool, error) {
-	b := &j.buffer
-	late := max(j.sides[leftSide].late, j.sides[rightSide].late)
-	for len(b.live) > 0 && (b.live[0]+1)*b.width-1 < earlier(j.now, late) {
-		bucket := b.live[0]
-		if x.next == nil {
-			x.next = appendBucket(nil, bucket)
-		}
-		x.keys = x.keys[:0]
-		err := b.table.Scan(x.next, appendBucket(nil, bucket+1), func(key []byte, _ *state.Row) (bool, error) {
-			x.keys = append(x.keys, append([]byte(nil), key...))
-			return len(x.keys) < sweepBatch, nil
-		})
-		if err != nil {
-			return false, err
-		}
-		if n := len(x.keys); n > 0 {
-			x.next = append(append(x.next[:0], x.keys[n-1]...), 0)
-			return true, nil
-		}
-		x.next = nil
-		b.live = b.live[1:]
-	}
-	return false, nil
 }
 
 // delete deletes a row, and counts what an inner side had in it without a partner.

@@ -99,7 +99,7 @@ func (s *StreamJoin) in(t *Task) (*streamJoin, error) {
 	}
 	j := &streamJoin{spec: s, task: t, now: noTime, meta: joinMeta{emitted: noTime}}
 	j.expiry.loaded = -1
-	j.buffer = joinBuffer{table: table, width: max(s.Before+s.After+1, minBucket)}
+	j.buffer = joinBuffer{buckets{table: table, width: max(s.Before+s.After+1, minBucket)}}
 	for i, spec := range []*StreamSide{&s.Left, &s.Right} {
 		side, err := spec.open()
 		if err != nil {
