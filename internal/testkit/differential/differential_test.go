@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,14 +44,20 @@ func drawCase(seed uint64) *testCase {
 type verdict struct {
 	problem string // "" = all is well
 	skipped bool   // nothing defined to compare
+	refused string // the compiler does not take it
 	outputs int
 }
 
 // try runs a case on both sides.
 func try(c *testCase) (v verdict) {
+	defer func() { // of the compiler: the engine's goroutines end the test
+		if p := recover(); p != nil {
+			v = verdict{problem: fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
 	pipe, err := compile(c.pipe.text())
 	if err != nil {
-		return verdict{problem: err.Error()}
+		return verdict{refused: err.Error()}
 	}
 	if pipe.ambiguous() {
 		return verdict{skipped: true}
@@ -92,6 +99,7 @@ func TestDifferential(t *testing.T) {
 		first, seeds, many = only, 1, true
 	}
 	began, compared, skipped, outputs := time.Now(), 0, 0, 0
+	refused := map[string]int{}
 	for seed := first; seed < first+seeds && !t.Failed(); seed++ {
 		if !many && time.Since(began) > shortTime {
 			break
@@ -103,10 +111,19 @@ func TestDifferential(t *testing.T) {
 			report(t, c, v)
 		case v.skipped:
 			skipped++
+		case v.refused != "":
+			line, _, _ := strings.Cut(v.refused, "\n")
+			if refused[line] == 0 && testing.Verbose() {
+				t.Logf("seed %d is refused: %s\n%s", seed, v.refused, c.pipe.text())
+			}
+			refused[line]++
 		default:
 			compared++
 			outputs += v.outputs
 		}
+	}
+	for line, n := range refused {
+		t.Logf("%d refused: %s", n, line)
 	}
 	t.Logf("%d pipelines compared in %v, %d outputs; %d left out", compared, time.Since(began).Round(time.Millisecond), outputs, skipped)
 	if !many && (compared < 20 || outputs == 0) && !t.Failed() {

@@ -15,6 +15,9 @@ const (
 	aFloat kind = "float"
 	aText  kind = "string"
 	aBool  kind = "bool"
+	// These only pass through.
+	aList    kind = "list"
+	anObject kind = "object"
 )
 
 // field is one that a definition gives out.
@@ -41,6 +44,8 @@ type def struct {
 	changes bool
 	// keys are the kinds of the components of the key; of a source that of the record key.
 	keys []kind
+	// strewn: its rows do not lie by its key, so that nobody can look them up.
+	strewn bool
 }
 
 func (d *def) add(required bool, lines ...string) {
@@ -172,7 +177,7 @@ func (g *generator) facts() *def { return g.among(func(d *def) bool { return !d.
 
 // table draws one, or makes one.
 func (g *generator) table() *def {
-	if d := g.among((*def).isTable); d != nil && !g.one(3) {
+	if d := g.among(lookedUp); d != nil && !g.one(3) {
 		return d
 	}
 	return g.topicTable()
@@ -180,17 +185,25 @@ func (g *generator) table() *def {
 
 // derived adds a definition.
 func (g *generator) derived() {
-	switch g.r.IntN(9) {
+	switch g.r.IntN(14) {
 	case 0, 1:
 		g.selecting()
 	case 2:
 		g.union()
-	case 3, 4, 5:
+	case 3, 4:
 		g.joining()
-	case 6, 7:
-		g.grouping()
-	case 8:
+	case 5, 6:
+		g.grouping(g.facts())
+	case 7:
 		g.changesOf()
+	case 8, 9:
+		g.grouping(g.ofTable())
+	case 10:
+		g.materialised()
+	case 11, 12:
+		g.joiningTables()
+	case 13:
+		g.top()
 	}
 }
 
@@ -303,7 +316,7 @@ func literalKey(kind) string { return "" }
 
 // joinByKey joins a table that has the key of the record key's type.
 func (g *generator) joinByKey(d, of *def, scopes *[]scope, alias string) []string {
-	t := g.among(func(t *def) bool { return t.isTable() && slices.Equal(t.keys, of.keys) && len(t.keys) == 1 })
+	t := g.among(func(t *def) bool { return lookedUp(t) && slices.Equal(t.keys, of.keys) && len(t.keys) == 1 })
 	ours := "v.key"
 	if t == nil {
 		t = g.topicTable()
@@ -317,9 +330,8 @@ func (g *generator) joinByKey(d, of *def, scopes *[]scope, alias string) []strin
 	return []string{fmt.Sprintf("  - left: %s %s", t.name, alias), fmt.Sprintf("    on: %s == %s.key", ours, alias)}
 }
 
-// grouping is a table by group_by over a stream.
-func (g *generator) grouping() {
-	of := g.facts()
+// grouping is a table by group_by over a stream, or over the changes of a table.
+func (g *generator) grouping(of *def) {
 	d := &def{section: "tables", name: g.name("a"), reads: []string{of.name}, changes: true}
 	d.add(true, fmt.Sprintf("from: %s v", of.name))
 	s := scopeOf("v", of)
@@ -328,7 +340,7 @@ func (g *generator) grouping() {
 	}
 	by := g.groupBy(d, of, s)
 	d.add(true, by)
-	g.aggregates(d, s)
+	g.aggregates(d, s, of.changes)
 	g.pipe.defs = append(g.pipe.defs, d)
 }
 
@@ -340,9 +352,6 @@ func (g *generator) groupBy(d, of *def, s scope) string {
 		path := g.path(s, k)
 		if path == "" || g.one(3) && len(of.keys) == 1 {
 			path, k = "v.key", of.keys[0]
-			if len(of.keys) > 1 {
-				path, k = "v.key[0]", of.keys[0]
-			}
 		}
 		if k == anInt && g.one(4) {
 			path += " % 2"
@@ -353,50 +362,6 @@ func (g *generator) groupBy(d, of *def, s scope) string {
 		d.keys = append(d.keys, k)
 	}
 	return "group_by: {" + strings.Join(parts, ", ") + "}"
-}
-
-// aggregates draws the select list of a table by group_by.
-func (g *generator) aggregates(d *def, s scope) {
-	lines := []string{"select:"}
-	for _, f := range d.fields {
-		lines = append(lines, fmt.Sprintf("  - %s: %s", f.name, f.name))
-	}
-	for i := range 1 + g.r.IntN(4) {
-		name := fmt.Sprint("c", i)
-		call, k := g.aggregate(s)
-		d.fields = append(d.fields, field{name, k})
-		lines = append(lines, fmt.Sprintf("  - %s: %s", name, quote(call)))
-	}
-	d.add(true, lines...)
-}
-
-func (g *generator) aggregate(s scope) (string, kind) {
-	switch g.r.IntN(8) {
-	case 0, 1:
-		return "count()", anInt
-	case 2:
-		if p := g.path(s, pick(g.r, aText, anInt, aBool)); p != "" {
-			return "count(" + p + ")", anInt
-		}
-		return "count()", anInt
-	case 3, 4:
-		return "sum(" + g.expression(s, anInt, 1) + ")", anInt
-	case 5:
-		k := pick(g.r, anInt, aText)
-		if p := g.path(s, k); p != "" {
-			return pick(g.r, "min", "max") + "(" + p + ")", k
-		}
-		return "count()", anInt
-	case 6:
-		if p := g.path(s, aFloat); p != "" {
-			return "sum(" + p + ")", aFloat
-		}
-		return "count()", anInt
-	}
-	if p := g.path(s, anInt); p != "" {
-		return fmt.Sprintf("sum(%s) * 2 + count()", p), anInt
-	}
-	return "count() * 10", anInt
 }
 
 // changesOf is a stream of a table's changes.

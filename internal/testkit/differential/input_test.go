@@ -58,11 +58,16 @@ func drawRecord(r *rand.Rand, d *def, at int64, partitions int32) model.Record {
 		return rec
 	}
 	row := drawRow(r)
-	if d.isTable() && row["k"] != nil {
-		// The rows of a table that has its key in the value are not fought for.
-		row["k"], row["g"] = key, int(key[0]-'a')
-		if r.IntN(3) == 0 {
-			row["g"] = int(key[0]-'a') + 10
+	if d.isTable() { // rows of a table that has its key in the value are not fought for
+		if row["k"] != nil {
+			row["k"] = key
+		}
+		if row["g"] != nil {
+			row["g"] = int(key[0] - 'a')
+			// A key that moves between partitions comes to its reader in no order.
+			if partitions == 1 && r.IntN(3) == 0 {
+				row["g"] = int(key[0]-'a') + 10
+			}
 		}
 	}
 	var doc any = row

@@ -59,11 +59,12 @@ func (c *compiled) layout(partitions int32) model.Layout {
 			case pipeline.SourceInput, pipeline.TableInput, pipeline.ChangelogInput:
 				l.Sub[in.Def.Name] = sub.Name
 			case pipeline.RepartitionInput:
-				alias := ""
-				if in.Join >= 0 {
-					alias = in.Def.Joins[in.Join].Alias
+				switch {
+				case in.Join >= 0:
+					l.Hops[model.Hop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
+				case in.Join == -1:
+					l.Hops[model.Hop(in.Def.Name, "")] = sub.Name
 				}
-				l.Hops[model.Hop(in.Def.Name, alias)] = sub.Name
 			}
 		}
 	}

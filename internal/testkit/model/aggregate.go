@@ -1,7 +1,9 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,7 +26,13 @@ type member struct {
 }
 
 func isAggregate(name string) bool {
-	return slices.Contains([]string{"count", "count_rows", "sum", "avg", "min", "max", "first", "last"}, name)
+	return slices.Contains([]string{"count", "count_rows", "sum", "avg", "min", "max", "first", "last",
+		"count_distinct", "collect_list", "collect_set", "top_k", "histogram", "percentile"}, name)
+}
+
+// isFunction says that with several arguments it is a function of one record.
+func isFunction(name string) bool {
+	return slices.Contains([]string{"count", "sum", "min", "max"}, name)
 }
 
 // aggregate brings a row into its group and takes the one it replaces out.
@@ -33,23 +41,42 @@ func (m *Model) aggregate(d *definition, f flow) {
 		m.drop(d, "null-value")
 		return
 	}
-	if f.isChange {
-		fail("%s: group_by over a table is not known to the model", d.name)
+	var from, to []any
+	null, wasNull := true, true
+	var err error
+	if f.before != nil {
+		from, wasNull, err = d.groupOf(f.before)
 	}
-	parts, null, err := d.groupOf(f.now)
-	switch {
-	case err != nil:
+	if err == nil && f.now != nil {
+		if to, null, err = d.groupOf(f.now); null && err == nil {
+			m.drop(d, "null-key")
+		}
+	}
+	if err != nil {
 		m.refuse(d, "expression", err)
 		return
-	case null:
-		m.drop(d, "null-key")
-		return
 	}
-	m.hop(Hop(d.name, ""), f.at, joined(parts), f.time, func(at place) {
-		m.regroup(d, at, parts, f.time, func(g *groupState) {
-			g.members = append(g.members, member{env: f.now, time: f.time})
-		})
-	})
+	id := canon(f.key)
+	leave := func(g *groupState) {
+		g.members = slices.DeleteFunc(g.members, func(o member) bool { return o.of == id })
+	}
+	join := func(g *groupState) {
+		if f.isChange {
+			leave(g)
+		}
+		g.members = append(g.members, member{of: id, env: f.now, time: f.time})
+	}
+	if !wasNull && (null || canon(from) != canon(to)) {
+		m.toGroup(d, f, from, leave)
+	}
+	if !null {
+		m.toGroup(d, f, to, join)
+	}
+}
+
+// toGroup has a group changed where it is kept.
+func (m *Model) toGroup(d *definition, f flow, parts []any, alter func(*groupState)) {
+	m.hop(Hop(d.name, ""), f.at, joined(parts), f.time, func(at place) { m.regroup(d, at, parts, f, alter) })
 }
 
 // groupOf evaluates group_by.
@@ -66,13 +93,13 @@ func (d *definition) groupOf(e env) (parts []any, null bool, err error) {
 }
 
 // regroup changes the members of a group and computes its row anew.
-func (m *Model) regroup(d *definition, at place, parts []any, time int64, alter func(*groupState)) {
+func (m *Model) regroup(d *definition, at place, parts []any, f flow, alter func(*groupState)) {
 	t := m.tables[d]
 	id := canon(parts)
 	old := t.groups[id]
-	g := &groupState{key: joined(parts), parts: parts, time: time}
+	g := &groupState{key: joined(parts), parts: parts, time: f.time}
 	if old != nil {
-		g.members, g.time = slices.Clone(old.members), max(old.time, time)
+		g.members, g.time = slices.Clone(old.members), max(old.time, f.time)
 	}
 	alter(g)
 	row, err := d.rowOf(g)
@@ -81,6 +108,16 @@ func (m *Model) regroup(d *definition, at place, parts []any, time int64, alter 
 		return
 	}
 	t.groups[id] = g
+	if d.having != nil {
+		holds, err := d.having.holds(env{"": {value: row, key: g.key}})
+		if err != nil {
+			m.refuse(d, "expression", err)
+			return
+		}
+		if !holds {
+			row = nil
+		}
+	}
 	m.set(d, at, g.key, row, g.time)
 }
 
@@ -115,33 +152,134 @@ func (g *groupState) compute(name string, args []ast.Node) (any, error) {
 	if len(args) == 0 {
 		return int64(len(g.members)), nil
 	}
-	var values []any
+	var values []sample
 	for _, row := range g.members {
-		v, err := (&scope{env: row.env}).plain(args[0])
-		if err != nil {
+		s := sample{time: row.time}
+		var err error
+		if s.value, err = (&scope{env: row.env}).plain(args[0]); err != nil {
 			return nil, err
 		}
-		if v != nil {
-			values = append(values, v)
+		if s.by = s.value; name == "top_k" && len(args) == 3 {
+			if s.by, err = (&scope{env: row.env}).plain(args[2]); err != nil {
+				return nil, err
+			}
+		}
+		if s.value != nil && s.by != nil {
+			values = append(values, s)
 		}
 	}
-	if name == "count" {
+	var option any
+	if len(args) > 1 {
+		var err error
+		if option, err = (&scope{}).plain(args[1]); err != nil {
+			return nil, err
+		}
+	}
+	return summary(name, values, option)
+}
+
+// sample is what an aggregate sees of a member: never null.
+type sample struct {
+	value, by any
+	time      int64
+}
+
+// summary is an aggregate of values in the order in which they came.
+func summary(name string, values []sample, option any) (any, error) {
+	var plain []any
+	different := map[string]any{}
+	for _, s := range values {
+		plain = append(plain, s.value)
+		different[canon(s.value)] = s.value
+	}
+	switch name {
+	case "count":
 		return int64(len(values)), nil
+	case "count_distinct":
+		return int64(len(different)), nil
+	case "collect_list":
+		return limited(append([]any{}, plain...), option)
+	case "collect_set":
+		set := slices.SortedFunc(maps.Values(different), compareValues)
+		return limited(append([]any{}, set...), option)
+	case "histogram":
+		return histogram(plain, option), nil
+	case "top_k":
+		slices.SortStableFunc(values, func(a, b sample) int {
+			if sign := compareValues(b.by, a.by); sign != 0 {
+				return sign
+			}
+			return compareValues(b.value, a.value)
+		})
+		out := []any{}
+		for _, s := range values[:min(len(values), int(option.(int64)))] {
+			out = append(out, s.value)
+		}
+		return out, nil
 	}
 	if len(values) == 0 {
 		return nil, nil
 	}
 	switch name {
 	case "sum", "avg":
-		return total(name, values)
+		return total(name, plain)
 	case "min", "max":
-		return extreme(name, values)
+		return extreme(name, plain)
 	case "first":
-		return values[0], nil
+		return slices.MinFunc(values, func(a, b sample) int { return cmp.Compare(a.time, b.time) }).value, nil
 	case "last":
-		return values[len(values)-1], nil
+		slices.Reverse(values)
+		return slices.MaxFunc(values, func(a, b sample) int { return cmp.Compare(a.time, b.time) }).value, nil
+	case "percentile":
+		return percentile(plain, option), nil
 	}
 	return nil, fmt.Errorf("the model does not know %s", name)
+}
+
+func limited(list []any, limit any) (any, error) {
+	if n, ok := limit.(int64); ok && len(list) > int(n) {
+		return nil, fmt.Errorf("more than %d values", n)
+	}
+	return list, nil
+}
+
+func histogram(values []any, bounds any) any {
+	list, ok := bounds.([]any)
+	if !ok {
+		out := object{}
+		for _, v := range values {
+			n, _ := out[keyText(v)].(int64)
+			out[keyText(v)] = n + 1
+		}
+		return out
+	}
+	counts := make([]any, len(list)+1)
+	for i := range counts {
+		n := int64(0)
+		for _, v := range values {
+			above := i == 0 || compareValues(v, list[i-1]) >= 0
+			if below := i == len(list) || compareValues(v, list[i]) < 0; above && below {
+				n++
+			}
+		}
+		counts[i] = n
+	}
+	return counts
+}
+
+// percentile is that of few numbers: between two of them in a straight line.
+func percentile(values []any, fraction any) any {
+	var list []float64
+	for _, v := range values {
+		f, _ := number(v)
+		list = append(list, f)
+	}
+	slices.Sort(list)
+	f, _ := number(fraction)
+	at := f * float64(len(list)-1)
+	low := int(at)
+	high := min(low+1, len(list)-1)
+	return list[low] + (list[high]-list[low])*(at-float64(low))
 }
 
 func total(name string, values []any) (any, error) {

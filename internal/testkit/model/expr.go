@@ -418,7 +418,7 @@ func integers(op string, x, y int64) (any, error) {
 
 // call is a function or an aggregate.
 func (s *scope) call(name string, nodes []ast.Node) (any, error) {
-	if s.aggregate != nil && isAggregate(name) && len(nodes) < 2 {
+	if s.aggregate != nil && isAggregate(name) && (len(nodes) < 2 || !isFunction(name)) {
 		return s.aggregate(name, nodes)
 	}
 	args := make([]any, len(nodes))

@@ -65,6 +65,7 @@ type Model struct {
 	layout  Layout
 
 	tables  map[*definition]*table
+	sides   map[*definition]sides // of joins of tables
 	tasks   map[place]*task
 	outputs map[string][]Output
 	drops   map[string]int
@@ -122,6 +123,7 @@ func New(text string, layout Layout) (*Model, error) {
 		return nil, err
 	}
 	m.layout = layout
+	m.sides = map[*definition]sides{}
 	m.tables, m.tasks = map[*definition]*table{}, map[place]*task{}
 	m.outputs, m.drops = map[string][]Output{}, map[string]int{}
 	for _, d := range m.order {
@@ -200,6 +202,10 @@ func (m *Model) publish(d *definition, c change) {
 		m.agenda = append(m.agenda, todo{r.def.rank, func() {
 			if r.def.kind == "sink" {
 				m.write(r.def, c)
+				return
+			}
+			if r.def.joinsTables() {
+				m.joinTables(r.def, d, c)
 				return
 			}
 			m.query(r.def, r.of, c)

@@ -129,8 +129,12 @@ func (m *Model) lookUp(j *join, keys []any) *row {
 
 // shape is select, or group_by.
 func (m *Model) shape(d *definition, f flow) {
-	if len(d.groups) > 0 {
+	switch {
+	case len(d.groups) > 0:
 		m.aggregate(d, f)
+		return
+	case d.isTable():
+		m.materialise(d, f)
 		return
 	}
 	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null}

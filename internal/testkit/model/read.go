@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,11 +24,14 @@ type definition struct {
 	onError            string
 	keyFromValue       bool // the key expression reads the value
 	from               []input
+	inputs             []*definition // of from
 	where              *expression
 	whereLate          bool // it names what is joined
 	joins              []*join
 	groups             []group
 	columns            []column
+	having             *expression
+	top                *top
 	readers            []reader // who reads it, those of lower rank first
 	node               *syntax.Node
 }
@@ -35,8 +39,22 @@ type definition struct {
 // derived says that it is computed from other definitions.
 func (d *definition) derived() bool { return len(d.from) > 0 && d.kind != "sink" }
 
-// isTable says that its output is a changelog.
+// isTable says that it holds rows, which can be looked up.
 func (d *definition) isTable() bool { return d.kind == "table" }
+
+// joinsTables says that its joins are of tables: all sides trigger.
+func (d *definition) joinsTables() bool {
+	return len(d.joins) > 0 && d.inputs[0].isTable() && d.joins[0].table.isTable()
+}
+
+// top is `top:`.
+type top struct {
+	n       int
+	by, per *expression
+	list    string
+	asc     bool
+	grouped bool // the group is a part of the key
+}
 
 type input struct{ name, alias string }
 
@@ -175,6 +193,8 @@ func (d *definition) readQuery(from *syntax.Node) {
 		}
 	}
 	d.groups = readGroups(n.Get("group_by"))
+	d.having = parsed(n.Get("having"))
+	d.top = readTop(n.Get("top"))
 	if columns := n.Get("select"); columns != nil {
 		for _, item := range columns.Items {
 			d.columns = append(d.columns, readColumns(item)...)
@@ -207,6 +227,20 @@ func readJoin(n *syntax.Node) *join {
 		j.on = append(j.on, condition{theirs, ours})
 	}
 	return j
+}
+
+func readTop(n *syntax.Node) *top {
+	if n == nil {
+		return nil
+	}
+	t := &top{by: parsed(n.Get("by")), per: parsed(n.Get("per")), list: text_(n.Get("list")), asc: text_(n.Get("order")) == "asc"}
+	t.n, _ = strconv.Atoi(text_(n.Get("n")))
+	if t.per != nil {
+		for name := range t.per.names() {
+			t.grouped = t.grouped || name != "key"
+		}
+	}
+	return t
 }
 
 // equalities takes a && b && c apart.
@@ -275,6 +309,7 @@ func (m *Model) connect() {
 			return
 		}
 		for _, in := range d.from {
+			d.inputs = append(d.inputs, m.find(in.name))
 			visit(m.find(in.name))
 		}
 		for _, j := range d.joins {
@@ -289,9 +324,17 @@ func (m *Model) connect() {
 	}
 	m.order = sorted
 	for _, d := range sorted {
-		for i, in := range d.from {
-			of := m.find(in.name)
+		for i, of := range d.inputs {
 			of.readers = append(of.readers, reader{d, i})
+		}
+		if !d.joinsTables() {
+			continue
+		}
+		d.whereLate = true // of an outer join it is to see the rows of all sides
+		for _, j := range d.joins {
+			if !slices.ContainsFunc(j.table.readers, func(r reader) bool { return r.def == d }) {
+				j.table.readers = append(j.table.readers, reader{d, 0})
+			}
 		}
 	}
 }

@@ -4,9 +4,11 @@ import "slices"
 
 // table is the rows of a table, by the canonical text of their keys.
 type table struct {
-	rows   map[string]*row
-	groups map[string]*groupState // of a table by group_by
-	keys   map[string]any         // of a re-keyed table: the key that each record key had last
+	rows       map[string]*row
+	groups     map[string]*groupState // of a table by group_by
+	keys       map[string]any         // of a re-keyed table: the key that each record key had last
+	candidates map[string]*candidate  // of a top: all rows that come in, by their key
+	shown      map[string]int64       // of a top: the times that its rows came with
 }
 
 type row struct {
