@@ -196,12 +196,12 @@ sinks:
 			}
 			want = append(want, fmt.Sprintf(`%s {"a":%s,"b":%s,"n":%s,"z":%s}`, key, text(a, key), bText, text(n, key), text(a, key)))
 		}
-		expect(t, fmt.Sprintf("rows, seed %d", seed), rowsOf(r, "out"), want...)
+		expect(t, fmt.Sprintf("rows, seed %d", seed), finalRows(r, "out"), want...)
 	}
 }
 
-// rowsOf is the table that a topic holds, "key value" by key.
-func rowsOf(r *rig, topic string) []string {
+// finalRows is the table that a topic holds, "key value" by key.
+func finalRows(r *rig, topic string) []string {
 	last := map[string]string{}
 	for _, line := range r.values(topic) {
 		key, val, _ := strings.Cut(line, " ")
