@@ -162,5 +162,6 @@ var Reasons = []Reason{
 	{ReasonInvalidQuery, "the query of a row of a table of stored queries is null or cannot be read; the row then has none"},
 	{ReasonGap, "the records were gone from the topic before they were processed, and `on_gap` says to go on"},
 	{ReasonLate, "the record comes later than the grace allows"},
+	{ReasonExpired, "the row is older than the table's `ttl` allows"},
 	{ReasonEncode, "the result is not of the sink's format"},
 }

@@ -18,6 +18,7 @@ type Materialize struct {
 	Doc *Doc // the row
 	// Timed tables remember the event time of each row, see storedRow.
 	Timed bool
+	TTL   int64 // ms, 0 = none: how long rows stay that are not updated; they are Timed
 	// Reader is how those behind see the rows; nil when nobody is.
 	Reader *Table
 }
@@ -31,6 +32,7 @@ func (s *Materialize) Make(t *Task, next Operator) (Operator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open table: %w", err)
 	}
+	w.expires(s.TTL, false)
 	return &materialize{spec: s, task: t, out: w, event: t.event()}, nil
 }
 

@@ -60,6 +60,7 @@ const (
 	ReasonGap            = "gap"
 	ReasonInvalidQuery   = "invalid-query"
 	ReasonLate           = "late"
+	ReasonExpired        = "expired"
 )
 
 // Names of the headers that a dead letter carries beside its own.

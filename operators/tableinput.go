@@ -20,6 +20,10 @@ type TableInput struct {
 	Keys  []*expr.Program // the table's key; nil = the record key
 	Value *expr.Program   // the row; nil = the whole value
 	Timed bool            // rows keep their event time, see timedRow
+	TTL   int64           // ms, 0 = none: how long rows stay that are not updated; they are Timed
+	// History, ms, is how much of the rows' history is kept; 0 = none. Such a table
+	// is no copy of its topic and has a changelog of its own.
+	History int64
 	// Reader is how those behind see the rows; nil when nobody is.
 	Reader *Table
 	Next   []*Node
@@ -31,7 +35,12 @@ func (s *TableInput) Open(t *Task) (Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tableInput{decoder: newDecoder(t, &s.Decoder), spec: s, out: w}, nil
+	w.expires(s.TTL, true)
+	in := &tableInput{decoder: newDecoder(t, &s.Decoder), spec: s, out: w}
+	if s.History == 0 {
+		return in, nil
+	}
+	return newVersionedInput(t, s.Name, s.History, in, func() (*Event, []byte, []byte) { return in.event, in.stateKey, in.stateRow })
 }
 
 type tableInput struct {
@@ -128,7 +137,7 @@ func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition) (key, ro
 		_, skip, err := s.refused(rec, err)
 		return nil, nil, skip, err
 	}
-	return s.stateKey, s.stateRow, false, nil
+	return s.stateKey, s.out.loaded(s.stateRow), false, nil
 }
 
 // ChangelogInput is the head of a table that is read from a topic of the
@@ -136,9 +145,12 @@ func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition) (key, ro
 type ChangelogInput struct {
 	Policy *Policy
 	Name   string
-	Timed  bool // rows keep their event time, see timedRow
-	Reader *Table
-	Next   []*Node
+	Timed  bool  // rows keep their event time, see timedRow
+	TTL    int64 // ms, 0 = none: how long rows stay that are not updated; they are Timed
+	// History is as in TableInput: the topic then is no changelog.
+	History int64
+	Reader  *Table
+	Next    []*Node
 }
 
 // Open implements Head.
@@ -147,7 +159,12 @@ func (s *ChangelogInput) Open(t *Task) (Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &changelogInput{spec: s, task: t, out: w, event: t.event()}, nil
+	w.expires(s.TTL, true)
+	in := &changelogInput{spec: s, task: t, out: w, event: t.event()}
+	if s.History == 0 {
+		return in, nil
+	}
+	return newVersionedInput(t, s.Name, s.History, in, func() (*Event, []byte, []byte) { return in.event, in.event.In.Key, in.event.In.Value })
 }
 
 type changelogInput struct {
@@ -180,7 +197,7 @@ func (s *changelogInput) Load(rec *record.Record, tp record.TopicPartition) (key
 		at := record.Position{TopicPartition: tp, Offset: rec.Offset}
 		return nil, nil, true, s.task.refuse(s.spec.Policy, rec, rec.Key, at, ReasonNullKey, err)
 	}
-	return rec.Key, s.stored(rec), false, nil
+	return rec.Key, s.out.loaded(s.stored(rec)), false, nil
 }
 
 // stored is the row that a record of the changelog holds; nil deletes.
@@ -200,7 +217,8 @@ type tableWriter struct {
 	reader *Table // nil = nobody behind
 	next   Operator
 	before expr.Frame
-	none   value.Row // the row of what has been deleted
+	none   value.Row      // the row of what has been deleted
+	expiry *expiringTable // nil = rows stay
 }
 
 func newTableWriter(t *Task, p *Policy, name string, reader *Table, nodes []*Node) (*tableWriter, error) {
@@ -230,6 +248,14 @@ func writerTo(t *Task, p *Policy, name string, reader *Table, next Operator) (*t
 
 // write makes row the row of key; nil deletes it.
 func (w *tableWriter) write(e *Event, key, row []byte) error {
+	if w.expiry != nil {
+		row = w.expiry.admit(key, row)
+	}
+	return w.change(e, key, row)
+}
+
+// change is write of a row that is not over.
+func (w *tableWriter) change(e *Event, key, row []byte) error {
 	if w.next == nil {
 		if err := w.store(key, row); err != nil {
 			return fmt.Errorf("write table %s: %w", w.table.Name(), err)

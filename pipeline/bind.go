@@ -62,6 +62,7 @@ func (b *binder) bind() *operators.SubTopology {
 	}
 	for _, in := range b.sub.Inputs {
 		s.Inputs = append(s.Inputs, inputSpec(in))
+		s.Waits = s.Waits || waits(in.Steps)
 		blueprint.Heads = append(blueprint.Heads, b.head(in))
 	}
 	l := b.c.layout
@@ -76,6 +77,11 @@ func inputSpec(in *InputPlan) operators.InputSpec {
 	s := operators.InputSpec{Topic: in.Topic, Name: in.Def.Name, Span: in.Def.Decl.Span}
 	switch in.Kind {
 	case TableInput, ChangelogInput:
+		if in.Def.History > 0 {
+			s.Awaited = in.Kind == ChangelogInput
+			s.Purge = s.Awaited
+			break
+		}
 		s.Table = in.table()
 		s.Feeds = len(in.Steps) > 0
 	case RepartitionInput:
@@ -110,14 +116,15 @@ func (b *binder) head(in *InputPlan) operators.Head {
 		return h
 	case TableInput:
 		r := b.c.root(in.Def)
-		h := &operators.TableInput{Decoder: b.decoder(in), Name: in.Def.Name, Value: r.value, Timed: b.plan.typed.defs[in.Def].timed}
+		h := &operators.TableInput{Decoder: b.decoder(in), Name: in.Def.Name, Value: r.value, Timed: b.plan.typed.defs[in.Def].timed, TTL: in.Def.TTL.Milliseconds()}
 		if b.plan.typed.defs[in.Def].rekeyed {
 			h.Keys = components(r.key)
 		}
+		h.History = in.Def.History.Milliseconds()
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case ChangelogInput:
-		h := &operators.ChangelogInput{Policy: b.c.policy(in.Def), Name: in.table(), Timed: b.plan.typed.defs[in.Def].timed}
+		h := &operators.ChangelogInput{History: in.Def.History.Milliseconds(), Policy: b.c.policy(in.Def), Name: in.table(), Timed: b.plan.typed.defs[in.Def].timed, TTL: in.Def.TTL.Milliseconds()}
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case RekeyInput:
@@ -290,6 +297,8 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return b.streamJoin(s, at)
 	case TableJoinStep:
 		return b.tableJoin(s, at)
+	case DelayStep:
+		return b.delay(s, at)
 	case MaterializeStep:
 		return b.materialize(s, at)
 	case TopStep:
@@ -317,6 +326,9 @@ func one(spec operators.Spec, next []*operators.Node) []*operators.Node {
 // join makes a join, and behind one with a derived table the columns of that.
 func (b *binder) join(s *Step, at cursor) []*operators.Node {
 	c, d, j := b.c, s.Def, s.Def.Joins[s.Join]
+	if j.AsOf {
+		return b.asOf(s, at)
+	}
 	t := c.table(j.Def, j.Alias)
 	spec := &operators.Join{Policy: c.policy(d), Left: j.Left, Keys: c.join(d, s.Join, at.view, t)}
 	if t.doc != nil {
@@ -341,28 +353,38 @@ func (b *binder) groups(t *joinedTable) *operators.Groups {
 	td := b.plan.typed.defs[t.def]
 	return &operators.Groups{
 		Name: t.def.Name, Keys: len(td.groupTypes), Aggregations: aggregations(td.aggregates),
-		Row: t.row,
+		Row: t.row, Having: t.having,
 	}
 }
 
 // group makes the aggregate of a derived table and the columns behind it.
 func (b *binder) group(s *Step, at cursor) []*operators.Node {
 	c, d := b.c, s.Def
+	if d.windowed() {
+		return b.window(s, at)
+	}
 	td := b.plan.typed.defs[d]
 	row := c.layout.row()
 	list := slices.Clone(td.aggregates)
-	sel, args := c.derive(d, at.view, row, &list)
-	spec := &operators.Aggregate{Policy: c.policy(d), KeyExprs: c.groupKeys(d, at.view)}
+	sel := c.derive(d, at.view, row, &list)
+	spec := &operators.Aggregate{Policy: c.policy(d), KeyExprs: c.groupKeys(d, at.view), Members: -1, Every: d.emitEvery, TTL: d.TTL.Milliseconds()}
 	spec.Groups = operators.Groups{
 		Name: d.Name, Keys: len(td.groupTypes), Aggregations: aggregations(td.aggregates),
-		Row: row,
+		Row: row, Having: sel.having,
+	}
+	if c.overChanges(d) {
+		spec.Members = members(td.aggregates)
 	}
 	for i := range spec.Aggregations {
-		spec.Aggregations[i].Args = args[i]
+		spec.Aggregations[i].Args = sel.args[i]
 	}
-	at.out = &binding{typ: sel.typ, space: sel, key: groupKey(row, td)}
+	at.out = &binding{typ: sel.typ, space: sel.selection, key: groupKey(row, td)}
 	at.view = nil
-	return one(spec, one(sel.project, b.nodes(s.Next, at)))
+	next := one(sel.project, b.nodes(s.Next, at))
+	if sel.having != nil {
+		next = one(&operators.Filter{Policy: c.policy(d), Condition: sel.having}, next)
+	}
+	return one(spec, next)
 }
 
 // repartition makes the step that sends a stream to a topic of the pipeline's own.

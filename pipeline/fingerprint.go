@@ -83,7 +83,9 @@ func (k *canon) topicTable(d *Def, t *TableDescription) {
 	if r.value != nil {
 		lines = append(lines, "row "+k.expr(r.value))
 	}
-	if d.replicated() {
+	if d.History > 0 {
+		lines = k.versionedTable(d, t, lines)
+	} else if d.replicated() {
 		lines = append(lines, "in every task")
 	} else if td.rekeyed && !td.direct() {
 		t.Kind = RekeyedTable
@@ -95,6 +97,9 @@ func (k *canon) topicTable(d *Def, t *TableDescription) {
 	}
 	if td.timed {
 		lines = append(lines, timedLine)
+	}
+	if d.TTL > 0 {
+		lines = append(lines, d.ttlLine())
 	}
 	t.Definition = lines
 }
@@ -118,10 +123,10 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 		x := k.walk(d, b)
 		keys := k.exprs(k.c.groupKeys(d, x.view))
 		list := slices.Clone(td.aggregates)
-		_, args := k.c.derive(d, x.view, k.c.layout.row(), &list)
+		made := k.c.derive(d, x.view, k.c.layout.row(), &list)
 		var aggregates []string
 		for i, a := range list {
-			aggregates = append(aggregates, a.of.Text(k.exprs(args[i])))
+			aggregates = append(aggregates, a.of.Text(k.exprs(made.args[i])))
 		}
 		if b == 0 {
 			for _, a := range list {
@@ -129,6 +134,9 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 			}
 		}
 		block := []string{"group by " + strings.Join(keys, ", "), "keep " + strings.Join(aggregates, ", ")}
+		if d.windowed() {
+			block = append(block, d.Window.canonical())
+		}
 		blocks = append(blocks, append(block, x.lines(slices.Concat(keys, aggregates))...))
 		t.Inputs = sortedUnion(t.Inputs, x.topics)
 		if b == 0 {
@@ -137,6 +145,9 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 	}
 	slices.SortFunc(blocks, func(a, b []string) int { return cmp.Compare(strings.Join(a, "\n"), strings.Join(b, "\n")) })
 	t.Definition = append(slices.Concat(blocks...), "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
+	if d.TTL > 0 {
+		t.Definition = append(t.Definition, d.ttlLine())
+	}
 }
 
 // keeper is the sub-topology that keeps a table.
@@ -229,7 +240,7 @@ func (k *canon) tableStep(d *Def, i int, view []*binding) (walkedStep, *binding)
 		kind = "left"
 		step.label = k.prefix(t)
 	}
-	step.text = fmt.Sprintf("%s join %s on %s", kind, name, strings.Join(k.exprs(keys), ", "))
+	step.text = fmt.Sprintf("%s join %s on %s%s", kind, name, strings.Join(k.exprs(keys), ", "), j.timesOf())
 	return step, t.binding
 }
 

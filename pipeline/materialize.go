@@ -70,7 +70,7 @@ func (b *binder) materialize(s *Step, at cursor) []*operators.Node {
 	c, d := b.c, s.Def
 	spec := &operators.Materialize{
 		Policy: c.policy(d), Name: d.Name, Key: at.out.key.refs(),
-		Doc: keepTable(c.layout, at.out), Timed: b.plan.typed.defs[d].timed,
+		Doc: keepTable(c.layout, at.out), Timed: b.plan.typed.defs[d].timed, TTL: d.TTL.Milliseconds(),
 	}
 	for _, ref := range spec.Key {
 		c.layout.direct[ref.Row] = true
@@ -99,6 +99,9 @@ func (k *canon) materialized(d *Def, t *TableDescription) {
 	}
 	if d.Query.Top != nil {
 		k.top(d, t, row)
+	}
+	if d.TTL > 0 {
+		t.Definition = append(t.Definition, d.ttlLine())
 	}
 	t.Definition = append(t.Definition, "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
 }

@@ -161,10 +161,16 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		t.Derived = &Query{}
 		p.mapping(n, what, decl.Span, append(p.queryKeys(t.Derived),
 			key{name: "top", read: p.topClause(t.Derived)},
+			key{name: "ttl", read: func(n *syntax.Node) { t.Derived.TTL = p.text(n, "a duration") }},
 			key{name: "group_by", read: func(n *syntax.Node) { t.Derived.GroupBy = p.groupBy(n) }},
+			key{name: "window", read: p.window(t.Derived)},
+			key{name: "having", read: p.expression(&t.Derived.Having)},
+			key{name: "emit", read: p.emitClause(t.Derived)},
 			key{name: "topic", read: func(*syntax.Node) {}, silent: true},
 		), hints{
 			"key":   "the key of a computed table is what it is grouped by",
+			"late":  "late belongs into window: `window: {tumbling: 5m, late: dead_letter}`",
+			"grace": "grace belongs into window: `window: {tumbling: 5m, grace: 1m}`",
 			"value": "the fields of a computed table come from select:",
 			"match": "match documents in a definition under streams:, and let the table read that",
 		}, laterClauses()...)
@@ -179,7 +185,9 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		{name: "timestamp", read: p.expression(&t.Timestamp)},
 		{name: "envelope", read: func(n *syntax.Node) { t.Envelope = p.choice(n, "envelope", envelopes(), nil) }},
 		{name: "partitioned_by", read: p.expression(&t.PartitionedBy)},
+		{name: "versioned", read: func(n *syntax.Node) { t.Versioned = p.text(n, "a duration") }},
 		{name: "replicate", read: func(n *syntax.Node) { t.Replicate = p.choice(n, "replicate", []string{"true", "false"}, nil) }},
+		{name: "ttl", read: func(n *syntax.Node) { t.TTL = p.text(n, "a duration") }},
 		{name: "fields", read: func(n *syntax.Node) { t.Fields = p.fieldDecls(n) }},
 		{name: "on_error", read: p.onError(&t.OnError)},
 		{name: "on_gap", read: p.onGap(&t.OnGap, gapPolicies()[:2])}, // a table without its records is no table
@@ -187,7 +195,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 	}, hints{
 		"select": "a table from a topic takes its rows from value: EXPRESSION",
 		"where":  "a table from a topic holds every row of it; filter in the stream that joins it",
-	}, append(laterInputs(), "versioned", "ttl")...)
+	}, laterInputs()...)
 }
 
 func (p *parser) stream(decl Declared, n *syntax.Node) {
@@ -198,7 +206,11 @@ func (p *parser) stream(decl Declared, n *syntax.Node) {
 	), hints{
 		"topic":    "a topic is read under sources: and written under sinks:",
 		"group_by": "group_by makes a table: move this definition under tables:",
+		"window":   "a window cuts the groups of a table: move this definition under tables: and add group_by",
 		"filter":   "did you mean \"where\"?",
+		"having":   "having is decided on the groups of a table: use where",
+		"emit":     "emit says when a table with group_by sends its groups; a stream sends every record",
+		"ttl":      "a stream keeps no rows: ttl belongs to tables",
 		"top":      "the first rows of each group are a table: move this definition under tables:",
 		"key":      "the key of an output record is given by the sink",
 	}, laterClauses()...)
@@ -308,9 +320,9 @@ func laterOutputs() []string {
 }
 
 func laterClauses() []string {
-	return []string{"window", "unnest", "dedup", "emit", "ttl", "having", "late", "id_was"}
+	return []string{"unnest", "dedup", "id_was"}
 }
 
 func laterJoin() []string {
-	return []string{"as_of"}
+	return nil
 }

@@ -16,7 +16,6 @@ const (
 	codeUnknownName   diag.Code = "unknown-name"
 	codeAlias         diag.Code = "alias"
 	codeCycle         diag.Code = "cycle"
-	codeNotAStream    diag.Code = "not-a-stream"
 	codeUnused        diag.Code = "unused"
 	codeSharedTopic   diag.Code = "shared-topic"
 	codeBadDuration   diag.Code = "bad-duration"
@@ -103,7 +102,12 @@ type Def struct {
 	OnError  OnError             // own, else the pipeline's
 	OnGap    operators.GapPolicy // likewise
 	MaxAhead time.Duration       // SourceDef and TopicTableDef: own, else the pipeline's
-	UsedBy   []*Def              // definitions that read this one, in Order
+	// emitEvery is how often a DerivedTableDef sends what has changed, 0 = each change.
+	emitEvery time.Duration
+	TTL       time.Duration // of a table: how long rows stay that are not updated, 0 = for ever
+	History   time.Duration // TopicTableDef: how much of it is kept, 0 = the last row only
+	Window    *WindowSpec   // of a table of windows
+	UsedBy    []*Def        // definitions that read this one, in Order
 }
 
 // IsTable reports whether the definition is keyed state rather than a stream.
@@ -119,7 +123,11 @@ type ResolvedInput struct {
 // ResolvedJoin is a Join with its definition.
 type ResolvedJoin struct {
 	ResolvedInput
-	Left   bool          // false: inner
+	Left bool // false: inner
+	// AsOf: the row is looked up as of the record's time, once stream time has
+	// passed that by Wait.
+	AsOf   bool
+	Wait   time.Duration
 	Bounds *StreamBounds // of a join of two streams
 	Join   *Join
 }
@@ -134,6 +142,7 @@ func Resolve(f *File) (*Pipeline, diag.List) {
 	r.declare()
 	for _, d := range slices.Concat(r.out.Tables, r.out.Streams, r.out.Sinks) {
 		r.inputs(d)
+		r.windowOf(d)
 	}
 	r.order()
 	r.topics()
@@ -230,8 +239,11 @@ func (r *resolver) declare() {
 		}
 		if t.Derived != nil {
 			d.Kind, d.Query, d.OnError = DerivedTableDef, t.Derived, onErrorOf(t.Derived.OnError, onError)
+			r.emit(d)
 		}
 		out.Tables = append(out.Tables, r.add(d, &t.Declared))
+		r.history(d)
+		r.lifetime(d)
 	}
 	for _, s := range f.Streams {
 		d := &Def{Kind: StreamDef, Stream: s, Query: &s.Query, OnError: onErrorOf(s.OnError, onError)}
@@ -275,7 +287,7 @@ func (r *resolver) inputs(d *Def) {
 	}
 	for i := range d.Query.From {
 		in := &d.Query.From[i]
-		if resolved, ok := r.input(d, in.Name, in.Alias, in.NameSpan, in.Text.Span); ok && r.streamWanted(d, resolved, in.NameSpan) {
+		if resolved, ok := r.input(d, in.Name, in.Alias, in.NameSpan, in.Text.Span); ok {
 			d.From = append(d.From, resolved)
 		}
 	}
@@ -285,6 +297,7 @@ func (r *resolver) inputs(d *Def) {
 			join := ResolvedJoin{ResolvedInput: resolved, Left: j.Kind.Value == "left", Join: j}
 			if resolved.Def.IsTable() {
 				r.tableBounds(j, resolved.Def)
+				r.asOf(j, resolved.Def, &join)
 			} else {
 				join.Bounds = r.streamBounds(d, j, resolved.Def)
 			}
@@ -342,18 +355,6 @@ func (r *resolver) readable(d *Def) []string {
 		}
 	}
 	return names
-}
-
-// streamWanted refuses a table as input of an aggregate: a change of a row
-// would count as a fact of its own. A stream may read a table: its changes.
-func (r *resolver) streamWanted(d *Def, in ResolvedInput, at diag.Span) bool {
-	if !in.Def.IsTable() || d.Kind != DerivedTableDef || d.materialized() {
-		return true
-	}
-	r.list.Add(diag.Errorf(codeNotAStream, at, "table %q aggregates %q, which is a table, not a stream", d.Name, in.Def.Name).
-		WithNote(in.Def.Decl.Span, "the table is defined here").
-		WithHelp("aggregate the stream that the table comes from; aggregates over the rows of a table are not supported by this version"))
-	return false
 }
 
 // aliases checks that every field of a query has one reading.

@@ -115,7 +115,11 @@ func (w *textWriter) input(in *InputPlan) {
 	case SourceInput:
 		w.decoding(in, "as source "+d.Name)
 	case TableInput:
-		w.decoding(in, "as table "+d.Name+", its own changelog")
+		if d.History > 0 {
+			w.decoding(in, versionedText(in))
+		} else {
+			w.decoding(in, "as table "+d.Name+", its own changelog")
+		}
 	case RekeyInput:
 		w.decoding(in, "as table "+d.Name)
 		if len(in.Copies) > 0 {
@@ -127,6 +131,10 @@ func (w *textWriter) input(in *InputPlan) {
 			w.linef(2, "remembers the key of each record key in %s", KeysTable(d.Name))
 		}
 	case ChangelogInput:
+		if d.History > 0 {
+			w.linef(2, "%s", versionedText(in))
+			break
+		}
 		w.linef(2, "as %s, complete when %s is read", replicaKind(in), strings.Join(in.Origins, ", "))
 	case RepartitionInput:
 		if in.Join <= documentsStep {
@@ -170,9 +178,17 @@ func (w *textWriter) decoding(in *InputPlan, as string) {
 	case in.Placed:
 		w.linef(2, "checks that partitions follow the record key")
 	}
+	w.lifetime(2, d)
 	w.onError(2, d)
 	if d.OnGap != operators.GapFail {
 		w.linef(2, "on a gap go on at the %s", d.OnGap)
+	}
+}
+
+// lifetime says how long rows stay that are not updated.
+func (w *textWriter) lifetime(depth int, d *Def) {
+	if d.TTL > 0 {
+		w.linef(depth, "%s", d.ttlLine())
 	}
 }
 
@@ -209,7 +225,9 @@ func (w *textWriter) step(s *Step, depth int) {
 		if j.Left {
 			kind = "left"
 		}
-		w.linef(depth, "%s join %s %s on %s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value))
+		w.linef(depth, "%s join %s %s on %s%s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value), j.timesOf())
+	case DelayStep:
+		w.linef(depth, "wait for late rows of %s for %s, in %s", d.Joins[s.Join].Def.Name, formatDuration(d.Joins[s.Join].Wait), s.Table)
 	case TableJoinStep:
 		w.tableJoin(s, depth)
 	case MatchStep:
@@ -220,6 +238,7 @@ func (w *textWriter) step(s *Step, depth int) {
 		w.linef(depth, "%s into %s", topText(d, w.plan.typed.defs[d].top), d.topState())
 	case MaterializeStep:
 		w.linef(depth, "keep as %s", d.Name)
+		w.lifetime(depth+1, d)
 	case SelectStep:
 		for _, c := range d.Query.Select {
 			w.linef(depth, "select %s", columnText(c))
@@ -227,6 +246,10 @@ func (w *textWriter) step(s *Step, depth int) {
 	case GroupStep:
 		td := w.plan.typed.defs[d]
 		w.linef(depth, "group by %s into %s", oneLine(strings.Join(td.groupTexts, ", ")), d.Name)
+		if d.windowed() {
+			w.linef(depth+1, "window %s", d.Window.text)
+		}
+		w.lifetime(depth+1, d)
 		for _, c := range d.Query.Select {
 			w.linef(depth+1, "select %s", columnText(c))
 		}

@@ -313,12 +313,10 @@ func topText(d *Def, tt *typedTop) string {
 	return topLine(d.Query.Top, tt.n, []string{oneLine(d.Query.Top.By.Value)}, per)
 }
 
-// top adds to a table's description what its top makes of its rows. None of its
-// state fits another top: rows have been told, or not, by what it was.
+// top adds to a table's description what its top makes of its rows.
 func (k *canon) top(d *Def, t *TableDescription, row *binding) {
 	tt := k.typed.defs[d].top
 	line := topLine(d.Query.Top, tt.n, k.exprs(k.c.topOrder(d, row)), k.exprs(k.c.topGroup(d, row)))
-	t.Key = []string{line}
 	t.Definition = append(t.Definition, line)
 	if d.Query.Top.List.Set {
 		t.Changelogs = append(t.Changelogs, k.plan.Pipeline+"."+d.topState()+".changelog")

@@ -64,6 +64,9 @@ type typedDef struct {
 	groupNames []string   // "" = without a name
 	groupTexts []string
 	groupTypes []expr.Type
+	windowed   bool // the last two say which window it is
+	// final: what it gives is never changed nor taken back.
+	final      bool
 	groupView  []*binding // what its expressions see, for their types
 	aggregates []aggregate
 
@@ -92,6 +95,7 @@ func (c *compiler) define(d *Def) {
 		c.defineSource(d)
 	case TopicTableDef:
 		c.defineTable(d)
+		c.checkTTL(d)
 		c.noteKey(d)
 	case StreamDef:
 		c.defineQuery(d)
@@ -212,6 +216,8 @@ func (c *compiler) defineQuery(d *Def) {
 		td.branches += c.typed[in.Def].branches
 		td.changes = td.changes || c.typed[in.Def].changes
 	}
+	td.final = c.isFinal(d)
+	c.checkWindow(d)
 	c.checkInputs(d)
 	if td.branches > maxBranches {
 		c.diags.Errorf(codeUnion, d.From[0].Span, "%q unites %d ways from its sources: at most %d are allowed", d.Name, td.branches, maxBranches).
@@ -310,8 +316,11 @@ func isNumber(t expr.Type) bool { return t.Kind == expr.Int || t.Kind == expr.Fl
 // checkInputs refuses what a query cannot do with changes of a table.
 func (c *compiler) checkInputs(d *Def) {
 	td := c.typed[d]
+	c.checkGroupClauses(d)
 	c.checkReplicated(d)
+	c.checkVersioned(d)
 	c.checkStrewn(d)
+	c.checkTTL(d)
 	if !td.changes {
 		return
 	}
@@ -323,10 +332,6 @@ func (c *compiler) checkInputs(d *Def) {
 		}
 	}
 	td.tableJoin = c.joinsTables(d) && c.checkTableJoin(d)
-	if d.Kind == DerivedTableDef && !d.materialized() {
-		c.diags.Errorf(codeGroupBy, d.From[0].Span, "%q holds a table's changes: aggregates over a table are not supported", d.From[0].Def.Name).
-			Help = "aggregate a stream"
-	}
 }
 
 func (c *compiler) defineSink(d *Def) {
@@ -335,6 +340,7 @@ func (c *compiler) defineSink(d *Def) {
 		return
 	}
 	c.checkReplicated(d)
+	c.checkVersioned(d)
 	from := c.typed[d.From[0].Def]
 	td.branches, td.changes = from.branches, from.changes
 	td.value, td.key = from.value, from.key

@@ -249,7 +249,7 @@ func (c *comparer) returned(now, was *pipeline.TableDescription) {
 
 func (c *comparer) changedTable(was, now *pipeline.TableDescription) {
 	ch := Change{Kind: "table", Name: now.Name, Verdict: Changed, Refused: true, Differs: differences(was, now)}
-	sameRows := was.Kind == now.Kind && was.Topic == now.Topic && slices.Equal(was.Key, now.Key) && placement(was) == placement(now)
+	sameRows := was.Kind == now.Kind && was.Topic == now.Topic && slices.Equal(was.Key, now.Key) && placement(was) == placement(now) && toldAlike(was, now)
 	switch {
 	case now.Kind == pipeline.DerivedTable:
 		ch.Effect = "its rows were made by another definition"
@@ -270,6 +270,23 @@ func (c *comparer) changedTable(was, now *pipeline.TableDescription) {
 		}
 	}
 	c.add(ch)
+}
+
+// toldAlike says that the same of the rows has been told to those behind: of
+// a top table which are the first, of a topic's table which are over. Rows that
+// have been told, or not, by one definition do not fit another.
+func toldAlike(was, now *pipeline.TableDescription) bool {
+	return lineOf(was, "first ") == lineOf(now, "first ") && (now.Kind == pipeline.DerivedTable || lineOf(was, "rows stay ") == lineOf(now, "rows stay "))
+}
+
+// lineOf finds a line of a table's definition by its beginning.
+func lineOf(t *pipeline.TableDescription, prefix string) string {
+	for _, line := range t.Definition {
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+	}
+	return ""
 }
 
 // placement is the line that says where rows lie.
