@@ -180,22 +180,12 @@ func (s *repartitioned) read(rec *record.Record) error {
 
 // origin takes the origin header, which is the last one, off the record.
 func (s *repartitioned) origin(rec *record.Record) error {
-	e, last := s.event, len(rec.Headers)-1
-	if last < 0 || rec.Headers[last].Key != originHeader {
-		return faultf(ReasonInvalidValue, "the record has no origin header: it was not written by this pipeline")
+	e := s.event
+	err := e.fromOrigin(rec, s.spec.Origins)
+	if err != nil || !s.keyUsed {
+		return err
 	}
-	e.Headers = rec.Headers[:last:last]
-	at, number, key, err := parseOrigin(rec.Headers[last].Value)
-	if err != nil || number >= len(s.spec.Origins) {
-		return faultf(ReasonInvalidValue, "the origin header is not of this version of the pipeline")
-	}
-	o := s.spec.Origins[number]
-	at.Topic = o.Topic
-	e.Origin, e.Key, e.KeyFormat = at, key, o.KeyFormat
-	if !s.keyUsed {
-		return nil
-	}
-	if s.key.Slots[0], err = codec.DecodeKey(o.KeyFormat, key); err != nil {
+	if s.key.Slots[0], err = codec.DecodeKey(e.KeyFormat, e.Key); err != nil {
 		return &fault{ReasonInvalidKey, err}
 	}
 	return nil

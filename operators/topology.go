@@ -46,6 +46,10 @@ type InputSpec struct {
 	Feeds bool
 	// Internal is true for repartition topics and internal changelogs.
 	Internal bool
+	// Awaited, of an internal topic that is no table: when the task first starts, no
+	// stream is read before everything that was there to be written to the topic has been
+	// written. From then on event time decides.
+	Awaited bool
 	// Purge is true for repartition topics: records below the committed offset are deleted.
 	Purge bool
 	// Name is what the user called what reads the topic.

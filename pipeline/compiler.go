@@ -195,6 +195,7 @@ type joinedTable struct {
 	// Of a derived table: the row of keys and aggregates, and what select makes of it.
 	row       int
 	selection *selection
+	having    *expr.Program
 }
 
 // table makes the binding of a table.

@@ -35,7 +35,7 @@ func (c *compiler) defineJoin(d *Def, i, branch int, view []*binding) []*binding
 func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*expr.Program {
 	j := d.Joins[i]
 	on := j.Join.On
-	if !on.Set {
+	if !on.Set || j.Def.windowed() { // the latter has been refused
 		return nil
 	}
 	scope := scopeOf(append(view[:len(view):len(view)], table.binding)...)

@@ -157,6 +157,7 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 		{name: "before", read: func(n *syntax.Node) { j.Before = p.text(n, "a duration") }},
 		{name: "after", read: func(n *syntax.Node) { j.After = p.text(n, "a duration") }},
 		{name: "grace", read: func(n *syntax.Node) { j.Grace = p.text(n, "a duration") }},
+		{name: "as_of", read: func(n *syntax.Node) { j.AsOf = p.choice(n, "as_of", []string{"true", "false"}, nil) }},
 		{name: "on", read: p.expression(&j.On), required: "on: a.x == b.y"},
 	}, hints{
 		"table": "write `left: TABLE ALIAS` or `inner: TABLE ALIAS`",

@@ -74,6 +74,7 @@ const (
 	SinkStep                        // ends here
 	StreamJoinStep                  // a record meets those of another stream; Right: of which side
 	TableJoinStep                   // a change of one table finds the rows of the others; Join: of which, -1 = from
+	DelayStep                       // records wait in front of Join
 	MaterializeStep                 // changes of a table are kept as a table of their own
 	TopStep                         // rows are kept in order, and the first go on
 	MatchStep                       // ends here; documents go on to all partitions of the queries
@@ -84,13 +85,15 @@ const (
 type Step struct {
 	Kind   StepKind
 	Def    *Def
-	Branch int             // of Def, the first that comes this way
-	Join   int             // of JoinStep and RepartitionStep: index in Def.Joins, -1 = group_by
-	Right  bool            // of StreamJoinStep and RepartitionStep: the right side of Join
-	Topic  string          // of RepartitionStep and SinkStep
-	Keep   bool            // of SinkStep: records stay in their partition
-	Table  string          // of a JoinStep: the copy of a replicated table
-	Stream *StreamJoinPlan // of StreamJoinStep
+	Branch int    // of Def, the first that comes this way
+	Join   int    // of JoinStep and RepartitionStep: index in Def.Joins, -1 = group_by
+	Right  bool   // of StreamJoinStep and RepartitionStep: the right side of Join
+	Topic  string // of RepartitionStep and SinkStep
+	Keep   bool   // of SinkStep: records stay in their partition
+	Table  string // of a JoinStep: the copy of a replicated table; of a DelayStep: its state
+	// Origins, of a DelayStep, are the outer topics that the records come from.
+	Origins []string
+	Stream  *StreamJoinPlan // of StreamJoinStep
 	// Aligned, of RepartitionStep: the records lie by the key, in another format.
 	Aligned bool
 	Next    []*Step

@@ -100,7 +100,11 @@ func (p *planner) table(d *Def) *part {
 		part.keyFormat, part.fixed = td.keyFormat, []string{topic}
 	}
 	part.inputs = append(part.inputs, in)
-	part.tables = append(part.tables, state.TableSpec{Name: d.Name})
+	spec := state.TableSpec{Name: d.Name}
+	if d.History > 0 {
+		spec.Changelog = p.ownTopic(d.Name+".changelog", part, compacted())
+	}
+	part.tables = append(part.tables, spec)
 	p.readers[d] = in
 	return part
 }
@@ -114,7 +118,12 @@ func (td *typedDef) direct() bool {
 // rekey plans the copying of a table's topic under the table's key.
 func (p *planner) rekey(d *Def, to *part) *InputPlan {
 	topic := d.Table.Topic.Value
-	changelog := p.ownTopic(d.Name+".changelog", to, compacted())
+	changelog := ""
+	if d.History > 0 { // what is kept of it is not in the topic
+		changelog = p.ownTopic(d.Name+".repartition", to, repartitionConfigs())
+	} else {
+		changelog = p.ownTopic(d.Name+".changelog", to, compacted())
+	}
 	from := p.newPart()
 	from.rekeyOf = d.Name
 	from.keyFormat, from.fixed = p.typed.defs[d].keyFormat, []string{topic}
@@ -216,6 +225,9 @@ func (p *planner) join(d *Def, i int, flows []*flow) []*flow {
 		in.Placed = true
 	}
 	for _, f := range out {
+		if d.Joins[i].Wait > 0 {
+			p.delay(f, d, i, len(out))
+		}
 		f.add(&Step{Kind: JoinStep, Def: d, Join: i, Branch: f.branches[0]})
 	}
 	return out
@@ -494,7 +506,7 @@ func (s *SubPlan) deadLetters() bool {
 	found := false
 	for _, in := range s.Inputs {
 		found = found || in.Def.OnError == DeadLetter
-		eachStep(in.Steps, func(step *Step) { found = found || step.Def.OnError == DeadLetter })
+		eachStep(in.Steps, func(step *Step) { found = found || step.deadLetters() })
 	}
 	return found
 }

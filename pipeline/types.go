@@ -25,6 +25,8 @@ const (
 	codeTopicTwice    diag.Code = "topic-twice"
 	codeTableInput    diag.Code = "table-input"
 	codeReplicate     diag.Code = "replicated-table"
+	codeVersioned     diag.Code = "versioned-table"
+	codeHaving        diag.Code = "having"
 )
 
 // typeNames are the words of fields:, in the order that help shows them.

@@ -178,6 +178,9 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		if err := errors.Join(w.checkAhead(t, in), w.checkPurged(t, in, info)); err != nil {
 			return err
 		}
+		if in.spec.Awaited {
+			t.gated = w.firstLoad(t, in, info) || t.gated
+		}
 		if !in.isTable() {
 			continue
 		}
@@ -412,10 +415,10 @@ func (w *worker) applyBounds(t *task) {
 		if known && w.engine.opts.UntilEnd && in.stopAt < 0 {
 			in.stopAt = target
 		}
-		if !t.gated || !in.isTable() || t.store.Marked(bootMark(in.tp.Topic)) {
+		if !t.gated || !in.isTable() && !in.spec.Awaited || t.store.Marked(bootMark(in.tp.Topic)) {
 			continue
 		}
-		if known && in.pos >= target {
+		if known && (in.pos >= target || in.spec.Awaited) {
 			t.mark(in)
 			continue
 		}

@@ -14,14 +14,15 @@ import (
 // a changelog therefore carries the input positions that it has seen, and a
 // restore passes over those that have seen more than the group has committed.
 
-// stamps are positions of a task's stream inputs, by a short name of the topic.
+// stamps are positions of the inputs that a task's own tables come from, by a
+// short name of the topic: of its streams, and of the tables whose changes go on.
 type stamps map[uint32]int64
 
 // stamps gives the task's positions now.
 func (t *task) stamps() stamps {
 	s := make(stamps, len(t.inputs))
 	for _, in := range t.inputs {
-		if !in.isTable() {
+		if !in.isTable() || in.spec.Feeds { // what a table's changes make is kept, too
 			h := fnv.New32a()
 			_, _ = h.Write([]byte(in.tp.Topic))
 			s[h.Sum32()] = in.pos
