@@ -23,8 +23,10 @@ import (
 // a boundary (see boundary.go): what is behind sees the bindings as they were, and
 // one more, the list of the keys of the queries.
 
-// codeMatch: what a match asks for cannot be done.
-const codeMatch diag.Code = "match"
+const (
+	// codeMatch: what a match asks for cannot be done.
+	codeMatch diag.Code = "match"
+)
 
 // Numbers that stand for a join's where a topic belongs to a match; see topStep.
 const (
@@ -87,6 +89,11 @@ func (r *resolver) matched(d *Def) {
 		return
 	}
 	d.Match = &in
+	if at := strings.Index(d.Query.Where.Value, operators.MatchedKeys); at >= 0 {
+		where := d.Query.Where
+		r.list.Errorf(codeMatch, where.Node.At(at, at+len(operators.MatchedKeys)), "%s is not known yet where documents are chosen", operators.MatchedKeys).
+			Help = fmt.Sprintf("where says which documents are matched; choose among the results in a stream above: `from: %s`, `where: len(%s) > 0`", d.Name, operators.MatchedKeys)
+	}
 	for _, other := range slices.Concat(d.Query.From, joinInputs(d.Query)) {
 		if other.Alias == operators.MatchedKeys {
 			r.list.Errorf(codeAlias, other.AliasSpan, "%s is what match calls its result", operators.MatchedKeys).

@@ -77,7 +77,10 @@ func TestExamples(t *testing.T) {
 }
 
 // input is one file of an example's input: the round it belongs to and its topic.
-type input struct{ round, topic, path string }
+type input struct {
+	round, topic, path string
+	compacted          bool // the topic keeps the last record per key
+}
 
 func inputsOf(t *testing.T, dir string) []input {
 	t.Helper()
@@ -89,9 +92,10 @@ func inputsOf(t *testing.T, dir string) []input {
 	for _, path := range paths { // Glob sorts: by round
 		round, topic, ok := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".jsonl"), "-")
 		if !ok {
-			t.Fatalf("%s is not named ROUND-TOPIC.jsonl", path)
+			t.Fatalf("%s is not named ROUND-TOPIC.jsonl, or ROUND-TOPIC.compacted.jsonl", path)
 		}
-		out = append(out, input{round, topic, path})
+		topic, compacted := strings.CutSuffix(topic, ".compacted")
+		out = append(out, input{round, topic, path, compacted})
 	}
 	return out
 }
@@ -120,7 +124,11 @@ func runExample(t *testing.T, dir string, on target) {
 	}
 	inputs := inputsOf(t, dir)
 	for i, in := range inputs {
-		streamctl(t, slices.Concat([]string{"produce", prefix + in.topic, "--from", in.path}, on.topic, on.broker)...)
+		args := slices.Concat([]string{"produce", prefix + in.topic, "--from", in.path}, on.topic, on.broker)
+		if in.compacted {
+			args = append(args, "--config", "cleanup.policy=compact")
+		}
+		streamctl(t, args...)
 		if i == len(inputs)-1 || inputs[i+1].round != in.round {
 			streamctl(t, slices.Concat([]string{"run", file, "--until-end"}, on.broker)...)
 		}
