@@ -169,6 +169,19 @@ func (c *cells) settle() (err error) {
 	return err
 }
 
+// invalid says whether one of slots, those of c or older ones, has no right value.
+func (c *cells) invalid(slots []value.Value) bool {
+	if c.accs == nil {
+		return false
+	}
+	for i := range slots {
+		if slots[i].Kind == value.Invalid {
+			return true
+		}
+	}
+	return false
+}
+
 // appendTo appends the cells as a JSON array.
 func (c *cells) appendTo(dst []byte) []byte {
 	dst = append(dst, '[')

@@ -138,13 +138,23 @@ func (j *groupJoin) Process(e *Event) error {
 	if drop {
 		return nil
 	}
-	e.Frame.Rows[j.spec.Groups.Row] = nil
 	if row != nil {
 		group, err := j.spec.Groups.groupRow(j.table, row)
 		if err != nil {
 			return err
 		}
-		e.Frame.Rows[j.spec.Groups.Row] = &group.row
+		shown, err := j.spec.Groups.shows(&e.Frame, &group.row)
+		if err != nil {
+			return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
+		}
+		if shown {
+			return j.next.Process(e)
+		}
+		if !j.spec.Left {
+			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNoMatch)
+			return nil
+		}
 	}
+	e.Frame.Rows[j.spec.Groups.Row] = nil
 	return j.next.Process(e)
 }

@@ -37,6 +37,7 @@ func (c *compiler) defineGroups(d *Def, branch int, view []*binding) {
 	td.groupView = view
 	c.nameGroups(td, d, keys, branch)
 	c.derive(d, view, c.layout.row(), &td.aggregates)
+	c.checkGroups(d, keys)
 	if branch == td.branches-1 {
 		t := c.derivedTable(d, "")
 		td.value, td.key = t.typ, t.key.typ
@@ -60,7 +61,7 @@ func (c *compiler) groupKeys(d *Def, view []*binding) []*expr.Program {
 
 // nameGroups notes the names and types of the components of the group key.
 func (c *compiler) nameGroups(td *typedDef, d *Def, keys []*expr.Program, branch int) {
-	if branch > 0 && len(td.groupTypes) == len(keys) { // else the first branch has a fault of its own
+	if branch > 0 && len(td.groupTypes) == len(keys)+d.windowSlots() { // else the first branch has a fault of its own
 		for i, k := range keys {
 			td.groupTypes[i] = unite(td.groupTypes[i], k.Type())
 		}
@@ -82,6 +83,9 @@ func (c *compiler) nameGroups(td *typedDef, d *Def, keys []*expr.Program, branch
 		td.groupTexts = append(td.groupTexts, k.Text())
 		td.groupTypes = append(td.groupTypes, k.Type())
 	}
+	if d.windowed() {
+		td.nameWindow()
+	}
 }
 
 // lastStep is the field that a path names in the end, "" for what is no path.
@@ -95,10 +99,18 @@ func lastStep(text string) string {
 	return text[strings.LastIndexByte(text, '.')+1:]
 }
 
-// derive compiles the select list of a derived table over the row that holds
-// the group key and the aggregates. Aggregates that are not in list are added
-// to it. The arguments of the aggregates are programs over view.
-func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (*selection, [][]*expr.Program) {
+// derived is what stands behind group_by, over the row that holds the group key
+// and the aggregates.
+type derived struct {
+	*selection
+	args   [][]*expr.Program // of the aggregates: programs over what is grouped
+	having *expr.Program
+}
+
+// derive compiles the select list and having of a derived table over its row.
+// Aggregates that are not in list are added to it. The arguments of the
+// aggregates are programs over view.
+func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) derived {
 	td := c.typed[d]
 	args := make([][]*expr.Program, len(*list))
 	groups := &groupSpace{row: row, td: td}
@@ -142,7 +154,12 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) (
 		s.columns = append(s.columns, c.column(col, []*binding{bare}, scope)...)
 	}
 	s.seal()
-	return s, args
+	having := c.having(d, s, scope())
+	c.countMembers(d, list)
+	for len(args) < len(*list) {
+		args = append(args, nil)
+	}
+	return derived{s, args, having}
 }
 
 // aggregate finds or adds a call, and gives the programs of its arguments; -1
@@ -191,6 +208,9 @@ func (g *groupSpace) at(path []codec.Step) (*expr.Resolved, string) {
 	if len(path) == 0 || path[0].IsIndex {
 		return nil, "a group has no value of its own: name a field of group_by"
 	}
+	if g.windowed(path[0].Name) {
+		return g.windowField(path)
+	}
 	i := slices.Index(g.td.groupNames, path[0].Name)
 	if i < 0 || path[0].Name == "" {
 		return nil, ""
@@ -203,7 +223,7 @@ func (g *groupSpace) at(path []codec.Step) (*expr.Resolved, string) {
 }
 
 func (g *groupSpace) has(name string) presence {
-	if name != "" && slices.Contains(g.td.groupNames, name) {
+	if name != "" && slices.Contains(g.td.groupNames, name) || g.windowed(name) {
 		return present
 	}
 	return absent
@@ -237,23 +257,24 @@ func (g *groupSpace) pieces() []piece {
 // groupKey is the key of a derived table: the components of the group key are
 // the first slots of its row.
 func groupKey(row int, td *typedDef) *keySpace {
-	k := &keySpace{row: row, typ: expr.Type{Kind: expr.List}, components: td.groupTypes}
-	if len(td.groupTypes) == 1 {
-		k.typ = td.groupTypes[0]
+	types := td.keyTypes()
+	k := &keySpace{row: row, typ: expr.Type{Kind: expr.List}, components: types}
+	if len(types) == 1 {
+		k.typ = types[0]
 	}
 	k.own = func(path []codec.Step) *expr.Resolved {
-		if len(td.groupTypes) == 1 {
+		if len(types) == 1 {
 			t, _, ok := typeAt(k.typ, path)
 			if !ok {
 				return nil
 			}
 			return &expr.Resolved{Ref: expr.Ref{Row: row}, Type: t, Rest: path}
 		}
-		if len(path) == 0 || !path[0].IsIndex || path[0].Index < 0 || path[0].Index >= len(td.groupTypes) {
+		if len(path) == 0 || !path[0].IsIndex || path[0].Index < 0 || path[0].Index >= len(types) {
 			return nil
 		}
 		i := path[0].Index
-		t, _, ok := typeAt(td.groupTypes[i], path[1:])
+		t, _, ok := typeAt(types[i], path[1:])
 		if !ok {
 			return nil
 		}
@@ -296,8 +317,8 @@ func (c *compiler) derivedTable(d *Def, alias string) *joinedTable {
 	row := c.layout.row()
 	list := slices.Clone(td.aggregates)
 	// The arguments of the aggregates are evaluated elsewhere: any view will do.
-	s, _ := c.derive(d, td.groupView, row, &list)
+	s := c.derive(d, td.groupView, row, &list)
 	c.layout.nameGroups(row, d.Name+".", len(td.groupTypes))
-	b := &binding{alias: alias, typ: s.typ, space: s, key: groupKey(row, td)}
-	return &joinedTable{binding: b, def: d, row: row, selection: s}
+	b := &binding{alias: alias, typ: s.typ, space: s.selection, key: groupKey(row, td)}
+	return &joinedTable{binding: b, def: d, row: row, selection: s.selection, having: s.having}
 }
