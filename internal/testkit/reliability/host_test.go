@@ -14,7 +14,7 @@ import (
 	"streamctl/internal/testkit"
 )
 
-// host is the embedded broker with the topics of one pipeline, for the real binary.
+// host is a broker with the topics of one pipeline, for the real binary.
 type host struct {
 	t           *testing.T
 	cluster     *testkit.Cluster
@@ -25,6 +25,20 @@ type host struct {
 	data        *testkit.Data
 }
 
+// onBrokers tells a story of the binary on the embedded broker and on real Kafka.
+func onBrokers(t *testing.T, story func(t *testing.T, newHost func(t *testing.T, text, views, outs string) *host)) {
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		story(t, newHost)
+	})
+	t.Run("kafka", func(t *testing.T) {
+		t.Parallel()
+		addr := realKafka.Broker(t).Addr()
+		story(t, func(t *testing.T, text, views, outs string) *host { return hostAt(t, addr, text, views, outs) })
+	})
+}
+
+// newHost is a host on an embedded broker of its own.
 func newHost(t *testing.T, text, views, outs string) *host {
 	t.Helper()
 	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
@@ -36,7 +50,13 @@ func newHost(t *testing.T, text, views, outs string) *host {
 			t.Error(err)
 		}
 	})
-	cluster, err := testkit.Connect(b.Addr())
+	return hostAt(t, b.Addr(), text, views, outs)
+}
+
+// hostAt is a host on the broker at addr, where no other has its topics.
+func hostAt(t *testing.T, addr, text, views, outs string) *host {
+	t.Helper()
+	cluster, err := testkit.Connect(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,16 +83,23 @@ func newHost(t *testing.T, text, views, outs string) *host {
 // start runs the binary and waits until it is ready.
 func (h *host) start(data string) *testkit.Process {
 	h.t.Helper()
-	p, err := testkit.Start(testkit.Launch{Binary: h.binary, Args: []string{"run", h.file, "--brokers", h.cluster.Addr, "--data-dir", data}})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(p.Kill)
+	p := h.launch(data)
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	if err := p.AwaitReady(ctx); err != nil {
 		h.t.Fatal(err)
 	}
+	return p
+}
+
+// launch runs the binary.
+func (h *host) launch(data string) *testkit.Process {
+	h.t.Helper()
+	p, err := testkit.Start(testkit.Launch{Binary: h.binary, Args: []string{"run", h.file, "--brokers", h.cluster.Addr, "--data-dir", data}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(p.Kill)
 	return p
 }
 
