@@ -222,7 +222,7 @@ type jsonTests struct {
 
 type jsonFile struct {
 	File        string     `json:"file"`
-	Pipeline    string     `json:"pipeline"`
+	Pipelines   []string   `json:"pipelines"`
 	Diagnostics diag.List  `json:"diagnostics"`
 	Tests       []jsonTest `json:"tests"`
 }
@@ -240,7 +240,7 @@ func jsonResults(results []pipetest.FileResult, sum pipetest.Summary, took time.
 		Passed: sum.Failed+sum.Invalid == 0, Tests: sum.Tests, Failed: sum.Failed, Invalid: sum.Invalid, Seconds: took.Seconds(), Files: []jsonFile{},
 	}
 	for _, r := range results {
-		f := jsonFile{File: r.Path, Pipeline: r.Pipeline, Diagnostics: append(diag.List{}, r.Faults...), Tests: []jsonTest{}}
+		f := jsonFile{File: r.Path, Pipelines: append([]string{}, r.Pipelines...), Diagnostics: append(diag.List{}, r.Faults...), Tests: []jsonTest{}}
 		for i := range r.Tests {
 			t := &r.Tests[i]
 			f.Tests = append(f.Tests, jsonTest{t.Name, t.Span.Start.Line, t.Passed(), t.Took.Seconds(), append(diag.List{}, t.Failures...)})

@@ -2,7 +2,6 @@ package pipetest
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -25,149 +24,80 @@ type port struct {
 	format, keyFormat codec.Format
 }
 
-// bound is a Suite with its pipeline: every name stands for a topic.
+// bound is a Suite with its pipelines: every name stands for a topic.
 type bound struct {
 	suite    *Suite
-	compiled *pipeline.Result
-	inputs   map[string]*port // sources, and tables from topics
-	outputs  map[string]*port // sinks, and the dead letters
-	tables   map[string]*port // those whose rows are expected
+	programs []*compiled
+	inputs   *namespace // sources, and tables from topics
+	outputs  *namespace // sinks, and the dead letters
+	tables   *namespace // those whose rows are expected
+	all      *namespace // all definitions
+	anyTable *namespace // tables among them
 }
 
-// bind compiles the pipeline of a suite and gives its names their meaning. The
+// bind compiles the pipelines of a suite and gives its names their meaning. The
 // files by whose texts the list is printed come with it.
 func bind(s *Suite) (*bound, map[string][]byte, diag.List) {
 	sources := s.Sources()
-	src, err := os.ReadFile(s.Pipeline)
-	if err != nil {
-		at := s.named
-		if at == (diag.Span{}) {
-			at = diag.Span{File: s.Path}
-		}
-		return nil, sources, diag.List{diag.Errorf(codeBadValue, at, "read the pipeline of the tests: %v", err).
-			WithHelp("name it with `pipeline: FILE`, relative to the file of the tests")}
-	}
-	b := &bound{suite: s, inputs: map[string]*port{}, outputs: map[string]*port{}, tables: map[string]*port{}}
-	list := b.compile(src)
-	if b.compiled.File != nil && b.compiled.File.Syntax != nil {
-		for name, text := range b.compiled.File.Syntax.Sources() {
-			sources[name] = text
-		}
-	}
+	programs, list := compileAll(s, sources)
 	if list.HasErrors() {
 		return nil, sources, list
 	}
-	list = nil // warnings are validate's
-	b.ports()
+	many := len(programs) > 1
+	b := &bound{
+		suite: s, programs: programs, inputs: newNamespace(many), outputs: newNamespace(many), tables: newNamespace(many),
+		all: newNamespace(many), anyTable: newNamespace(many),
+	}
+	for _, c := range programs {
+		b.ports(c)
+	}
 	p := &parser{suite: s}
 	for _, t := range s.Tests {
 		b.test(p, t)
 	}
-	list.Append(p.faults)
-	list.Sort()
-	return b, sources, list
+	p.faults.Sort()
+	return b, sources, p.faults
 }
 
-// compile takes the pipeline through the compiler. Each table whose rows are
-// expected gets a sink of the test's own, by which its changes are followed.
-func (b *bound) compile(src []byte) diag.List {
-	r, list := pipeline.Compile(b.suite.Pipeline, src, pipeline.ParseOptions{Set: b.suite.set})
-	b.compiled = r
-	followed := b.suite.followed()
-	if list.HasErrors() || len(followed) == 0 {
-		return list
+// ports lists what tests may name of a pipeline.
+func (b *bound) ports(c *compiled) {
+	in := func(name string, topic, format, keyFormat pipeline.Text) {
+		b.inputs.add(c.name(), &port{name, topic.Value, formatOf(format, codec.FormatJSON), formatOf(keyFormat, codec.FormatString)})
 	}
-	file, _ := pipeline.Parse(b.suite.Pipeline, src, pipeline.ParseOptions{Set: b.suite.set})
-	for name := range followed {
-		if !slices.ContainsFunc(r.Pipeline.Tables, func(d *pipeline.Def) bool { return d.Name == name }) {
-			continue // said later, with the nearest name
+	for _, d := range c.Pipeline.Sources {
+		in(d.Name, d.Source.Topic, d.Source.Format, d.Source.KeyFormat)
+	}
+	for _, d := range c.Pipeline.Tables {
+		if d.Kind == pipeline.TopicTableDef {
+			in(d.Name, d.Table.Topic, d.Table.Format, d.Table.KeyFormat)
 		}
-		file.Sinks = append(file.Sinks, &pipeline.Sink{
-			Declared: pipeline.Declared{Name: setText("test-" + name)},
-			From:     setText(name), Topic: setText(tableTopic + name), KeyFormat: setText("json"), Format: setText("json"),
-		})
-		b.tables[name] = &port{name, tableTopic + name, codec.FormatJSON, codec.FormatJSON}
-	}
-	with, more := compileFile(file)
-	if more.HasErrors() {
-		var out diag.List
-		for name, at := range followed {
-			if b.tables[name] != nil {
-				out.Errorf(codeBadValue, at, "the rows of %s cannot be followed: %s", name, more[0].Message)
-			}
-		}
-		return out
-	}
-	b.compiled = with
-	return nil
-}
-
-func setText(s string) pipeline.Text { return pipeline.Text{Value: s, Set: true} }
-
-// compileFile is pipeline.Compile behind its first stage.
-func compileFile(file *pipeline.File) (*pipeline.Result, diag.List) {
-	r := &pipeline.Result{File: file}
-	var list, more diag.List
-	if r.Pipeline, list = pipeline.Resolve(file); list.HasErrors() {
-		return r, list
-	}
-	if r.Typed, more = pipeline.Typecheck(r.Pipeline); more.HasErrors() {
-		return r, more
-	}
-	if r.Plan, more = pipeline.MakePlan(r.Typed); more.HasErrors() {
-		return r, more
-	}
-	r.Topology, more = pipeline.Bind(r.Plan)
-	return r, more
-}
-
-// ports lists what tests may name.
-func (b *bound) ports() {
-	for _, d := range b.compiled.Pipeline.Sources {
-		s := d.Source
-		b.inputs[d.Name] = &port{d.Name, s.Topic.Value, formatOf(s.Format, codec.FormatJSON), formatOf(s.KeyFormat, codec.FormatString)}
-	}
-	for _, d := range b.compiled.Pipeline.Tables {
-		if t := d.Table; d.Kind == pipeline.TopicTableDef {
-			b.inputs[d.Name] = &port{d.Name, t.Topic.Value, formatOf(t.Format, codec.FormatJSON), formatOf(t.KeyFormat, codec.FormatString)}
+		b.anyTable.add(c.name(), &port{name: d.Name})
+		if followed := c.followed[d.Name]; followed != nil {
+			b.tables.add(c.name(), followed)
 		}
 	}
-	letters := b.compiled.Topology.Pipeline + ".dead-letters"
-	for _, sub := range b.compiled.Topology.Subs {
+	letters := c.name() + ".dead-letters"
+	for _, sub := range c.Topology.Subs {
 		if slices.ContainsFunc(sub.Outputs, func(o operators.OutputSpec) bool { return o.Topic == letters }) {
-			b.outputs[deadLetters] = &port{deadLetters, letters, codec.FormatBytes, codec.FormatBytes}
+			b.outputs.add(c.name(), &port{deadLetters, letters, codec.FormatBytes, codec.FormatBytes})
+			break
 		}
 	}
-	for _, d := range b.compiled.Pipeline.Sinks {
+	for _, d := range c.Pipeline.Sinks {
 		if s := d.Sink; !strings.HasPrefix(s.Topic.Value, tableTopic) {
-			b.outputs[d.Name] = &port{d.Name, s.Topic.Value, formatOf(s.Format, codec.FormatJSON), formatOf(s.KeyFormat, codec.FormatString)}
+			b.outputs.add(c.name(), &port{d.Name, s.Topic.Value, formatOf(s.Format, codec.FormatJSON), formatOf(s.KeyFormat, codec.FormatString)})
 		}
 	}
-}
-
-// formatOf is the format of a definition that has been checked.
-func formatOf(t pipeline.Text, otherwise codec.Format) codec.Format {
-	if f, err := codec.ParseFormat(t.Value); err == nil && t.Set {
-		return f
+	for _, d := range c.Pipeline.Order {
+		b.all.add(c.name(), &port{name: d.Name})
 	}
-	return otherwise
-}
-
-func names(ports map[string]*port) []string {
-	out := make([]string, 0, len(ports))
-	for name := range ports {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // test binds the names of one test, and encodes what it sends.
 func (b *bound) test(p *parser, t *Test) {
 	for name := range t.partitions {
-		if name != "" && b.inputs[name] == nil && b.outputs[name] == nil {
-			all := append(names(b.inputs), names(b.outputs)...)
-			p.unknown(codeUnknownName, t.places[name], name, all, "there is no source, table or sink %q", name)
+		if name != "" && b.inputs.get(name) == nil && b.outputs.get(name) == nil {
+			p.unknown(codeUnknownName, t.places[name], name, append(b.inputs.names(), b.outputs.names()...), "there is no source, table or sink %q", name)
 		}
 	}
 	for _, st := range t.steps {
@@ -182,19 +112,39 @@ func (b *bound) test(p *parser, t *Test) {
 			b.expectTable(p, a)
 		case *expectDropped:
 			b.expectDropped(p, a)
+		case *restart:
+			b.named(p, &a.which)
+		case *stop:
+			b.named(p, &a.which)
+		case *start:
+			b.named(p, &a.which)
 		}
 	}
 }
 
+// named checks the name of the pipeline that a step is about.
+func (b *bound) named(p *parser, w *which) {
+	var names []string
+	for _, c := range b.programs {
+		names = append(names, c.name())
+	}
+	if w.pipeline != "" && !slices.Contains(names, w.pipeline) {
+		p.unknown(codeUnknownName, w.span, w.pipeline, names, "there is no pipeline %q here", w.pipeline)
+	}
+}
+
 func (b *bound) send(p *parser, t *Test, at diag.Span, a *send) {
-	a.port = b.inputs[a.name]
+	a.port = b.inputs.get(a.name)
+	if a.port == nil && b.inputs.ambiguous(p, at, a.name) {
+		return
+	}
 	if a.port == nil {
-		if b.outputs[a.name] != nil {
+		if b.outputs.get(a.name) != nil {
 			p.faults.Errorf(codeUnknownName, at, "%q is a sink: nothing is sent to it", a.name).
 				Help = "what comes out is looked at with `expect: {" + a.name + ": [...]}`"
 			return
 		}
-		p.unknown(codeUnknownName, at, a.name, append(names(b.inputs), words()...), "there is no source, no table with a topic and no step %q", a.name)
+		p.unknown(codeUnknownName, at, a.name, append(b.inputs.names(), words()...), "there is no source, no table with a topic and no step %q", a.name)
 		return
 	}
 	for _, r := range a.records {
@@ -224,17 +174,20 @@ func (b *bound) encode(p *parser, f *field, format codec.Format, key bool) []byt
 }
 
 func (b *bound) expectSink(p *parser, s *expectSink) {
-	s.port = b.outputs[s.name]
+	s.port = b.outputs.get(s.name)
+	if s.port == nil && b.outputs.ambiguous(p, s.span, s.name) {
+		return
+	}
 	if s.port == nil {
 		if s.name == deadLetters {
 			p.faults.Errorf(codeUnknownName, s.span, "the pipeline has no dead letters").Help = "it has with `on_error: dead_letter`"
 			return
 		}
-		if near := diag.Nearest(s.name, names(b.outputs)); near == "" && b.isTable(s.name) {
+		if near := diag.Nearest(s.name, b.outputs.names()); near == "" && b.anyTable.get(s.name) != nil {
 			p.faults.Errorf(codeUnknownName, s.span, "%q is a table, not a sink", s.name).Help = "its rows are looked at with `expect_table:`"
 			return
 		}
-		p.unknown(codeUnknownName, s.span, s.name, names(b.outputs), "there is no sink %q", s.name)
+		p.unknown(codeUnknownName, s.span, s.name, b.outputs.names(), "there is no sink %q", s.name)
 		return
 	}
 	for _, w := range s.records {
@@ -247,18 +200,10 @@ func (b *bound) expectSink(p *parser, s *expectSink) {
 	}
 }
 
-func (b *bound) isTable(name string) bool {
-	return slices.ContainsFunc(b.compiled.Pipeline.Tables, func(d *pipeline.Def) bool { return d.Name == name })
-}
-
 func (b *bound) expectTable(p *parser, a *expectTable) {
-	var all []string
-	for _, d := range b.compiled.Pipeline.Tables {
-		all = append(all, d.Name)
-	}
 	for _, rows := range a.tables {
-		if rows.port = b.tables[rows.name]; rows.port == nil {
-			p.unknown(codeUnknownName, rows.span, rows.name, all, "there is no table %q", rows.name)
+		if rows.port = b.tables.get(rows.name); rows.port == nil && !b.tables.ambiguous(p, rows.span, rows.name) {
+			p.unknown(codeUnknownName, rows.span, rows.name, b.anyTable.names(), "there is no table %q", rows.name)
 		}
 	}
 }
@@ -266,16 +211,13 @@ func (b *bound) expectTable(p *parser, a *expectTable) {
 // expectDropped checks names and reasons: a count of what does not exist is
 // always 0.
 func (b *bound) expectDropped(p *parser, a *expectDropped) {
-	var all, reasons []string
-	for _, d := range b.compiled.Pipeline.Order {
-		all = append(all, d.Name)
-	}
+	var reasons []string
 	for _, r := range operators.Reasons {
 		reasons = append(reasons, r.Name)
 	}
 	for _, by := range a.operators {
-		if !slices.Contains(all, by.name) {
-			p.unknown(codeUnknownName, by.span, by.name, all, "there is no definition %q", by.name)
+		if b.all.get(by.name) == nil && !b.all.ambiguous(p, by.span, by.name) {
+			p.unknown(codeUnknownName, by.span, by.name, b.all.names(), "there is no definition %q", by.name)
 		}
 		for _, d := range by.reasons {
 			if !slices.Contains(reasons, d.reason) {
@@ -287,9 +229,9 @@ func (b *bound) expectDropped(p *parser, a *expectDropped) {
 
 // partitions says how many partitions a topic has in a test.
 func (b *bound) partitions(t *Test, topic string) int32 {
-	for _, ports := range []map[string]*port{b.inputs, b.outputs} {
-		for name, port := range ports {
-			if n, ok := t.partitions[name]; ok && port.topic == topic {
+	for name, n := range t.partitions {
+		for _, space := range []*namespace{b.inputs, b.outputs} {
+			if port := space.get(name); port != nil && port.topic == topic {
 				return n
 			}
 		}
@@ -303,9 +245,9 @@ func (b *bound) partitions(t *Test, topic string) int32 {
 // watched lists the topics whose records are collected.
 func (b *bound) watched() []string {
 	var out []string
-	for _, ports := range []map[string]*port{b.outputs, b.tables} {
-		for _, port := range ports {
-			if !slices.Contains(out, port.topic) {
+	for _, space := range []*namespace{b.outputs, b.tables} {
+		for _, port := range space.ports {
+			if port != nil && !slices.Contains(out, port.topic) {
 				out = append(out, port.topic)
 			}
 		}

@@ -46,16 +46,21 @@ func letterValue(data []byte, key bool) value.Value {
 	return read(codec.FormatBytes, data, key)
 }
 
+// isLetters says whether it is the topic of dead letters.
+func (p *port) isLetters() bool {
+	return p.name == deadLetters || strings.HasSuffix(p.name, "."+deadLetters)
+}
+
 // keyOf and valueOf decode a record that came.
 func (p *port) keyOf(a arrival) value.Value {
-	if p.name == deadLetters {
+	if p.isLetters() {
 		return letterValue(a.Key, true)
 	}
 	return read(p.keyFormat, a.Key, true)
 }
 
 func (p *port) valueOf(a arrival) value.Value {
-	if p.name == deadLetters {
+	if p.isLetters() {
 		return letterValue(a.Value, false)
 	}
 	return read(p.format, a.Value, false)
@@ -165,7 +170,7 @@ func headersOf(p *port, a arrival) value.Value {
 	var keys []string
 	texts := make(map[string]string)
 	for _, h := range a.Headers {
-		if p.name == deadLetters && strings.HasPrefix(h.Key, letterHeader("")) {
+		if p.isLetters() && strings.HasPrefix(h.Key, letterHeader("")) {
 			continue
 		}
 		if _, seen := texts[h.Key]; !seen {
@@ -242,7 +247,7 @@ func (r *runner) describe(p *port, a arrival, asked []*wanted) string {
 	if has(func(w *wanted) bool { return w.partition != nil }) {
 		out += fmt.Sprintf(", partition %d", a.Partition)
 	}
-	if p.name == deadLetters {
+	if p.isLetters() {
 		for _, name := range []string{"reason", "operator", "error"} {
 			text, _ := headerOf(a, letterHeader(name))
 			out += ", " + name + " " + text
@@ -258,10 +263,10 @@ type tableRow struct{ key, value value.Value }
 
 // follow takes the changes of a table since the last look at it.
 func (r *runner) follow(p *port) *tableView {
-	view := r.rows[p.name]
+	view := r.rows[p.topic]
 	if view == nil {
 		view = &tableView{rows: make(map[string]tableRow)}
-		r.rows[p.name] = view
+		r.rows[p.topic] = view
 	}
 	for _, a := range r.world.take(p.topic) {
 		if a.Value == nil {

@@ -9,9 +9,10 @@
 // nothing of how an operator works: what a pipeline does is seen in its topics.
 //
 // The tour: find.go finds the files; parse.go and parse_steps.go make a Suite of
-// one; bind.go compiles its pipeline and says what its names stand for. world.go is
-// a pipeline that runs, one record at a time, and life.go one life of its process,
-// between two restarts; gate.go is how it is known that the process has come to rest. run.go
-// goes through the steps of a test. pattern.go and match.go compare one value,
-// sequence.go a list of records. result.go and junit.go are what comes out.
+// one (suite.go); compile.go compiles its pipelines, and bind.go says what its names
+// stand for. world.go is a cluster and a clock, running.go a pipeline in it,
+// life.go one life of its process, between two restarts; gate.go is how it is known
+// that a process has come to rest. run.go goes through the steps of a test, check.go
+// compares what came; pattern.go and match.go compare one value, sequence.go a list of
+// records. result.go and junit.go are what comes out.
 package pipetest

@@ -95,7 +95,7 @@ func beside(pipeline string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find tests: %w", err)
 		}
-		if s, list := ParseSuite(path, src); list.HasErrors() || filepath.Clean(s.Pipeline) == filepath.Clean(pipeline) {
+		if s, list := ParseSuite(path, src); list.HasErrors() || s.about(pipeline) {
 			out = append(out, path)
 		}
 	}
@@ -103,4 +103,9 @@ func beside(pipeline string) ([]string, error) {
 		return nil, fmt.Errorf("find tests: there is no %s beside %s that is about it", oneFile, pipeline)
 	}
 	return out, nil
+}
+
+// about says whether a pipeline is one of those of the suite.
+func (s *Suite) about(path string) bool {
+	return slices.ContainsFunc(s.Pipelines, func(p NamedPipeline) bool { return filepath.Clean(p.Path) == filepath.Clean(path) })
 }

@@ -26,7 +26,7 @@ const (
 
 // life is one process of a pipeline, from its start to its end.
 type life struct {
-	world     *world
+	of        *running
 	transport *memlog.Transport
 	disk      state.FS
 	gate      *gate
@@ -43,10 +43,10 @@ const patience = 200
 
 // start begins a life on a disk and returns when all its tasks run, or with the
 // error that ended it.
-func (w *world) start(disk state.FS) (*life, error) {
+func (r *running) start(disk state.FS) (*life, error) {
 	l := &life{
-		world: w, disk: disk, gate: newGate(), over: make(chan struct{}),
-		transport: w.log.Transport(memlog.TransportConfig{Group: w.topology.Pipeline}),
+		of: r, disk: disk, gate: newGate(), over: make(chan struct{}),
+		transport: r.world.log.Transport(memlog.TransportConfig{Group: r.name()}),
 	}
 	db, err := state.Open(state.Options{
 		Dir: "state", FS: disk, CacheBytes: cacheBytes, BlockCacheBytes: memTableBytes, MemTableBytes: memTableBytes, LoadBytes: memTableBytes,
@@ -55,7 +55,7 @@ func (w *world) start(disk state.FS) (*life, error) {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	seen := make(map[string]bool)
-	for _, sub := range w.topology.Subs {
+	for _, sub := range r.topology.Subs {
 		for _, in := range sub.Inputs {
 			if !seen[in.Topic] {
 				seen[in.Topic] = true
@@ -73,8 +73,8 @@ func (w *world) start(disk state.FS) (*life, error) {
 func (l *life) run(ctx context.Context, db *state.DB) {
 	defer close(l.over)
 	_, err := engine.Run(ctx, engine.Options{
-		Topology: l.world.topology, Transport: ports{l.transport, l.gate}, State: db, Clock: l.world.clock, Workers: 1,
-		ExactlyOnce: l.world.exactlyOnce, CommitInterval: commitInterval, Instance: instance, Monitor: l.world.monitor,
+		Topology: l.of.topology, Transport: ports{l.transport, l.gate}, State: db, Clock: l.of.world.clock, Workers: 1,
+		ExactlyOnce: l.of.exactlyOnce, CommitInterval: commitInterval, Instance: instance, Monitor: l.of.monitor,
 		Ready: func() { l.gate.note(func() { l.gate.ready = true }) },
 	})
 	err = errors.Join(err, db.Close())
@@ -91,7 +91,7 @@ func (l *life) settle() error {
 			return l.gate.err
 		}
 		if wait < time.Microsecond {
-			l.world.clock.Advance(max(wait, commitInterval))
+			l.of.world.clock.Advance(max(wait, commitInterval))
 			l.gate.release()
 			continue
 		}
@@ -102,7 +102,7 @@ func (l *life) settle() error {
 		// load ends. Should it wait for the clock, the clock moves.
 		if !l.gate.nap() {
 			naps++
-			l.world.clock.Advance(time.Millisecond)
+			l.of.world.clock.Advance(time.Millisecond)
 			l.gate.release()
 		}
 	}
@@ -120,9 +120,9 @@ func (g *gate) isReady() bool {
 
 // behind says which input is not processed and committed to its end, "" = all are.
 func (l *life) behind() string {
-	committed := l.world.log.Committed(l.world.topology.Pipeline)
+	committed := l.of.world.log.Committed(l.of.name())
 	for _, topic := range l.inputs {
-		high, _ := l.world.log.Ends(topic)
+		high, _ := l.of.world.log.Ends(topic)
 		for p, end := range high {
 			if at := committed[record.TopicPartition{Topic: topic, Partition: int32(p)}]; at < end {
 				return fmt.Sprintf("%s/%d is read up to %d of %d", topic, p, at, end)

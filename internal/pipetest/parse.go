@@ -102,18 +102,28 @@ func (p *parser) wants(n *syntax.Node, kind syntax.Kind, what string) bool {
 // file reads the whole of it.
 func (p *parser) file(root *syntax.Node) {
 	s := p.suite
-	s.Pipeline = defaultPipeline(s.Path)
+	s.Pipelines = []NamedPipeline{{Path: defaultPipeline(s.Path)}}
 	p.common = testSettings{clock: began(), partitions: map[string]int32{}, places: map[string]diag.Span{}}
-	keys := []key{{"pipeline", func(n *syntax.Node) {
-		if p.wants(n, syntax.Scalar, "pipeline") {
-			s.Pipeline, s.named = filepath.Join(filepath.Dir(s.Path), n.Value), n.Span
-		}
-	}}, {"set", func(n *syntax.Node) { s.set = p.settings(n) }}}
+	keys := []key{{"pipeline", p.pipelines}, {"set", func(n *syntax.Node) { s.set = p.settings(n) }}}
 	keys = append(keys, p.settingKeys(&p.common)...)
 	keys = append(keys, key{"tests", p.tests})
 	if p.mapping(root, "the tests file", keys) && root.Get("tests") == nil {
 		p.faults.Errorf(codeMissingField, root.At(0, 0), "the tests file has no tests").
 			Help = "write `tests:` and a list of tests below it, each with a name and steps"
+	}
+}
+
+// pipelines reads the file of a pipeline, or a list of them.
+func (p *parser) pipelines(n *syntax.Node) {
+	items := []*syntax.Node{n}
+	if n.Kind == syntax.Sequence && len(n.Items) > 0 {
+		items = n.Items
+	}
+	p.suite.Pipelines = nil
+	for _, item := range items {
+		if p.wants(item, syntax.Scalar, "pipeline") {
+			p.suite.Pipelines = append(p.suite.Pipelines, NamedPipeline{filepath.Join(filepath.Dir(p.suite.Path), item.Value), item.Span})
+		}
 	}
 }
 

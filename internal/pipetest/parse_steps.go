@@ -3,6 +3,7 @@ package pipetest
 import (
 	"encoding/base64"
 	"math"
+	"strings"
 
 	"streamctl/internal/syntax"
 )
@@ -44,32 +45,35 @@ func (p *parser) action(word string, n *syntax.Node) action {
 	case "restart":
 		return p.restart(n)
 	case "stop":
-		p.nothing(n, word)
-		return &stop{}
+		return &stop{p.which(n, word)}
 	case "start":
-		p.nothing(n, word)
-		return &start{}
+		return &start{p.which(n, word)}
 	}
 	return &send{name: word, records: p.sentRecords(n, word)}
 }
 
-// nothing wants a step without further fields: `{}`, or nothing at all.
-func (p *parser) nothing(n *syntax.Node, word string) {
-	if !n.IsNull() {
-		p.mapping(n, word, nil)
+// which reads the pipeline that a step is about: nothing, {}, or {pipeline: NAME},
+// and what else the step knows.
+func (p *parser) which(n *syntax.Node, word string, more ...key) which {
+	var out which
+	if n.IsNull() {
+		return out
 	}
+	p.mapping(n, word, append([]key{{"pipeline", func(n *syntax.Node) {
+		if p.wants(n, syntax.Scalar, "pipeline") {
+			out = which{n.Value, n.Span}
+		}
+	}}}, more...))
+	return out
 }
 
 func (p *parser) restart(n *syntax.Node) action {
 	out := &restart{}
-	if n.IsNull() {
-		return out
-	}
-	p.mapping(n, "restart", []key{{"lose", func(n *syntax.Node) {
+	out.which = p.which(n, "restart", key{"lose", func(n *syntax.Node) {
 		if out.loseState = n.Value == "state"; !out.loseState {
 			p.faults.Errorf(codeBadValue, n.Span, "restart cannot lose %s", n.Describe()).Help = "write `restart: {lose: state}`"
 		}
-	}}})
+	}})
 	return out
 }
 
@@ -199,7 +203,7 @@ func (p *parser) wanted(n *syntax.Node, sink string) *wanted {
 		part("headers", &w.headers),
 		part("partition", &w.partition),
 	}
-	if sink == deadLetters {
+	if sink == deadLetters || strings.HasSuffix(sink, "."+deadLetters) {
 		for _, name := range letterFields() {
 			keys = append(keys, key{name, func(n *syntax.Node) {
 				w.about = append(w.about, fieldPattern{name, patternOf(n, &p.faults)})

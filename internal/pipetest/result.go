@@ -9,8 +9,8 @@ import (
 
 // FileResult is what came of one file of tests.
 type FileResult struct {
-	Path     string
-	Pipeline string
+	Path      string
+	Pipelines []string // paths of their files
 	// Faults are why nothing of it was run: the file, or its pipeline, is wrong.
 	Faults  diag.List
 	Tests   []TestResult

@@ -83,7 +83,10 @@ func load(path string, f *FileResult) *bound {
 		return nil
 	}
 	s, list := ParseSuite(path, src)
-	f.Faults, f.Pipeline, f.Sources = list, s.Pipeline, s.Sources()
+	f.Faults, f.Sources = list, s.Sources()
+	for _, p := range s.Pipelines {
+		f.Pipelines = append(f.Pipelines, p.Path)
+	}
 	if list.HasErrors() {
 		return nil
 	}
@@ -122,18 +125,22 @@ func (r *runner) fail(at diag.Span, message string, details ...string) {
 
 // run goes through the steps up to the first that fails.
 func (r *runner) run() {
-	w, err := newWorld(worldConfig{
-		topology: r.compiled.Topology, exactlyOnce: r.compiled.Pipeline.Settings.ExactlyOnce, now: r.test.clock, watched: r.watched(),
-		partitions: func(topic string) int32 { return r.partitions(r.test, topic) },
-	})
+	cfg := worldConfig{now: r.test.clock, watched: r.watched(), partitions: func(topic string) int32 { return r.partitions(r.test, topic) }}
+	for _, c := range r.programs {
+		cfg.programs = append(cfg.programs, program{c.Topology, c.Pipeline.Settings.ExactlyOnce})
+	}
+	w, err := newWorld(cfg)
 	if err != nil {
 		r.fail(r.test.Span, err.Error())
 		return
 	}
 	r.world = w
 	defer w.close()
-	if !r.beginsStopped() {
-		if err := errors.Join(w.begin(), w.failure); err != nil {
+	for _, run := range w.runs {
+		if r.beginsStopped(run) {
+			continue
+		}
+		if err := errors.Join(run.begin(), run.failure); err != nil {
 			r.fail(r.test.Span, "the pipeline cannot be started: "+err.Error())
 			return
 		}
@@ -146,8 +153,8 @@ func (r *runner) run() {
 		if i+1 < len(r.test.steps) {
 			_, expected = r.test.steps[i+1].action.(*expectError)
 		}
-		if w.failure != nil && !expected {
-			r.stopped(s.span)
+		if failed := w.failed(); failed != nil && !expected {
+			r.stopped(s.span, failed.failure)
 		}
 		if len(r.failures) > 0 {
 			return
@@ -156,19 +163,26 @@ func (r *runner) run() {
 	r.leftovers()
 }
 
-// beginsStopped says that the pipeline is not to start by itself: the first step
-// is `stop`. What is sent then is there before its first start.
-func (r *runner) beginsStopped() bool {
-	if len(r.test.steps) == 0 {
-		return false
+// beginsStopped says that a pipeline is not to start by itself: the first steps
+// are `stop`. What is sent then is there before its first start.
+func (r *runner) beginsStopped(run *running) bool {
+	for _, s := range r.test.steps {
+		a, ok := s.action.(*stop)
+		if !ok {
+			return false
+		}
+		if a.means(run) {
+			return true
+		}
 	}
-	_, stopped := r.test.steps[0].action.(*stop)
-	return stopped
+	return false
 }
 
-// stopped tells that the pipeline has ended although nothing says that it should.
-func (r *runner) stopped(at diag.Span) {
-	err := r.world.failure
+// means says whether a step is about a pipeline.
+func (w which) means(r *running) bool { return w.pipeline == "" || w.pipeline == r.name() }
+
+// stopped tells that a pipeline has ended although nothing says that it should.
+func (r *runner) stopped(at diag.Span, err error) {
 	d := failure(at, "the pipeline has stopped: "+err.Error())
 	if re := recordError(err); re != nil {
 		d.Notes = append(d.Notes, diag.Note{Span: re.Span, Text: fmt.Sprintf("in %s, with the record %s", re.Operator, clip(string(re.Input)))})
@@ -197,16 +211,26 @@ func (r *runner) step(s step) error {
 	case *advance:
 		return r.world.advance(a.by)
 	case *restart:
-		return r.world.restart(a.loseState)
+		return r.each(a.which, func(run *running) error { return run.restart(a.loseState) })
 	case *stop:
-		return r.world.stop()
+		return r.each(a.which, (*running).stop)
 	case *start:
-		if r.world.life == nil {
-			r.world.failure = nil
-			return r.world.begin()
-		}
+		return r.each(a.which, (*running).begin)
 	}
 	return nil
+}
+
+// each does something with the pipelines that a step is about, and lets follow what
+// follows from it.
+func (r *runner) each(w which, do func(*running) error) error {
+	for _, run := range r.world.runs {
+		if w.means(run) {
+			if err := do(run); err != nil {
+				return err
+			}
+		}
+	}
+	return r.world.settle()
 }
 
 // send sends records one by one.
@@ -222,7 +246,7 @@ func (r *runner) send(a *send) error {
 		if err := r.world.send(a.port.topic, rec.partition, out); err != nil {
 			return err
 		}
-		if r.world.failure != nil {
+		if r.world.failed() != nil {
 			return nil
 		}
 	}
@@ -231,12 +255,13 @@ func (r *runner) send(a *send) error {
 
 // expectError compares the error with which the pipeline has ended, and takes it.
 func (r *runner) expectError(at diag.Span, a *expectError) {
-	err := r.world.failure
-	r.world.failure = nil
-	if err == nil {
+	failed := r.world.failed()
+	if failed == nil {
 		r.fail(at, "the pipeline has not stopped with an error")
 		return
 	}
+	err := failed.failure
+	failed.failure = nil
 	text := err.Error()
 	if m := a.message; m != nil && m.kind == exactly {
 		if !strings.Contains(text, m.value.Text) {
@@ -274,7 +299,7 @@ func (r *runner) check(what string, differ []difference) {
 
 // expectDropped compares what was dropped since the last look.
 func (r *runner) expectDropped(a *expectDropped) {
-	now := r.world.drops()
+	now := r.world.drops(r.dropName)
 	got := make(map[operators.DropKey]int64)
 	for key, n := range now {
 		if n -= r.dropped[key]; n != 0 {
@@ -285,9 +310,10 @@ func (r *runner) expectDropped(a *expectDropped) {
 	seen := make(map[operators.DropKey]bool)
 	open := make(map[string]bool)
 	for _, by := range a.operators {
-		open[by.name] = by.open
+		name := r.dropName("", by.name)
+		open[name] = by.open
 		for _, d := range by.reasons {
-			key := operators.DropKey{Operator: by.name, Reason: d.reason}
+			key := operators.DropKey{Operator: name, Reason: d.reason}
 			seen[key] = true
 			if got[key] != d.count {
 				r.fail(d.span, fmt.Sprintf("%s has dropped %s with the reason %s, expected %d", by.name, count(int(got[key]), "record"), d.reason, d.count))
@@ -303,16 +329,31 @@ func (r *runner) expectDropped(a *expectDropped) {
 	}
 }
 
+// dropName is the name under which a definition's drops are counted: its own if that
+// is clear, else with the pipeline's. What a test writes may have it without need.
+func (r *runner) dropName(pipeline, definition string) string {
+	if pipeline == "" {
+		if _, own, qualified := strings.Cut(definition, "."); qualified && r.all.get(own) != nil {
+			return own
+		}
+		return definition
+	}
+	if r.all.get(definition) == nil && r.all.get(pipeline+"."+definition) != nil {
+		return pipeline + "." + definition
+	}
+	return definition
+}
+
 // leftovers tells of records that have come to a sink after the last look at it.
 func (r *runner) leftovers() {
 	for _, name := range slices.Sorted(maps.Keys(r.looked)) {
-		came := r.world.take(r.outputs[name].topic)
+		came := r.world.take(r.outputs.get(name).topic)
 		if len(came) == 0 {
 			continue
 		}
 		var out []string
 		for _, rec := range came {
-			out = append(out, "+ "+clip(r.describe(r.outputs[name], rec, nil)))
+			out = append(out, "+ "+clip(r.describe(r.outputs.get(name), rec, nil)))
 		}
 		r.fail(r.looked[name], fmt.Sprintf("%s came to sink %q after the last look at it", count(len(came), "record"), name), out...)
 	}

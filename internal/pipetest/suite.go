@@ -10,13 +10,19 @@ import (
 
 // Suite is a file of tests: its shape is right, its names mean nothing yet.
 type Suite struct {
-	Path     string // of the file
-	Pipeline string // path of the pipeline's file
-	Tests    []*Test
+	Path string // of the file
+	// Pipelines are those that run in its tests, side by side if there are several.
+	Pipelines []NamedPipeline
+	Tests     []*Test
 
 	syntax *syntax.File
-	named  diag.Span // where the file names its pipeline, zero = it does not
-	set    []string  // path=value, as --set takes them
+	set    []string // path=value, as --set takes them
+}
+
+// NamedPipeline is the file of a pipeline, and where the tests name it.
+type NamedPipeline struct {
+	Path string
+	span diag.Span // zero: it is the one that the file's name says
 }
 
 // Test is one test of a Suite.
@@ -161,13 +167,22 @@ type expectError struct {
 // advance lets the wall clock go on.
 type advance struct{ by time.Duration }
 
+// which says of which pipeline a step is; "" = of all.
+type which struct {
+	pipeline string
+	span     diag.Span
+}
+
 // restart kills the process and starts another one; loseState: without its disk.
-type restart struct{ loseState bool }
+type restart struct {
+	which
+	loseState bool
+}
 
 // stop ends the pipeline in an orderly way, start starts it again.
 type (
-	stop  struct{}
-	start struct{}
+	stop  struct{ which }
+	start struct{ which }
 )
 
 // followed gives the names of the tables whose rows are expected.

@@ -1,77 +1,56 @@
 package pipetest
 
 import (
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
-	"streamctl/internal/engine"
 	"streamctl/internal/memlog"
 	"streamctl/internal/record"
 	"streamctl/operators"
-	"streamctl/state"
 )
 
-// world is a pipeline with its cluster, its clock and its disk, for one test.
-// Nothing happens in it but what a step makes happen: a record is sent and
-// processed to its end, through all repartitions and commits, before the next one.
+// world is a cluster and a clock with the pipelines of one test. Nothing happens
+// in it but what a step makes happen: a record is sent and processed to its end,
+// through all repartitions and commits, before the next one.
 type world struct {
-	topology    *operators.Topology
-	exactlyOnce bool
-	clock       *memlog.Clock
-	log         *memlog.Log
-	monitor     *engine.Monitor
-	life        *life    // nil while the pipeline is stopped
-	disk        state.FS // while it is
-	failure     error    // why the pipeline has ended by itself
-
+	clock   *memlog.Clock
+	log     *memlog.Log
+	runs    []*running           // in the order in which the test names them
 	watched []string             // topics whose records are collected
 	read    map[string][]int64   // by topic and partition: the offset after the last one collected
 	arrived map[string][]arrival // collected, by topic
 }
 
-// arrival is a record that the pipeline has sent.
-type arrival struct {
-	memlog.Rec
-	at int64 // the wall clock when it was seen, ms
-}
+// arrival is a record that a pipeline has sent.
+type arrival = memlog.Rec
 
 // worldConfig says how a world begins.
 type worldConfig struct {
-	topology    *operators.Topology
-	exactlyOnce bool
-	now         time.Time
-	partitions  func(topic string) int32
-	watched     []string
+	programs   []program
+	now        time.Time
+	partitions func(topic string) int32
+	watched    []string
 }
 
-// newWorld makes the topics; begin starts the pipeline.
+// program is a pipeline that can be run.
+type program struct {
+	topology    *operators.Topology
+	exactlyOnce bool
+}
+
+// newWorld makes the topics; the pipelines of the world do not run yet.
 func newWorld(cfg worldConfig) (*world, error) {
 	clock := memlog.NewClock(cfg.now)
 	w := &world{
-		topology: cfg.topology, exactlyOnce: cfg.exactlyOnce, clock: clock, log: memlog.New(memlog.Config{Clock: clock}),
-		monitor: &engine.Monitor{}, disk: state.NewCrashFS(), watched: cfg.watched,
+		clock: clock, log: memlog.New(memlog.Config{Clock: clock}), watched: cfg.watched,
 		read: make(map[string][]int64), arrived: make(map[string][]arrival),
 	}
-	configs := make(map[string]map[string]string) // of the topics that are not the pipeline's own
-	for _, sub := range cfg.topology.Subs {
-		for _, out := range sub.Outputs {
-			if !out.Internal && configs[out.Topic] == nil {
-				configs[out.Topic] = map[string]string{}
-			}
-		}
-		for _, in := range sub.Inputs {
-			if in.Internal {
-				continue
-			}
-			if configs[in.Topic] == nil {
-				configs[in.Topic] = map[string]string{}
-			}
-			if in.Table != "" {
-				configs[in.Topic]["cleanup.policy"] = "compact"
-			}
-		}
+	configs := make(map[string]map[string]string) // of the topics that are not a pipeline's own
+	for _, p := range cfg.programs {
+		w.runs = append(w.runs, newRunning(w, p))
+		outerTopics(p.topology, configs)
 	}
 	for _, topic := range slices.Sorted(maps.Keys(configs)) {
 		if err := w.log.CreateTopic(topic, cfg.partitions(topic), configs[topic]); err != nil {
@@ -81,35 +60,48 @@ func newWorld(cfg worldConfig) (*world, error) {
 	return w, nil
 }
 
-// begin starts the pipeline on its disk.
-func (w *world) begin() error {
-	life, err := w.start(w.disk)
-	if life == nil {
-		return err
+// outerTopics adds the topics of a topology that it does not make itself, with the
+// settings that they need.
+func outerTopics(t *operators.Topology, configs map[string]map[string]string) {
+	add := func(topic string) map[string]string {
+		if configs[topic] == nil {
+			configs[topic] = map[string]string{}
+		}
+		return configs[topic]
 	}
-	w.life, w.disk = life, nil
-	return w.settled(err)
+	for _, sub := range t.Subs {
+		for _, out := range sub.Outputs {
+			if !out.Internal {
+				add(out.Topic)
+			}
+		}
+		for _, in := range sub.Inputs {
+			if in.Internal {
+				continue
+			}
+			if config := add(in.Topic); in.Table != "" {
+				config["cleanup.policy"] = "compact"
+			}
+		}
+	}
 }
 
-// settled takes note of an end of the process that nobody asked for, and of what came.
-func (w *world) settled(err error) error {
-	w.collect()
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, errUnrest) || w.life.running() {
-		return err
-	}
-	w.failure, w.disk, w.life = err, w.life.disk, nil
-	return nil
-}
-
-// settle lets the pipeline, if it runs, do all that there is to do.
+// settle lets the pipelines that run do all that there is to do: one after the
+// other, and again as long as one has sent what another reads.
 func (w *world) settle() error {
-	if w.life == nil {
-		return nil
+	const rounds = 1000 // two that feed each other need not come to an end
+	for range rounds {
+		for _, r := range w.runs {
+			if err := r.settle(); err != nil {
+				return err
+			}
+		}
+		if !slices.ContainsFunc(w.runs, func(r *running) bool { return r.life != nil && r.life.behind() != "" }) {
+			w.collect()
+			return nil
+		}
 	}
-	return w.settled(w.life.settle())
+	return fmt.Errorf("%w: what the pipelines send to each other does not come to an end", errUnrest)
 }
 
 // send produces a record and has it processed. Its time moves the clock: nothing
@@ -119,10 +111,6 @@ func (w *world) send(topic string, partition int32, rec record.Record) error {
 		w.clock.Advance(at.Sub(w.clock.Now()))
 	}
 	w.log.ProduceRecord(topic, partition, rec)
-	if w.life == nil {
-		return nil
-	}
-	w.life.gate.release()
 	return w.settle()
 }
 
@@ -139,59 +127,39 @@ func (w *world) advance(d time.Duration) error {
 	piece := max(leastPiece, d/pieces)
 	for left := d; left > 0; left = until.Sub(w.clock.Now()) {
 		w.clock.Advance(min(piece, left))
-		if w.life == nil {
-			continue
-		}
-		w.life.gate.release()
 		if err := w.settle(); err != nil {
 			return err
+		}
+		if w.failed() != nil {
+			return nil
 		}
 	}
 	return nil
 }
 
-// restart kills the process, cuts the power of its machine, and starts another
-// one there; without the disk, if that is lost too.
-func (w *world) restart(loseState bool) error {
-	w.kill()
-	if loseState {
-		w.disk = state.NewCrashFS()
+// failed gives the first pipeline that has ended by itself, nil = none has.
+func (w *world) failed() *running {
+	for _, r := range w.runs {
+		if r.failure != nil {
+			return r
+		}
 	}
-	return w.begin()
-}
-
-// kill ends the process without a goodbye.
-func (w *world) kill() {
-	if w.life != nil {
-		w.disk = w.life.crash()
-		w.life = nil
-	}
-	w.failure = nil
-}
-
-// stop ends the process as TERM does.
-func (w *world) stop() error {
-	if w.life == nil {
-		return nil
-	}
-	err := w.life.stop()
-	w.disk, w.life = w.life.disk, nil
-	w.collect()
-	return err
+	return nil
 }
 
 // close ends the world.
 func (w *world) close() {
-	if w.life != nil {
-		w.life.abandon()
-		w.life = nil
+	for _, r := range w.runs {
+		if r.life != nil {
+			r.life.abandon()
+			r.life = nil
+		}
 	}
 }
 
 // collect takes what has been committed to the watched topics. What came at once
 // in several partitions comes in their order.
 func (w *world) collect() {
-	now := w.clock.Now().UnixMilli()
 	for _, topic := range w.watched {
 		for p, recs := range w.log.ReadCommitted(topic) {
 			for len(w.read[topic]) <= p {
@@ -199,7 +167,7 @@ func (w *world) collect() {
 			}
 			for _, rec := range recs {
 				if rec.Offset >= w.read[topic][p] {
-					w.arrived[topic] = append(w.arrived[topic], arrival{rec, now})
+					w.arrived[topic] = append(w.arrived[topic], rec)
 					w.read[topic][p] = rec.Offset + 1
 				}
 			}
@@ -214,9 +182,17 @@ func (w *world) take(topic string) []arrival {
 	return out
 }
 
-// drops gives what the pipeline has dropped since the test began.
-func (w *world) drops() map[operators.DropKey]int64 {
-	return maps.Clone(w.monitor.Snapshot().Stats.Counters.Drops)
+// drops gives what a pipeline has dropped since the test began, by the names that
+// nameOf gives to its definitions.
+func (w *world) drops(nameOf func(pipeline, definition string) string) map[operators.DropKey]int64 {
+	out := make(map[operators.DropKey]int64)
+	for _, r := range w.runs {
+		for key, n := range r.monitor.Snapshot().Stats.Counters.Drops {
+			key.Operator = nameOf(r.name(), key.Operator)
+			out[key] += n
+		}
+	}
+	return out
 }
 
 // now is the wall clock, ms.

@@ -29,11 +29,11 @@ func openWorld(t testing.TB, text string, watched ...string) *world {
 		t.Fatal(list)
 	}
 	w, err := newWorld(worldConfig{
-		topology: r.Topology, exactlyOnce: true, now: time.UnixMilli(0), watched: watched,
+		programs: []program{{r.Topology, true}}, now: time.UnixMilli(0), watched: watched,
 		partitions: func(string) int32 { return 1 },
 	})
 	if err == nil {
-		err = w.begin()
+		err = w.runs[0].begin()
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -54,11 +54,11 @@ func TestAWorldAnswersEachRecord(t *testing.T) {
 		}
 		switch i {
 		case 1:
-			if err := w.restart(false); err != nil {
+			if err := w.runs[0].restart(false); err != nil {
 				t.Fatal(err)
 			}
 		case 2:
-			if err := w.restart(true); err != nil {
+			if err := w.runs[0].restart(true); err != nil {
 				t.Fatal(err)
 			}
 		case 3:
@@ -67,8 +67,8 @@ func TestAWorldAnswersEachRecord(t *testing.T) {
 			}
 		}
 	}
-	if w.failure != nil {
-		t.Error(w.failure)
+	if w.failed() != nil {
+		t.Error(w.failed().failure)
 	}
 }
 
