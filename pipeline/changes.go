@@ -22,7 +22,7 @@ func (c *compiler) noteKey(d *Def) {
 		return
 	}
 	var ids []string
-	for _, ref := range c.out(d, 0).key.refs() {
+	for _, ref := range c.typed[d].placing(c.out(d, 0).key.refs()) {
 		ids = append(ids, refIdentity(ref))
 	}
 	c.typed[d].keyFact = joinIdentity(ids)
