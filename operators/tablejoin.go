@@ -111,7 +111,7 @@ func (j *tableJoin) Process(e *Event) error {
 			s.is, s.was = !e.Delete, e.Before != nil
 			continue
 		}
-		if err := s.find(j.key); err != nil {
+		if err := s.find(j.key, &j.before); err != nil {
 			return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 		}
 	}
@@ -124,8 +124,8 @@ func (j *tableJoin) Process(e *Event) error {
 	return j.tell(e, is, was)
 }
 
-// find looks up the row of key.
-func (s *tableSide) find(key []byte) error {
+// find looks up the row of key; f is lent.
+func (s *tableSide) find(key []byte, f *expr.Frame) error {
 	s.row, s.key, s.timed = nil, nil, false
 	s.is, s.was = false, false
 	row, err := s.table.Get(key)
@@ -141,7 +141,16 @@ func (s *tableSide) find(key []byte) error {
 		if err != nil {
 			return &stateError{err}
 		}
-		s.row, s.time, s.timed = &group.row, group.time, true
+		// The row as its changes have told it: what the join gave was made of that.
+		known := group.known()
+		shown := known != nil
+		if shown {
+			if shown, err = s.spec.Groups.shows(f, known); err != nil {
+				return err
+			}
+		}
+		s.is, s.was = shown, shown
+		s.row, s.time, s.timed = known, group.time, true
 		return nil
 	}
 	found, err := s.spec.Table.cached(s.table, row, false)
