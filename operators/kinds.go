@@ -111,6 +111,17 @@ var All = []Kind{
 		Drops: []string{ReasonNullValue, ReasonInvalidQuery, ReasonWrongType, ReasonExpression},
 	},
 	{
+		Name: "dedup", Clause: "`dedup:` with `by` and `within`", State: true,
+		Summary: "hands on the first record of each key and drops those that lie near it in time",
+		Rules: []string{
+			"First is what comes first. A record is a duplicate when its event time lies at most `within` before or behind that of one of its key that was handed on; it is dropped and counted, and does not count for those that follow: after a record every `within` and a bit one more goes on.",
+			"A record that was handed on is remembered until stream time has passed its time + twice `within`, so that records which come late by up to `within` are decided rightly. One that is later still passes when its first has been forgotten.",
+			"Nulls are equal to nothing: a record with a null key goes on. A null value is dropped and counted.",
+			"State: `<stream>.dedup`, a row per key and stretch of time, with its changelog; old ones are deleted, with tombstones, a few for every record that comes.",
+		},
+		Drops: []string{ReasonDuplicate, ReasonNullValue, ReasonExpression},
+	},
+	{
 		Name: "project", Clause: "`select:`",
 		Summary: "makes a new value of fields that pass through and of computed ones",
 		Rules: []string{
@@ -161,6 +172,7 @@ var Reasons = []Reason{
 	{ReasonWrongPartition, "the record lies in another partition than its key says"},
 	{ReasonInvalidQuery, "the query of a row of a table of stored queries is null or cannot be read; the row then has none"},
 	{ReasonGap, "the records were gone from the topic before they were processed, and `on_gap` says to go on"},
+	{ReasonDuplicate, "a record of the same key has been handed on that lies within the span of time"},
 	{ReasonLate, "the record comes later than the grace allows"},
 	{ReasonExpired, "the row is older than the table's `ttl` allows"},
 	{ReasonEncode, "the result is not of the sink's format"},

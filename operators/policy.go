@@ -61,6 +61,7 @@ const (
 	ReasonInvalidQuery   = "invalid-query"
 	ReasonLate           = "late"
 	ReasonExpired        = "expired"
+	ReasonDuplicate      = "duplicate"
 )
 
 // Names of the headers that a dead letter carries beside its own.

@@ -47,12 +47,17 @@ sinks:
 	if diags.HasErrors() {
 		b.Fatal(diags)
 	}
+	return openBench(b, result.Topology.Subs[0])
+}
+
+// openBench opens the one task of a sub-topology.
+func openBench(b *testing.B, sub *operators.SubTopology) *joinBench {
+	b.Helper()
 	db, err := state.Open(state.Options{Dir: "state", FS: state.NewMemFS(), CacheBytes: 256 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	sub := result.Topology.Subs[0]
 	j := &joinBench{b: b, timers: &operators.Timers{}, inputs: map[string]operators.Input{}, out: &discard{}, now: math.MinInt64}
 	if j.store, err = db.OpenTask(sub.Name, 0, sub.Tables); err != nil {
 		b.Fatal(err)
@@ -77,6 +82,10 @@ sinks:
 		b.Fatal(err)
 	}
 	return j
+}
+
+func benchRecord(key, value []byte, time int64) *record.Record {
+	return &record.Record{Key: key, Value: value, Time: time, Offset: time}
 }
 
 func (j *joinBench) step(topic string, rec *record.Record) {

@@ -41,6 +41,7 @@ type binder struct {
 	carriers map[string]*carrier // by repartition topic
 	writers  []writer
 	streams  map[*StreamJoinPlan]*boundJoin
+	seen     map[*Def]*operators.DedupState
 	indexes  map[string]*operators.QueryIndex // by table and expression
 }
 
@@ -293,6 +294,8 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return next
 	case GroupStep:
 		return b.group(s, at)
+	case DedupStep:
+		return b.dedup(s, at)
 	case StreamJoinStep:
 		return b.streamJoin(s, at)
 	case TableJoinStep:
@@ -401,7 +404,10 @@ func (b *binder) repartition(s *Step, at cursor) operators.Spec {
 	for i, topic := range reader.Origins {
 		spec.Origins[topic] = i
 	}
-	if s.Join >= 0 && d.Joins[s.Join].Bounds != nil {
+	if s.Join == dedupStep {
+		spec.KeepNull = true
+		spec.Keys = c.dedupKeys(d, at.view)
+	} else if s.Join >= 0 && d.Joins[s.Join].Bounds != nil {
 		at.view = b.sideView(s, at)
 		spec.KeepNull = b.keepsNull(s)
 		spec.Keys = b.sideKeys(s, at.view)

@@ -15,6 +15,8 @@ type binding struct {
 	key   *keySpace // nil: there is no key to speak of
 	space space
 	used  bool // something has been resolved through it
+	// plain: key and value are no names of its own, as those of an element are not.
+	plain bool
 }
 
 // space finds the names of a value.
@@ -90,7 +92,7 @@ func (b *binding) find(path []codec.Step) (*expr.Resolved, string) {
 		return b.space.at(path)
 	}
 	name := path[0].Name
-	if b.space.has(name) != present {
+	if b.space.has(name) != present && !b.plain {
 		switch {
 		case name == "key" && b.key != nil:
 			return b.key.at(path[1:])

@@ -39,6 +39,7 @@ type keptBinding struct {
 	value, key expr.Type
 	components []expr.Type // of a composite key
 	keyed      bool        // it has a key
+	plain      bool
 }
 
 // uniteKept notes what one branch has in front of a boundary; old is what the
@@ -46,7 +47,7 @@ type keptBinding struct {
 func uniteKept(old []keptBinding, view []*binding) []keptBinding {
 	out := make([]keptBinding, len(view))
 	for i, v := range view {
-		out[i] = keptBinding{alias: v.alias, value: v.typ, key: typeOfKey(v), components: compositeOf(v.key), keyed: v.key != nil}
+		out[i] = keptBinding{alias: v.alias, value: v.typ, key: typeOfKey(v), components: compositeOf(v.key), keyed: v.key != nil, plain: v.plain}
 		if i >= len(old) {
 			continue
 		}
@@ -88,6 +89,7 @@ func (l *layout) bound(kept []keptBinding) *boundary {
 	b := &boundary{kept: kept, head: &document{row: l.row(), shape: l.shape()}}
 	for _, k := range kept {
 		v := l.newDocument(k.alias, k.value, k.key, k.components)
+		v.plain = k.plain
 		part := boundPart{value: b.head.shape.Slot([]codec.Step{{Name: k.alias}}, codec.WantAny), key: -1}
 		if k.keyed {
 			part.key = b.head.shape.Slot([]codec.Step{{Name: keyMember(k.alias)}}, codec.WantAny)

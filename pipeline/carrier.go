@@ -29,7 +29,7 @@ func (c *carrier) mark(view []*binding) (changed bool) {
 		if read.used && !v.used {
 			v.used, changed = true, true
 		}
-		if read.key.used && !v.key.used {
+		if read.key != nil && read.key.used && !v.key.used {
 			v.key.used, changed = true, true
 		}
 	}
@@ -40,12 +40,14 @@ func (c *carrier) mark(view []*binding) (changed bool) {
 func (c *carrier) settle() {
 	for i, v := range c.view {
 		doc := v.space.(*document)
-		if !v.used && !(v.key.used && i > 0) {
+		keyed := v.key != nil && v.key.used && i > 0 // the first key is the record's own
+		if !v.used && !keyed {
 			continue
 		}
-		part := operators.CarriedPart{Row: doc.row, Shape: doc.shape, KeySlot: -1, KeyRow: v.key.row, Components: len(v.key.components)}
+		part := operators.CarriedPart{Row: doc.row, Shape: doc.shape, KeySlot: -1}
 		part.Slot = c.head.shape.Slot([]codec.Step{{Name: v.alias}}, codec.WantAny)
-		if v.key.used && i > 0 {
+		if keyed {
+			part.KeyRow, part.Components = v.key.row, len(v.key.components)
 			part.KeySlot = c.head.shape.Slot([]codec.Step{{Name: keyMember(v.alias)}}, codec.WantAny)
 		}
 		c.parts = append(c.parts, part)
@@ -108,6 +110,9 @@ func (b *binder) carried(in *InputPlan) []*binding {
 	d, defs := in.Def, b.plan.typed.defs
 	if in.Right {
 		return b.carriedRight(in)
+	}
+	if in.Join == dedupStep {
+		return b.carriedKept(defs[d].dedup.kept)
 	}
 	value, key := defs[d.From[0].Def].value, defs[d.From[0].Def].key
 	for _, other := range d.From[1:] {

@@ -119,6 +119,7 @@ func (p *Plan) Describe() *Description {
 			}
 		}
 		d.Tables = append(d.Tables, k.joinStates(s)...)
+		d.Tables = append(d.Tables, k.seenStates(s)...)
 		d.Tables = append(d.Tables, k.matchTables(s)...)
 		for _, t := range s.Tables {
 			if def := p.tableDef(t.Name); def != nil {

@@ -180,8 +180,8 @@ type walkedStep struct {
 	join   int    // of the definition at the end of the way: behind how many of its joins, counting itself
 }
 
-// walk follows the way of a branch of d, d's own filters and joins included.
-func (k *canon) walk(d *Def, branch int) walked {
+// walkOn is walk up to a dedup.
+func (k *canon) walkOn(d *Def, branch int) walked {
 	if d.Match != nil {
 		return k.walkMatch(d)
 	}
@@ -321,6 +321,9 @@ func (k *canon) sink(d *Def) SinkDescription {
 // when another plan begins to read it.
 func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 	d := in.Def
+	if in.Join == dedupStep {
+		return k.dedupTopic(in)
+	}
 	if in.Join <= documentsStep {
 		return k.matchTopic(in)
 	}

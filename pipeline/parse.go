@@ -320,7 +320,7 @@ func laterOutputs() []string {
 }
 
 func laterClauses() []string {
-	return []string{"unnest", "dedup", "id_was"}
+	return []string{"unnest", "id_was"}
 }
 
 func laterJoin() []string {

@@ -14,6 +14,7 @@ func (p *parser) queryKeys(q *Query) []key {
 		{name: "from", read: func(n *syntax.Node) { q.From = p.from(n) }, required: "from: NAME"},
 		{name: "where", read: p.expression(&q.Where)},
 		{name: "join", read: func(n *syntax.Node) { q.Joins = p.joins(n) }},
+		{name: "dedup", read: func(n *syntax.Node) { q.Dedup = p.dedup(n) }},
 		{name: "select", read: func(n *syntax.Node) { q.Select = p.columns(n) }},
 		{name: "on_error", read: p.onError(&q.OnError)},
 	}

@@ -73,6 +73,7 @@ const (
 	RepartitionStep                 // ends here; goes on in another sub-topology
 	SinkStep                        // ends here
 	StreamJoinStep                  // a record meets those of another stream; Right: of which side
+	DedupStep                       // the first record of each key goes on
 	TableJoinStep                   // a change of one table finds the rows of the others; Join: of which, -1 = from
 	DelayStep                       // records wait in front of Join
 	MaterializeStep                 // changes of a table are kept as a table of their own

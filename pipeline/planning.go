@@ -191,7 +191,10 @@ func (p *planner) query(d *Def) []*flow {
 		addAll(flows, WhereStep, d)
 	}
 	if d.Query.Match != nil {
-		return p.match(d, flows)
+		flows = p.match(d, flows)
+	}
+	if d.Query.Dedup != nil {
+		flows = p.dedup(d, flows)
 	}
 	return flows
 }
@@ -272,6 +275,9 @@ func (p *planner) cross(f *flow, s *Step, to *part, ids []string) *flow {
 func (p *planner) repartitionName(d *Def, i int, right bool) string {
 	if i == topStep {
 		return d.Name + ".top.repartition"
+	}
+	if i == dedupStep {
+		return d.Name + ".dedup.repartition"
 	}
 	if i < 0 {
 		return d.Name + ".repartition"

@@ -108,6 +108,8 @@ type Def struct {
 	History   time.Duration // TopicTableDef: how much of it is kept, 0 = the last row only
 	Window    *WindowSpec   // of a table of windows
 	UsedBy    []*Def        // definitions that read this one, in Order
+	// DedupWithin is how near to each other duplicates lie, of one with dedup.
+	DedupWithin time.Duration
 }
 
 // IsTable reports whether the definition is keyed state rather than a stream.
@@ -305,6 +307,7 @@ func (r *resolver) inputs(d *Def) {
 		}
 	}
 	r.matched(d)
+	r.dedupWithin(d)
 	r.aliases(d)
 }
 

@@ -137,7 +137,7 @@ func (w *textWriter) input(in *InputPlan) {
 		}
 		w.linef(2, "as %s, complete when %s is read", replicaKind(in), strings.Join(in.Origins, ", "))
 	case RepartitionInput:
-		if in.Join <= documentsStep {
+		if in.Join == documentsStep || in.Join == partsStep {
 			w.matchInput(in)
 			break
 		}
@@ -253,6 +253,8 @@ func (w *textWriter) step(s *Step, depth int) {
 		for _, c := range d.Query.Select {
 			w.linef(depth+1, "select %s", columnText(c))
 		}
+	case DedupStep:
+		w.linef(depth, "first by %s within %s, remembered in %s", oneLine(d.Query.Dedup.By.Value), formatDuration(d.DedupWithin), DedupState(d))
 	case StreamJoinStep:
 		w.streamJoin(s, depth)
 	case RepartitionStep:
@@ -267,6 +269,8 @@ func (w *textWriter) reason(s *Step) string {
 	switch {
 	case s.Aligned:
 		return fmt.Sprintf("they lie by this key, but where keys are written as %s the partitions are others", w.plan.readerOf(s.Topic).KeyFormat)
+	case s.Join == dedupStep:
+		return "duplicates must lie together, and they do not lie by this key"
 	case s.Join == keyStep:
 		return "they lie by their group, and are kept by their key"
 	case s.Join < 0:
@@ -282,6 +286,8 @@ func (w *textWriter) reason(s *Step) string {
 func (w *textWriter) repartitionKey(s *Step) string {
 	td := w.plan.typed.defs[s.Def]
 	switch {
+	case s.Join == dedupStep:
+		return oneLine(s.Def.Query.Dedup.By.Value)
 	case s.Join == keyStep:
 		return "key"
 	case s.Join == topStep:

@@ -51,6 +51,7 @@ type typedDef struct {
 	top  *typedTop     // of a top table
 	// match is of a query with stored queries; branches in front are counted there.
 	match *typedMatch
+	dedup *typedDedup
 	// strewn: the rows of the table do not lie by its key.
 	strewn bool
 	joins  [][]joinKeys // by branch, by join
@@ -236,6 +237,7 @@ func (c *compiler) defineQuery(d *Def) {
 		if view == nil {
 			view = c.defineJoins(d, b)
 		}
+		c.defineDedup(d, view)
 		if d.Kind == DerivedTableDef && !d.materialized() {
 			c.defineGroups(d, b, view)
 			continue
