@@ -6,7 +6,7 @@ import (
 )
 
 // lookedUp says that rows of d can be found by its key.
-func lookedUp(d *def) bool { return d.isTable() && !d.strewn }
+func lookedUp(d *def) bool { return d.isTable() && !d.strewn && !d.windowed }
 
 // ofTable draws a table, or a stream of a table's changes.
 func (g *generator) ofTable() *def {

@@ -46,6 +46,10 @@ type def struct {
 	keys []kind
 	// strewn: its rows do not lie by its key, so that nobody can look them up.
 	strewn bool
+	// windowed: its rows go when their windows close, so that nobody can look them up.
+	windowed bool
+	// held: it comes out of something that holds records back.
+	held bool
 }
 
 func (d *def) add(required bool, lines ...string) {
@@ -185,7 +189,7 @@ func (g *generator) table() *def {
 
 // derived adds a definition.
 func (g *generator) derived() {
-	switch g.r.IntN(14) {
+	switch g.r.IntN(20) {
 	case 0, 1:
 		g.selecting()
 	case 2:
@@ -204,6 +208,10 @@ func (g *generator) derived() {
 		g.joiningTables()
 	case 13:
 		g.top()
+	case 14, 15, 16:
+		g.joiningStreams()
+	case 17, 18, 19:
+		g.windowing()
 	}
 }
 
@@ -228,7 +236,7 @@ func (g *generator) selecting() *def {
 // union joins several streams of one shape.
 func (g *generator) union() {
 	a, b := g.facts(), g.facts()
-	if a == b || !sameKinds(a, b) {
+	if a == b || !sameKinds(a, b) || a.held || b.held {
 		g.selecting()
 		return
 	}

@@ -60,6 +60,8 @@ func (c *compiled) layout(partitions int32) model.Layout {
 				l.Sub[in.Def.Name] = sub.Name
 			case pipeline.RepartitionInput:
 				switch {
+				case in.Join >= 0 && in.Right:
+					l.Hops[model.RightHop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
 				case in.Join >= 0:
 					l.Hops[model.Hop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
 				case in.Join == -1:

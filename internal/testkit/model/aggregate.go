@@ -15,7 +15,8 @@ type groupState struct {
 	key     any
 	parts   []any // components of the key
 	members []member
-	time    int64 // the greatest of all that had to do with it
+	time    int64  // the greatest of all that had to do with it
+	window  object // start and end, of a windowed table
 }
 
 // member is a row in a group.
@@ -76,7 +77,14 @@ func (m *Model) aggregate(d *definition, f flow) {
 
 // toGroup has a group changed where it is kept.
 func (m *Model) toGroup(d *definition, f flow, parts []any, alter func(*groupState)) {
-	m.hop(Hop(d.name, ""), f.at, joined(parts), f.time, func(at place) { m.regroup(d, at, parts, f, alter) })
+	m.hop(Hop(d.name, ""), f.change, joined(parts), func(c change) {
+		f.change = c
+		if d.window != nil {
+			m.toWindows(d, parts, f)
+			return
+		}
+		m.regroup(d, parts, f, alter)
+	})
 }
 
 // groupOf evaluates group_by.
@@ -93,7 +101,7 @@ func (d *definition) groupOf(e env) (parts []any, null bool, err error) {
 }
 
 // regroup changes the members of a group and computes its row anew.
-func (m *Model) regroup(d *definition, at place, parts []any, f flow, alter func(*groupState)) {
+func (m *Model) regroup(d *definition, parts []any, f flow, alter func(*groupState)) {
 	t := m.tables[d]
 	id := canon(parts)
 	old := t.groups[id]
@@ -108,20 +116,10 @@ func (m *Model) regroup(d *definition, at place, parts []any, f flow, alter func
 		return
 	}
 	t.groups[id] = g
-	if d.having != nil {
-		holds, err := d.having.holds(env{"": {value: row, key: g.key}})
-		if err != nil {
-			m.refuse(d, "expression", err)
-			return
-		}
-		if !holds {
-			row = nil
-		}
-	}
-	m.set(d, at, g.key, row, g.time)
+	m.set(d, f.at, g.key, row, g.time)
 }
 
-// rowOf computes the row of a group from all its members.
+// rowOf computes the row of a group from all its members; nil = having leaves it out.
 func (d *definition) rowOf(g *groupState) (any, error) {
 	s := &scope{named: map[string]any{}, texts: map[string]any{}, aggregate: g.compute}
 	for i, part := range d.groups {
@@ -130,10 +128,16 @@ func (d *definition) rowOf(g *groupState) (any, error) {
 			s.named[part.name] = g.parts[i]
 		}
 	}
+	if g.window != nil {
+		s.named["window"] = g.window
+	}
 	out := object{}
 	for _, c := range d.columns {
 		if c.expr == nil {
 			for name, v := range s.named {
+				if name == "window" {
+					continue
+				}
 				out[name] = v
 			}
 			continue
@@ -143,6 +147,12 @@ func (d *definition) rowOf(g *groupState) (any, error) {
 			return nil, err
 		}
 		out[c.name] = v
+	}
+	if d.having != nil {
+		holds, err := d.having.holds(env{"": {value: out, key: g.key}})
+		if err != nil || !holds {
+			return nil, err
+		}
 	}
 	return out, nil
 }

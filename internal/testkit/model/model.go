@@ -14,7 +14,8 @@
 //
 // The tour: read.go turns the text into definitions; model.go takes records in
 // and lets time pass; query.go sends a row through from, where, join and select;
-// table.go and aggregate.go keep tables; expr.go evaluates expressions over
+// table.go and aggregate.go keep tables, window.go those cut by time, tablejoin.go
+// and streamjoin.go join what triggers on both sides, top.go ranks; expr.go evaluates expressions over
 // expr-lang's syntax trees, data.go is about values.
 package model
 
@@ -57,6 +58,9 @@ type Layout struct {
 // with "" before its group_by.
 func Hop(definition, alias string) string { return definition + "/" + alias }
 
+// RightHop names the repartition of the joined side of a join of two streams.
+func RightHop(definition, alias string) string { return Hop(definition, alias) + " right" }
+
 // Model is a pipeline that runs.
 type Model struct {
 	defs    map[string]*definition
@@ -69,6 +73,7 @@ type Model struct {
 	tasks   map[place]*task
 	outputs map[string][]Output
 	drops   map[string]int
+	waiting []*waiting // records in joins of streams
 
 	// agenda is what is still to be done with the record in hand, in its task;
 	// arrivals are records that have gone to another task.
@@ -111,6 +116,9 @@ type change struct {
 	now      any
 	before   any
 	has, had bool // of a table: whether there is a row now, and was before
+	// lag is how much later than the task's time runs where this is: behind
+	// operators that hold records back, time is as much later as they do at most.
+	lag int64
 	// null says that the record came without a value: it stays one behind a select,
 	// so that joins and groups drop it.
 	null bool
@@ -150,13 +158,46 @@ func (m *Model) Take(r Record) error {
 	return m.err
 }
 
-// arrive has a task take a record.
+// arrive has a task take a record. Before, what is due by its time happens, in
+// the order of time, as if time had come in small steps.
 func (m *Model) arrive(a arrival) {
 	t := m.task(a.at)
+	for m.err == nil {
+		next := m.firstDue(a.at)
+		if next == nil || next.at > a.time {
+			break
+		}
+		t.streamTime = max(t.streamTime, next.at)
+		next.do()
+		m.finish()
+	}
 	t.streamTime = max(t.streamTime, a.time)
 	a.do()
 	m.finish()
 }
+
+// due is something that happens when a task's stream time has come to at.
+type due struct {
+	at   int64
+	rank int
+	do   func()
+}
+
+// firstDue finds what happens first in a task; nil = nothing waits.
+func (m *Model) firstDue(at place) *due {
+	var first *due
+	for _, source := range []func(place) []due{m.dueJoins, m.dueWindows} {
+		for _, d := range source(at) {
+			if first == nil || d.at < first.at || d.at == first.at && d.rank < first.rank {
+				first = &d
+			}
+		}
+	}
+	return first
+}
+
+// now is the stream time at a change's place, as those see it who stand there.
+func (m *Model) now(c change) int64 { return m.task(c.at).streamTime - c.lag }
 
 // finish does what is on the agenda, tables before those who read them.
 func (m *Model) finish() {
@@ -183,17 +224,19 @@ func (m *Model) task(at place) *task {
 }
 
 // hop sends a record on to the task behind a repartition, if there is one.
-func (m *Model) hop(name string, from place, key any, time int64, then func(place)) {
+func (m *Model) hop(name string, from change, key any, then func(change)) {
 	sub, ok := m.layout.Hops[name]
 	if !ok {
 		then(from)
 		return
 	}
+	from.lag = 0 // there, its time is what counts
 	at := place{sub: sub}
 	if m.layout.Partition != nil {
 		at.partition = m.layout.Partition(name, []byte(keyText(key)))
 	}
-	m.arrivals = append(m.arrivals, arrival{at, time, func() { then(at) }})
+	from.at = at
+	m.arrivals = append(m.arrivals, arrival{at, from.time, func() { then(from) }})
 }
 
 // publish gives what a definition has made to those who read it.
@@ -202,6 +245,10 @@ func (m *Model) publish(d *definition, c change) {
 		m.agenda = append(m.agenda, todo{r.def.rank, func() {
 			if r.def.kind == "sink" {
 				m.write(r.def, c)
+				return
+			}
+			if r.of < 0 {
+				m.joinRight(r.def, -1-r.of, c)
 				return
 			}
 			if r.def.joinsTables() {
@@ -240,6 +287,19 @@ func (m *Model) Sinks() map[string]string {
 
 // Drops are the records that were dropped, as "definition reason".
 func (m *Model) Drops() map[string]int { return m.drops }
+
+// CountedLater says that drops are counted at a time that nothing promises: an
+// unmatched record of a join of streams, when it is deleted from the state.
+func (m *Model) CountedLater(key string) bool {
+	for _, d := range m.order {
+		for _, j := range d.joins {
+			if j.bounds != nil && key == d.name+" no-match" {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Table lists the rows of a table by key.
 func (m *Model) Table(name string) []Row {

@@ -68,12 +68,16 @@ func (m *Model) join(d *definition, i int, f flow) {
 	case err != nil:
 		m.refuse(d, "expression", err)
 		return
-	case null && j.kind == "inner":
+	case null && j.kind == "inner" && j.bounds == nil:
 		m.drop(d, "null-key")
 		return
 	}
-	m.hop(Hop(d.name, j.input.alias), f.at, joined(keys), f.time, func(at place) {
-		f.at = at
+	m.hop(Hop(d.name, j.input.alias), f.change, joined(keys), func(c change) {
+		f.change = c
+		if j.bounds != nil {
+			m.meet(d, i, &waiting{keys: keys, null: null, env: f.now, change: c})
+			return
+		}
 		var found *row
 		if !null {
 			found = m.lookUp(j, keys)
@@ -137,7 +141,7 @@ func (m *Model) shape(d *definition, f flow) {
 		m.materialise(d, f)
 		return
 	}
-	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null}
+	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null, lag: f.lag}
 	var err error
 	if f.now != nil {
 		if c.now, err = d.project(f.now); err != nil {

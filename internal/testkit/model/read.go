@@ -32,6 +32,7 @@ type definition struct {
 	columns            []column
 	having             *expression
 	top                *top
+	window             *window
 	readers            []reader // who reads it, those of lower rank first
 	node               *syntax.Node
 }
@@ -61,7 +62,7 @@ type input struct{ name, alias string }
 // reader is an input of a definition.
 type reader struct {
 	def *definition
-	of  int // index in from
+	of  int // index in from; of the right side of a join of streams -1 - its index
 }
 
 type join struct {
@@ -69,6 +70,9 @@ type join struct {
 	input input
 	table *definition
 	on    []condition
+	// bounds, of a join of two streams: how far before and behind the left record
+	// the right one may lie, and how late records may come, ms.
+	bounds *bounds
 }
 
 // condition is one equality of on.
@@ -76,6 +80,8 @@ type condition struct {
 	theirs *expression // of the joined side
 	ours   *expression
 }
+
+type bounds struct{ before, after, grace int64 }
 
 type group struct {
 	name string
@@ -194,6 +200,7 @@ func (d *definition) readQuery(from *syntax.Node) {
 	}
 	d.groups = readGroups(n.Get("group_by"))
 	d.having = parsed(n.Get("having"))
+	d.window = readWindow(n.Get("window"), n.Get("emit"))
 	d.top = readTop(n.Get("top"))
 	if columns := n.Get("select"); columns != nil {
 		for _, item := range columns.Items {
@@ -218,6 +225,10 @@ func readJoin(n *syntax.Node) *join {
 		if v := n.Get(kind); v != nil {
 			j.kind, j.input = kind, inputOf(v.Value)
 		}
+	}
+	within, before, after := text_(n.Get("within")), text_(n.Get("before")), text_(n.Get("after"))
+	if within+before+after != "" {
+		j.bounds = &bounds{before: duration(within + before), after: duration(within + after), grace: duration(text_(n.Get("grace")))}
 	}
 	for _, c := range equalities(mustParse(text_(n.Get("on"))).node) {
 		theirs, ours := &expression{node: c.Left}, &expression{node: c.Right}
@@ -326,6 +337,11 @@ func (m *Model) connect() {
 	for _, d := range sorted {
 		for i, of := range d.inputs {
 			of.readers = append(of.readers, reader{d, i})
+		}
+		for i, j := range d.joins {
+			if j.bounds != nil {
+				j.table.readers = append(j.table.readers, reader{d, -1 - i})
+			}
 		}
 		if !d.joinsTables() {
 			continue

@@ -6,6 +6,7 @@ import "slices"
 type table struct {
 	rows       map[string]*row
 	groups     map[string]*groupState // of a table by group_by
+	windows    map[string]*windows    // of a windowed table
 	keys       map[string]any         // of a re-keyed table: the key that each record key had last
 	candidates map[string]*candidate  // of a top: all rows that come in, by their key
 	shown      map[string]int64       // of a top: the times that its rows came with
@@ -17,7 +18,7 @@ type row struct {
 }
 
 func newTable() *table {
-	return &table{rows: map[string]*row{}, groups: map[string]*groupState{}, keys: map[string]any{}}
+	return &table{rows: map[string]*row{}, groups: map[string]*groupState{}, windows: map[string]*windows{}, keys: map[string]any{}}
 }
 
 // all lists the rows in the order of their keys.

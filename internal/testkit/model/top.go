@@ -85,8 +85,8 @@ func (m *Model) showTop(d *definition, f flow) {
 	for id, r := range want {
 		if old := t.rows[id]; old == nil || !equal(old.value, r.value) {
 			m.set(d, f.at, r.key, r.value, r.time)
-			t.shown[id] = own[id]
 		}
+		t.shown[id] = own[id]
 	}
 }
 

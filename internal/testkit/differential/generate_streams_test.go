@@ -1,0 +1,96 @@
+package differential
+
+import "fmt"
+
+// joiningStreams joins streams within a span of time.
+func (g *generator) joiningStreams() {
+	of := g.facts()
+	d := &def{section: "streams", name: g.name("sj"), reads: []string{of.name}, keys: of.keys, held: of.held}
+	d.add(true, fmt.Sprintf("from: %s v", of.name))
+	scopes := []scope{scopeOf("v", of)}
+	lines := []string{"join:"}
+	for i := range 1 + g.r.IntN(2) {
+		right := g.facts()
+		if g.one(3) {
+			right = g.source()
+		}
+		k := pick(g.r, aText, anInt)
+		alias, how := fmt.Sprint("t", i), pick(g.r, "inner", "left", "outer")
+		ours, theirs := g.path(scopes[0], k), g.path(scopeOf(alias, right), k)
+		if g.one(3) && len(of.keys) == 1 && len(right.keys) == 1 && of.keys[0] == right.keys[0] {
+			ours, theirs = "v.key", alias+".key"
+		}
+		if ours == "" || theirs == "" {
+			break
+		}
+		lines = append(lines, fmt.Sprintf("  - %s: %s %s", how, right.name, alias), fmt.Sprintf("    on: %s == %s", ours, theirs))
+		if g.one(2) {
+			lines = append(lines, "    within: "+g.span())
+		} else {
+			lines = append(lines, "    before: "+g.span(), "    after: "+g.span())
+		}
+		if g.one(2) {
+			lines = append(lines, "    grace: "+g.span())
+		}
+		d.reads = append(d.reads, right.name)
+		d.held = d.held || right.held || how != "inner"
+		scopes = append(scopes, scopeOf(alias, right))
+		if g.one(2) || how == "outer" {
+			break
+		}
+	}
+	if len(lines) == 1 {
+		g.selecting()
+		return
+	}
+	if g.one(3) {
+		d.add(false, "where: "+g.quoted(scopes[g.r.IntN(len(scopes))], aBool))
+	}
+	d.add(true, lines...)
+	g.selectList(d, true, scopes...)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// span is a duration of the size of the steps that time takes.
+func (g *generator) span() string {
+	return pick(g.r, "0ms", "2ms", "15ms", "1s", "5s", "1m", "10m", "2h")
+}
+
+// windowing is a table by group_by and windows over a stream.
+func (g *generator) windowing() {
+	of := g.facts()
+	d := &def{section: "tables", name: g.name("w"), reads: []string{of.name}, changes: true, windowed: true}
+	d.add(true, fmt.Sprintf("from: %s v", of.name))
+	s := scopeOf("v", of)
+	if g.one(3) {
+		d.add(false, "where: "+g.quoted(s, aBool))
+	}
+	d.add(true, g.groupBy(d, of, s))
+	window := "window: {"
+	switch size := g.size(); g.r.IntN(4) {
+	case 0:
+		window += "tumbling: " + size
+	case 1:
+		window += fmt.Sprintf("hopping: %s, every: %s", size, map[string]string{"4ms": "2ms", "20ms": "5ms", "3s": "1s", "10s": "3s", "2m": "1m", "30m": "20m"}[size])
+	case 2:
+		window += "session: " + size
+	case 3:
+		window += "sliding: " + size
+	}
+	if g.one(2) {
+		window += ", grace: " + g.span()
+	}
+	d.add(true, window+"}")
+	if g.one(3) {
+		d.add(false, "emit: final")
+	}
+	g.aggregates(d, s, false)
+	last := &d.clauses[len(d.clauses)-1]
+	last.lines = append(last.lines, "  - since: window.start", "  - until: window.end")
+	d.fields = append(d.fields, field{"since", anInt}, field{"until", anInt})
+	d.keys = append(d.keys, anInt)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// size is that of a window.
+func (g *generator) size() string { return pick(g.r, "4ms", "20ms", "3s", "10s", "2m", "30m") }
