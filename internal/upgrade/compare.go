@@ -182,6 +182,11 @@ func (c *comparer) tables() {
 	}
 }
 
+// deleted are those of the topics that were there when the plan was recorded.
+func (c *comparer) deleted(topics []string) []string {
+	return slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return c.out.Recorded.Topics[t] == 0 || c.now.Counts[t] > 0 })
+}
+
 func (c *comparer) existing(topics []string) []string {
 	return slices.DeleteFunc(slices.Clone(topics), func(t string) bool { _, ok := c.now.Counts[t]; return !ok })
 }
@@ -201,6 +206,14 @@ func (c *comparer) sameTable(now *pipeline.TableDescription) {
 		c.add(Change{Kind: "table", Name: now.Name, Verdict: Changed, Refused: true, Choices: []Action{Rebuild},
 			Effect:  fmt.Sprintf("%s had %d partitions and has %d: rows of a key may now lie in another one", now.Topic, was, is),
 			Differs: []string{fmt.Sprintf("- %d partitions", was), fmt.Sprintf("+ %d partitions", is)}})
+		return
+	}
+	if lost := c.deleted(now.Changelogs); len(lost) > 0 && !cleared {
+		// Made anew it would be empty, and the rows would begin in the middle.
+		c.newTable(now)
+		ch := &c.out.Changes[len(c.out.Changes)-1]
+		ch.anew = true
+		ch.Effect = fmt.Sprintf("%s, which holds its rows, has been deleted; %s", strings.Join(lost, ", "), ch.Effect)
 		return
 	}
 	c.add(Change{Kind: "table", Name: now.Name, Verdict: Unchanged})

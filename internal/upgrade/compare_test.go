@@ -205,6 +205,49 @@ func TestATableThatComesBack(t *testing.T) {
 	}
 }
 
+// A changelog that was deleted while nothing ran must not be made anew in
+// silence: the rows would begin in the middle of what has been read.
+func TestADeletedChangelogIsNoticed(t *testing.T) {
+	d := describe(t, base)
+	s := situation(d)
+	rec := throughJSON(t, compared(t, nil, d, s).Next(d, s.Counts, "", time.Time{}))
+	if ch := find(t, compared(t, rec, d, s), "per_page"); ch.Verdict != Unchanged {
+		t.Fatalf("%+v", ch)
+	}
+	delete(s.Counts, "p.per_page.changelog")
+	c := compared(t, rec, d, s)
+	ch := find(t, c, "per_page")
+	if !ch.Refused || !slices.Equal(ch.Choices, []Action{Empty}) || !strings.Contains(ch.Effect, "p.per_page.changelog, which holds its rows, has been deleted") {
+		t.Errorf("%+v", ch)
+	}
+	c, err := Compare(rec, d, s, map[string]Action{"per_page": Empty})
+	if err != nil || c.Refused() != nil {
+		t.Fatal(err, c.Refused())
+	}
+	if c.Next(d, s.Counts, "", time.Time{}).Marks()["per_page"] == rec.Marks()["per_page"] {
+		t.Error("it has the rows that some disk may hold still")
+	}
+	// Where nothing has been read, or a rewind has deleted it, nothing is lost.
+	s.Read = nil
+	if c := compared(t, rec, d, s); c.Refused() != nil {
+		t.Error(c.Refused())
+	}
+	s.Read = map[string]bool{"views": true}
+	rec.State["per_page"] = TableState{Number: 1, Cleared: true}
+	if c := compared(t, rec, d, s); c.Refused() != nil {
+		t.Error(c.Refused())
+	}
+}
+
+func compared(t *testing.T, rec *Record, d *pipeline.Description, s Situation) *Comparison {
+	t.Helper()
+	c, err := Compare(rec, d, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestANewAggregateOverWhatIsReadBeginsOnlyWhenAsked(t *testing.T) {
 	old, plan := edited(t, "  pages: {from: per_page, topic: pages}\n", ""), describe(t, base)
 	for _, read := range []bool{true, false} {

@@ -112,12 +112,21 @@ func (r *rig) gate(plan *pipeline.Description, chosen map[string]Action) *Gate {
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Poll: time.Millisecond}
 }
 
-// run goes through the gate and says that the group was joined.
+// run goes through the gate, makes the topics that are missing, as the engine
+// does, and says that the group was joined.
 func (r *rig) run(g *Gate) map[string]string {
 	r.t.Helper()
 	marks, err := g.Admit(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	for _, topic := range g.Plan.InternalTopics {
+		if slices.Contains(r.log.Topics(), topic.Name) {
+			continue
+		}
+		if err := r.log.CreateTopic(topic.Name, 3, map[string]string{"cleanup.policy": "compact"}); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	if err := g.Joined(r.t.Context(), marks); err != nil {
 		r.t.Fatal(err)
