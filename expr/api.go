@@ -88,6 +88,8 @@ type Scope struct {
 	// Aggregates: calls of these names are not compiled but handed to Aggregate
 	// (nil = aggregates are refused here, with a diagnostic that says where they belong).
 	Aggregate func(call AggregateCall) (Resolved, diag.List)
+	// Functions are the user's own, by name; they have been defined.
+	Functions map[string]*Function
 	// Group is the scope of the arguments of aggregates: the records of a group.
 	// nil = Bindings.
 	Group *Scope

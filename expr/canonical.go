@@ -80,7 +80,7 @@ func (w *canonical) operation(n *node) {
 	}
 	w.out.WriteString(w.words[n.op])
 	if n.fn != nil {
-		w.out.WriteString(" " + n.fn.name)
+		w.out.WriteString(" " + n.fn.identity())
 	}
 	if n.name != "" {
 		w.out.WriteString(" " + n.name)

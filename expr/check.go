@@ -42,7 +42,14 @@ type checker struct {
 	elements  []Type   // of # in the predicates around, innermost last
 	inside    []string // names of the predicates around
 	around    string   // the aggregate whose argument is checked, "" = none
-	fold      *Frame
+	// Of functions of the user's own: all there are; how much calls may still
+	// expand to; and, while a body is checked, what its parameters stand for and which parts
+	// are of the caller's text.
+	user    map[string]*Function
+	room    *int
+	params  []*argument
+	foreign map[*node]bool
+	fold    *Frame
 }
 
 // local is a variable of a let.
@@ -240,6 +247,11 @@ func (c *checker) name(a ast.Node, root *ast.IdentifierNode, steps []codec.Step)
 			return c.steps(v, steps, n.end)
 		}
 	}
+	for _, g := range c.params {
+		if g.param.Name == root.Value {
+			return c.parameter(a, g, root, steps)
+		}
+	}
 	for i, b := range c.scope.Bindings {
 		if b.Alias != "" && b.Alias == root.Value {
 			return c.resolved(n, root.Value, steps, []int{i})
@@ -352,6 +364,9 @@ func (c *checker) bareNames() []string {
 	var out []string
 	for _, l := range c.locals {
 		out = append(out, l.name)
+	}
+	for _, g := range c.params {
+		out = append(out, g.param.Name)
 	}
 	for _, b := range c.scope.Bindings {
 		if b.Alias != "" {

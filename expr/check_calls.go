@@ -57,6 +57,9 @@ func (c *checker) builtin(a *ast.BuiltinNode) *node {
 // call checks name(args...).
 func (c *checker) call(a ast.Node, name string, args []ast.Node) *node {
 	n := c.node(a, opCall)
+	if fn := c.user[name]; fn != nil {
+		return c.userCall(n, fn, args)
+	}
 	aggregate, shared := aggregateKind(name)
 	if aggregate && (!shared || len(args) <= 1) {
 		if c.scope.Aggregate != nil {
@@ -229,7 +232,7 @@ func (c *checker) functionLike(name string) string {
 		}
 	}
 	names := slices.Collect(maps.Keys(c.functions))
-	names = append(names, "filter", "map", "all", "any", "none", "one", "count", "find", "findIndex", "findLast", "findLastIndex", "sortBy", "groupBy", "reduce")
+	names = append(slices.AppendSeq(names, maps.Keys(c.user)), predicateNames()...)
 	return diag.Nearest(name, names)
 }
 

@@ -38,7 +38,7 @@ func check(src Source, scope *Scope) (c *checker, root *node, diags diag.List) {
 		diags.Errorf(bad.code, src.span(bad.start, bad.end), "%s", bad.msg).Help = bad.help
 		return nil, nil, diags
 	}
-	c = &checker{tree: tree, scope: scope, at: src.span, fold: NewFrame(0)}
+	c = &checker{tree: tree, scope: scope, at: src.span, fold: NewFrame(0), user: scope.Functions, room: newRoom()}
 	return c, c.check(tree.root), nil
 }
 

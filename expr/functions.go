@@ -124,6 +124,8 @@ type function struct {
 	// operator, when set, is the operator that the function is another name of;
 	// then call is not needed.
 	operator op
+	// canonical, when set, stands for name in canonical texts.
+	canonical string
 }
 
 // argumentFault is a constant argument that can be seen to be wrong.
@@ -144,6 +146,14 @@ func (fn *function) arity() (least, most int) {
 		}
 	}
 	return least, len(fn.params)
+}
+
+// identity tells functions apart that compute something else.
+func (fn *function) identity() string {
+	if fn.canonical != "" {
+		return fn.canonical
+	}
+	return fn.name
 }
 
 // param is the parameter of argument i.

@@ -49,7 +49,7 @@ func identify(b *strings.Builder, n *node) {
 	}
 	fmt.Fprintf(b, "(%d %q", n.op, n.name)
 	if n.fn != nil {
-		b.WriteString(" " + n.fn.name)
+		b.WriteString(" " + n.fn.identity())
 	}
 	if n.re != nil {
 		fmt.Fprintf(b, " %q", n.re)

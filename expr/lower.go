@@ -93,9 +93,14 @@ func (l *lowerer) forms(n *node) code {
 }
 
 // failure gives errors the place of a node.
-type failure struct{ start, end int }
+type failure struct {
+	start, end int
+	within     string // in front of the message
+}
 
-func (l *lowerer) failure(n *node) failure { return failure{n.start - l.base, n.end - l.base} }
+func (l *lowerer) failure(n *node) failure {
+	return failure{n.start - l.base, n.end - l.base, n.within}
+}
 
 // wrap makes err an *Error at the place, unless it has a place already.
 func (p failure) wrap(err error) error {
@@ -106,7 +111,7 @@ func (p failure) wrap(err error) error {
 	if errors.As(err, &located) {
 		return located
 	}
-	return &Error{p.start, p.end, err.Error()}
+	return &Error{p.start, p.end, p.within + err.Error()}
 }
 
 // want is the error of a value of the wrong kind.

@@ -76,6 +76,7 @@ type node struct {
 	fn       *function
 	impl     impl // of fn, with its constant arguments prepared
 	re       *regexp.Regexp
+	within   string // of a part of a function's body: where in it, for messages
 }
 
 // constant is true when n is a known value.

@@ -66,7 +66,7 @@ func (p failure) ofMachine(err error) error {
 	}
 	var theirs *file.Error
 	if errors.As(err, &theirs) {
-		return &Error{p.start, p.end, theirs.Message}
+		return &Error{p.start, p.end, p.within + theirs.Message}
 	}
 	return p.wrap(err)
 }
