@@ -12,7 +12,9 @@ import (
 	"streamctl/operators"
 )
 
-const codeWindow diag.Code = "window"
+const (
+	codeWindow diag.Code = "window"
+)
 
 // WindowKind is how a derived table cuts time.
 type WindowKind uint8
@@ -105,7 +107,11 @@ func (r *resolver) windowOf(d *Def) {
 		}
 	}
 	if len(given) != 1 {
-		r.list.Errorf(codeWindow, w.Span, "a window is of one kind, not of %d", len(given)).
+		what := "a window is of one kind"
+		if len(given) == 0 {
+			what = "a window needs a kind and a size"
+		}
+		r.list.Errorf(codeWindow, w.Span, "%s", what).
 			Help = "write one of {tumbling: 5m}, {hopping: 1h, every: 5m}, {session: 30m} and {sliding: 10m}"
 		return
 	}
