@@ -63,6 +63,10 @@ type InputSpec struct {
 type OutputSpec struct {
 	Topic    string
 	Internal bool
+	// Unfed are inputs of the sub-topology that never lead to a record of this topic:
+	// without them, the topics of a sub-topology that talks with another in both
+	// directions would feed each other in a circle.
+	Unfed []string
 	// Partitions is how many partitions the user wants if the topic does not
 	// exist yet, 0 = not said.
 	Partitions int32

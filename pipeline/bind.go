@@ -85,10 +85,10 @@ func inputSpec(in *InputPlan) operators.InputSpec {
 		}
 		s.Table = in.table()
 		s.Feeds = len(in.Steps) > 0
-	case RepartitionInput:
+	case RepartitionInput, SubscriptionInput, AnswerInput:
 		s.Purge = true
 	}
-	if in.Kind == ChangelogInput || in.Kind == RepartitionInput {
+	if in.Kind == ChangelogInput || in.Kind == RepartitionInput || in.foreignInput() {
 		s.Internal = true
 	} else {
 		s.OnGap = in.Def.OnGap
@@ -98,7 +98,7 @@ func inputSpec(in *InputPlan) operators.InputSpec {
 
 // output describes a topic that the sub-topology writes.
 func (b *binder) output(topic string) operators.OutputSpec {
-	s := operators.OutputSpec{Topic: topic, Internal: true}
+	s := operators.OutputSpec{Topic: topic, Internal: true, Unfed: b.unfed(topic)}
 	for _, d := range b.plan.typed.Sinks {
 		if d.Sink.Topic.Value == topic {
 			n, _ := strconv.ParseInt(d.Sink.Partitions.Value, 10, 32) // the parser has refused what is no number
@@ -130,6 +130,10 @@ func (b *binder) head(in *InputPlan) operators.Head {
 		return h
 	case RekeyInput:
 		return b.rekey(in)
+	case SubscriptionInput:
+		return b.foreignAsked(in)
+	case AnswerInput:
+		return b.foreignResult(in)
 	}
 	switch in.Join {
 	case topStep:
@@ -302,6 +306,10 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return b.tableJoin(s, at)
 	case DelayStep:
 		return b.delay(s, at)
+	case ForeignStep:
+		return b.foreignLeft(s, at)
+	case ForeignAnswerStep:
+		return one(b.foreignAnswer(s, at.out), nil)
 	case MaterializeStep:
 		return b.materialize(s, at)
 	case TopStep:

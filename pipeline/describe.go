@@ -119,6 +119,7 @@ func (p *Plan) Describe() *Description {
 			}
 		}
 		d.Tables = append(d.Tables, k.joinStates(s)...)
+		d.Tables = append(d.Tables, k.foreignStates(s)...)
 		d.Tables = append(d.Tables, k.seenStates(s)...)
 		d.Tables = append(d.Tables, k.matchTables(s)...)
 		for _, t := range s.Tables {
@@ -234,7 +235,7 @@ func (d *Description) sub(s *SubPlan) SubDescription {
 		}
 	}
 	for _, x := range d.Tables {
-		if slices.Contains(out.Tables, x.Name) || slices.Contains(out.Tables, KeysTable(x.Name)) {
+		if slices.ContainsFunc(out.Tables, func(state string) bool { return state == x.Name || TableOf(state) == x.Name }) {
 			lines = append(lines, "table "+x.Name+" "+x.Fingerprint)
 		}
 	}
@@ -245,7 +246,7 @@ func (d *Description) sub(s *SubPlan) SubDescription {
 
 // String names the kind in canonical texts.
 func (k InputKind) String() string {
-	return [...]string{"source", "table", "changelog", "rekey", "repartition"}[k]
+	return [...]string{"source", "table", "changelog", "rekey", "repartition", "subscriptions", "answers"}[k]
 }
 
 // whole is the fingerprint of the plan.

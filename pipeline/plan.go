@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strings"
 
 	"streamctl/internal/codec"
 	"streamctl/internal/diag"
@@ -33,11 +34,13 @@ type SubPlan struct {
 type InputKind uint8
 
 const (
-	SourceInput      InputKind = iota // a source's topic
-	TableInput                        // a table's topic, which is its changelog
-	ChangelogInput                    // the changelog of a re-keyed table
-	RekeyInput                        // the topic of a table that is being re-keyed
-	RepartitionInput                  // a repartition topic
+	SourceInput       InputKind = iota // a source's topic
+	TableInput                         // a table's topic, which is its changelog
+	ChangelogInput                     // the changelog of a re-keyed table
+	RekeyInput                         // the topic of a table that is being re-keyed
+	RepartitionInput                   // a repartition topic
+	SubscriptionInput                  // what the left side of a foreign-key join asks for
+	AnswerInput                        // what the right side answers
 )
 
 // InputPlan is one topic that a sub-topology reads, and what is done with its records.
@@ -65,21 +68,24 @@ type InputPlan struct {
 type StepKind uint8
 
 const (
-	FromStep        StepKind = iota // a definition begins to read
-	WhereStep                       //
-	JoinStep                        //
-	SelectStep                      //
-	GroupStep                       // a derived table is updated and sends its changes
-	RepartitionStep                 // ends here; goes on in another sub-topology
-	SinkStep                        // ends here
-	StreamJoinStep                  // a record meets those of another stream; Right: of which side
-	DedupStep                       // the first record of each key goes on
-	TableJoinStep                   // a change of one table finds the rows of the others; Join: of which, -1 = from
-	DelayStep                       // records wait in front of Join
-	MaterializeStep                 // changes of a table are kept as a table of their own
-	TopStep                         // rows are kept in order, and the first go on
-	MatchStep                       // ends here; documents go on to all partitions of the queries
-	QueriesStep                     // a row of a table of stored queries has changed
+	FromStep          StepKind = iota // a definition begins to read
+	WhereStep                         //
+	JoinStep                          //
+	SelectStep                        //
+	GroupStep                         // a derived table is updated and sends its changes
+	RepartitionStep                   // ends here; goes on in another sub-topology
+	SinkStep                          // ends here
+	StreamJoinStep                    // a record meets those of another stream; Right: of which side
+	DedupStep                         // the first record of each key goes on
+	TableJoinStep                     // a change of one table finds the rows of the others; Join: of which, -1 = from
+	ForeignStep                       // a left row of a foreign-key join asks for what it refers to
+	ForeignAnswerStep                 // the right side answers; ends here
+	ForeignResultStep                 // an answer changes the result
+	DelayStep                         // records wait in front of Join
+	MaterializeStep                   // changes of a table are kept as a table of their own
+	TopStep                           // rows are kept in order, and the first go on
+	MatchStep                         // ends here; documents go on to all partitions of the queries
+	QueriesStep                       // a row of a table of stored queries has changed
 )
 
 // Step is one operator, with those behind it.
@@ -103,6 +109,13 @@ type Step struct {
 // KeysTable is the name of the state in which the re-keying of a table
 // remembers keys.
 func KeysTable(table string) string { return table + ".rekey" }
+
+// TableOf is the table that a state belongs to: what a definition keeps beside
+// its rows is called by its name, a dot, and what it is.
+func TableOf(state string) string {
+	table, _, _ := strings.Cut(state, ".")
+	return table
+}
 
 // planner builds a Plan.
 type planner struct {

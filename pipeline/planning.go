@@ -474,7 +474,7 @@ func (p *part) like() []string {
 		names = slices.Clone(p.fixed)
 	} else {
 		for _, in := range p.inputs {
-			if in.Table == "" && in.Join != documentsStep { // a copy has the partitions of the others
+			if in.Table == "" && in.Join != documentsStep && !in.foreignInput() { // a copy has the partitions of the others
 				names = append(names, in.Origins...)
 			}
 		}

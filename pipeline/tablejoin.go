@@ -11,7 +11,8 @@ import (
 	"streamctl/operators"
 )
 
-// Joins of tables by their primary key. Every table of such a join has its rows
+// Joins of tables by their primary key; those by a foreign key are in foreign.go.
+// Every table of such a join has its rows
 // in the same task, so that a change of any of them can look up the others. A
 // definition with one has as many flows as its tables have, each beginning at
 // the changes of one table; behind the join they all are changes of one result
@@ -24,17 +25,10 @@ func (c *compiler) joinsTables(d *Def) bool {
 
 // checkTableJoin refuses what a join of tables cannot do.
 func (c *compiler) checkTableJoin(d *Def) bool {
-	from := d.From[0]
-	if !from.Def.IsTable() {
-		c.diags.Add(diag.Errorf(codeJoinInput, from.Span, "%s %q holds a table's changes without its rows: they cannot be joined", from.Def.Kind, from.Def.Name).
-			WithNote(from.Def.Decl.Span, "it is defined here, under streams:").
-			WithHelp("move that definition under tables:, where its rows are kept"))
-		return false
-	}
 	ok := true
 	for _, j := range d.Joins {
 		if !j.Def.IsTable() {
-			c.diags.Errorf(codeJoinInput, j.Span, "%q is a table, %q is a %s: only changes of tables can be joined to a table", from.Def.Name, j.Def.Name, j.Def.Kind).
+			c.diags.Errorf(codeJoinInput, j.Span, "%q holds a table's changes, %q is a %s: only tables can be joined to a table", d.From[0].Def.Name, j.Def.Name, j.Def.Kind).
 				Help = fmt.Sprintf("read %s and join the table to it", j.Def.Name)
 			ok = false
 		}
@@ -51,10 +45,12 @@ func (c *compiler) checkOuter(d *Def, j ResolvedJoin) {
 		WithHelp("use left to keep the records without a row; to keep the rows too, make a table of the stream with group_by and join the two tables"))
 }
 
-// tableView is what a definition that joins tables sees: the first table under the
-// key of the result, and the others.
+// tableView is what a definition that joins tables sees: the first table, under the
+// key of the result where primary keys are compared, and the others.
 func (c *compiler) tableView(d *Def, first *binding) []*binding {
-	first.key = c.resultKey(d)
+	if c.typed[d].keyed > 0 {
+		first.key = c.resultKey(d)
+	}
 	view := []*binding{first}
 	for i := range d.Joins {
 		view = append(view, c.joined(d, i).binding)
@@ -66,7 +62,7 @@ func (c *compiler) tableView(d *Def, first *binding) []*binding {
 func (c *compiler) resultKey(d *Def) *keySpace {
 	td := c.typed[d.From[0].Def]
 	k := &keySpace{row: c.layout.row(), typ: td.key, components: td.keyComponents()}
-	for _, j := range d.Joins {
+	for _, j := range d.Joins[:c.typed[d].keyed] {
 		k.typ = unite(k.typ, c.typed[j.Def].key)
 		for i, t := range c.typed[j.Def].keyComponents() {
 			if i < len(k.components) {
@@ -93,46 +89,27 @@ func (td *typedDef) keyComponents() []expr.Type {
 	return append([]expr.Type(nil), td.components...)
 }
 
-// defineTableJoin checks the conditions of a join of tables: each compares the
-// primary key of a table with that of one before it.
+// defineTableJoin checks the conditions of a join of tables.
 func (c *compiler) defineTableJoin(d *Def) []*binding {
-	own := c.out(d.From[0].Def, 0).as(d.From[0].Alias)
-	first := own.as(own.alias)
-	first.key = c.resultKey(d)
+	td := c.typed[d]
+	td.keyed = c.keyedJoins(d)
+	first := c.out(d.From[0].Def, 0).as(d.From[0].Alias)
+	if td.keyed > 0 {
+		first.key = c.resultKey(d)
+		c.typed[d.From[0].Def].timed = true
+	}
 	view := []*binding{first}
-	c.typed[d.From[0].Def].timed = true
 	for i, j := range d.Joins {
 		table := c.table(j.Def, j.Alias)
 		c.typed[j.Def].timed = true
 		keys := c.join(d, i, view, table)
-		for at, k := range keys {
-			if !c.primary(d, i, at, k, own, view) {
-				break
-			}
+		if keys != nil && i >= td.keyed {
+			c.checkForeign(d, i)
 		}
+		td.joins[0] = append(td.joins[0], joinKeysOf(keys))
 		view = append(view, table.binding)
 	}
 	return view
-}
-
-// primary refuses a condition whose left side is not the primary key of a table
-// that has been joined before.
-func (c *compiler) primary(d *Def, i, at int, k *expr.Program, own *binding, view []*binding) bool {
-	if keyComponent(own, c.typed[d.From[0].Def], k) == at {
-		return true
-	}
-	for n, b := range view {
-		td := c.typed[d.From[0].Def]
-		if n > 0 {
-			td = c.typed[d.Joins[n-1].Def]
-		}
-		if keyComponent(b, td, k) == at {
-			return true
-		}
-	}
-	c.diags.Errorf(codeJoinKey, d.Joins[i].Join.On.Span, "%s is not the primary key of a table before it", k.Text()).
-		Help = fmt.Sprintf("tables are joined by their primary keys: compare %s.key", own.alias)
-	return false
 }
 
 // keyComponent says which component of the key of a table b is read by p; -1 = none.
@@ -165,8 +142,9 @@ func keyComponent(b *binding, td *typedDef, p *expr.Program) int {
 
 // tableJoin brings the tables of d into one part: a flow for the changes of each.
 func (p *planner) tableJoin(d *Def) []*flow {
+	td := p.typed.defs[d]
 	tables := []*Def{d.From[0].Def}
-	for _, j := range d.Joins {
+	for _, j := range d.Joins[:td.keyed] {
 		tables = append(tables, j.Def)
 	}
 	seen := map[*Def]bool{}
@@ -177,6 +155,15 @@ func (p *planner) tableJoin(d *Def) []*flow {
 			continue
 		}
 		seen[t] = true
+		if td.keyed == 0 {
+			for _, f := range p.stream(t) {
+				g := *f
+				g.branches, g.facts = []int{0}, nil
+				g.add(&Step{Kind: FromStep, Def: d})
+				flows = append(flows, &g)
+			}
+			continue
+		}
 		part := p.table(t)
 		if home == nil {
 			home = part
@@ -195,6 +182,9 @@ func (p *planner) tableJoin(d *Def) []*flow {
 			g.add(&Step{Kind: TableJoinStep, Def: d, Join: at - 1})
 			flows = append(flows, &g)
 		}
+	}
+	for i := td.keyed; i < len(d.Joins); i++ {
+		flows = p.foreign(d, i, flows)
 	}
 	if d.Query.Where.Set {
 		addAll(flows, WhereStep, d)
@@ -245,7 +235,7 @@ func (b *binder) tableJoin(s *Step, at cursor) []*operators.Node {
 		spec.Sides, view = append(spec.Sides, out), append(view, t.binding)
 	}
 	side(d.From[0].Def, d.From[0].Alias, operators.InnerJoin)
-	for _, j := range d.Joins {
+	for _, j := range d.Joins[:b.plan.typed.defs[d].keyed] {
 		side(j.Def, j.Alias, j.kind())
 	}
 	key := c.resultKey(d)

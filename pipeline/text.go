@@ -142,6 +142,10 @@ func (w *textWriter) input(in *InputPlan) {
 			break
 		}
 		w.linef(2, "as repartition of %s", d.Name)
+	case SubscriptionInput:
+		w.linef(2, "as what %s asks for in its join of %s", d.Name, d.Joins[in.Join].Def.Name)
+	case AnswerInput:
+		w.linef(2, "as answers to %s in its join of %s", d.Name, d.Joins[in.Join].Def.Name)
 	}
 	w.steps(in.Steps, 2)
 }
@@ -226,6 +230,8 @@ func (w *textWriter) step(s *Step, depth int) {
 			kind = "left"
 		}
 		w.linef(depth, "%s join %s %s on %s%s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value), j.timesOf())
+	case ForeignStep, ForeignAnswerStep, ForeignResultStep:
+		w.foreign(s, depth)
 	case DelayStep:
 		w.linef(depth, "wait for late rows of %s for %s, in %s", d.Joins[s.Join].Def.Name, formatDuration(d.Joins[s.Join].Wait), s.Table)
 	case TableJoinStep:

@@ -26,6 +26,8 @@ type typedDef struct {
 	changes bool
 	// tableJoin: it joins tables with each other.
 	tableJoin bool
+	// keyed is how many of its joins, from the first, compare primary keys of tables.
+	keyed int
 	// branches is the number of ways from a source or table to here: a union has
 	// more than one. Operators exist once per branch until a repartition unites them.
 	branches int

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,16 @@ func (b *bounds) feeders(topic string) []*operators.SubTopology {
 	return subs
 }
 
+// unfed says that nothing of an input of sub ever leads to topic, which sub writes.
+func unfed(sub *operators.SubTopology, topic, input string) bool {
+	for _, out := range sub.Outputs {
+		if out.Topic == topic {
+			return slices.Contains(out.Unfed, input)
+		}
+	}
+	return false
+}
+
 // unknown lists the read topics whose bounds are not known yet.
 func (b *bounds) unknown() []string {
 	b.mu.RLock()
@@ -241,7 +252,9 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 	var inputs []record.TopicPartition
 	for _, sub := range b.feeders(topic) {
 		for _, in := range sub.Inputs {
-			inputs = append(inputs, b.partitions(in.Topic)...)
+			if !unfed(sub, topic, in.Topic) {
+				inputs = append(inputs, b.partitions(in.Topic)...)
+			}
 		}
 	}
 	for _, tp := range inputs {
