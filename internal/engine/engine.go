@@ -64,6 +64,9 @@ type Options struct {
 	// Yield is called where a goroutine begins or has been woken by another one of
 	// the engine, with its name; nil outside simulations.
 	Yield func(goroutine string)
+	// Asked is told when a worker has asked the engine for something that it goes on
+	// without, and is woken for (1), and when it has the answer (-1); nil outside tests.
+	Asked func(int)
 	// Ready is called once, when the group is joined and all tasks run.
 	Ready func()
 	// Progress is called from time to time with where the run is; may be nil.

@@ -76,6 +76,7 @@ func (w *worker) watchIdle(t *task) {
 		return
 	}
 	t.idle.asked = true
+	w.engine.asked(1)
 	w.engine.notify(idleQuestion{worker: w, task: t, since: t.idle.since, asked: w.now})
 }
 
@@ -99,6 +100,7 @@ func (w *worker) idleDue(t *task) (time.Time, bool) {
 func (w *worker) advanceIdle(a *idleAnswer) error {
 	t := a.task
 	t.idle.asked = false
+	defer w.engine.asked(-1)
 	t.idle.next = w.now.Add(min(max(w.engine.opts.IdleTimeout/3, idleAgainLeast), idleAgainMost))
 	if w.tasks[t.id] != t || !t.runs() || !a.read || !t.idle.since.Equal(a.since) {
 		return nil
@@ -116,6 +118,13 @@ func (w *worker) advanceIdle(a *idleAnswer) error {
 	}
 	t.streamTime, t.timed = to, true
 	return t.timely(w, func() error { return t.context.Timers.Advance(to) })
+}
+
+// asked tells a test of questions and answers.
+func (e *Engine) asked(n int) {
+	if e.opts.Asked != nil {
+		e.opts.Asked(n)
+	}
 }
 
 // answerIdle asks the brokers. It does not answer while they do not.

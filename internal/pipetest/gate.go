@@ -19,7 +19,7 @@ type gate struct {
 	parked  bool
 	woken   bool          // it was woken since it waited last
 	wait    time.Duration // how long it would wait
-	commits int           // on their way
+	awaited int           // commits on their way, and answers that the worker has asked for
 	ready   bool          // all tasks run
 	open    bool          // nobody is to wait any more
 	ended   bool          // the process has
@@ -73,7 +73,7 @@ func (g *gate) note(change func()) {
 func (g *gate) await() (wait time.Duration, ended bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for !g.ended && (!g.parked || g.commits > 0) {
+	for !g.ended && (!g.parked || g.awaited > 0) {
 		g.changed.Wait()
 	}
 	return g.wait, g.ended
@@ -139,7 +139,7 @@ func (s source) Poll(wait time.Duration) []*engine.Fetched {
 // Wake implements engine.Source.
 func (s source) Wake() { s.gate.wake() }
 
-// producer counts the commits that are on their way.
+// producer notes the commits that are on their way.
 type producer struct {
 	engine.Producer
 	gate *gate
@@ -147,9 +147,9 @@ type producer struct {
 
 // Commit implements engine.Producer.
 func (p producer) Commit(c engine.Commit, done func(engine.CommitResult)) {
-	p.gate.note(func() { p.gate.commits++ })
+	p.gate.note(func() { p.gate.awaited++ })
 	p.Producer.Commit(c, func(r engine.CommitResult) {
 		done(r) // wakes the worker
-		p.gate.note(func() { p.gate.commits-- })
+		p.gate.note(func() { p.gate.awaited-- })
 	})
 }

@@ -74,6 +74,7 @@ func (l *life) run(ctx context.Context, db *state.DB) {
 	defer close(l.over)
 	_, err := engine.Run(ctx, engine.Options{
 		Topology: l.of.topology, Transport: ports{l.transport, l.gate}, State: db, Clock: l.of.world.clock, Workers: 1,
+		IdleTimeout: l.of.idleTimeout, Asked: func(n int) { l.gate.note(func() { l.gate.awaited += n }) },
 		ExactlyOnce: l.of.exactlyOnce, CommitInterval: commitInterval, Instance: instance, Monitor: l.of.monitor,
 		Ready: func() { l.gate.note(func() { l.gate.ready = true }) },
 	})

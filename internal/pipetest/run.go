@@ -127,7 +127,7 @@ func (r *runner) fail(at diag.Span, message string, details ...string) {
 func (r *runner) run() {
 	cfg := worldConfig{now: r.test.clock, watched: r.watched(), partitions: func(topic string) int32 { return r.partitions(r.test, topic) }}
 	for _, c := range r.programs {
-		cfg.programs = append(cfg.programs, program{c.Topology, c.Pipeline.Settings.ExactlyOnce})
+		cfg.programs = append(cfg.programs, program{c.Topology, c.Pipeline.Settings.ExactlyOnce, c.Pipeline.Settings.IdleTimeout})
 	}
 	w, err := newWorld(cfg)
 	if err != nil {

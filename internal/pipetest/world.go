@@ -38,6 +38,7 @@ type worldConfig struct {
 type program struct {
 	topology    *operators.Topology
 	exactlyOnce bool
+	idleTimeout time.Duration // negative = stream time never follows the wall clock
 }
 
 // newWorld makes the topics; the pipelines of the world do not run yet.

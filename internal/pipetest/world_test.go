@@ -29,7 +29,7 @@ func openWorld(t testing.TB, text string, watched ...string) *world {
 		t.Fatal(list)
 	}
 	w, err := newWorld(worldConfig{
-		programs: []program{{r.Topology, true}}, now: time.UnixMilli(0), watched: watched,
+		programs: []program{{r.Topology, true, r.Pipeline.Settings.IdleTimeout}}, now: time.UnixMilli(0), watched: watched,
 		partitions: func(string) int32 { return 1 },
 	})
 	if err == nil {
