@@ -162,7 +162,9 @@ func (a *aggregate) apply(e *Event, key []byte, out, in *aggregator) error {
 	if a.expiry != nil && !a.admit(group, stored, key) {
 		return nil
 	}
-	copy(a.old.Slots, group.row.Slots)
+	if a.spec.Every == 0 || group.told == nil { // else it is known what was told
+		copy(a.old.Slots, group.row.Slots)
+	}
 	if out != nil {
 		if err := out.undo(&group.cells); err != nil {
 			return err

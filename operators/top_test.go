@@ -232,3 +232,32 @@ sinks:
 	feed(r, `a 1 {"kind":"tea"} @1`, `b 1 {"sold":3} @2`, `b 2 {"sold":4} @3`, `a 2 {"kind":"tea"} @4`)
 	expect(t, "rows", sortedTable(r.table("best")), `["tea","2"] {"kind":"tea","sold":4,"rank":1}`)
 }
+
+func TestTopOfGroupsInOneDefinition(t *testing.T) {
+	r := newRig(t, `pipeline: p
+sources:
+  views: {topic: views, fields: {page: string, site: string}}
+tables:
+  best:
+    from: views v
+    where: v.page != "x"
+    group_by: {site: v.site, page: v.page}
+    select: [{site: site}, {page: page}, {views: count()}]
+    top: {n: 1, by: views, per: site}
+sinks:
+  out: {from: best, topic: out}
+`, nil)
+	for _, page := range []string{"a", "b", "x", "x", "b"} {
+		r.produce("views", "k", fmt.Sprintf(`{"page":%q,"site":"s"}`, page), 1000)
+		r.mustRun()
+	}
+	expect(t, "the first", r.values("out"), `["s","a"] {"site":"s","page":"a","views":1,"rank":1}`, `["s","a"] -`, `["s","b"] {"site":"s","page":"b","views":2,"rank":1}`)
+	var tables []string
+	for _, s := range r.topology.Subs {
+		for _, spec := range s.Tables {
+			tables = append(tables, spec.Name)
+		}
+	}
+	slices.Sort(tables)
+	expect(t, "states", tables, "best", "best.top")
+}

@@ -338,8 +338,8 @@ func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 		var keys []*expr.Program
 		var columns []string
 		if in.Join < -1 {
-			columns, keys = k.topColumns(in, x)
-			own := append(columns, "by "+strings.Join(k.exprs(keys), ", "))
+			columns, by := k.topColumns(in, x)
+			own := append(columns, "by "+by)
 			blocks = append(blocks, append(own, x.lines(own)...))
 			continue
 		}

@@ -23,6 +23,10 @@ func (c *compiler) defineMaterialized(d *Def, branch int, out *binding) {
 	td := c.typed[d]
 	if !td.changes {
 		if branch == 0 {
+			if d.Query.Top != nil {
+				c.topOfStream(d)
+				return
+			}
 			c.diags.Errorf(codeGroupBy, d.Decl.Span, "table %q needs group_by", d.Name).
 				Help = "a table from a stream holds one row per group; without groups define it under streams:"
 		}

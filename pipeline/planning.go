@@ -273,9 +273,6 @@ func (p *planner) cross(f *flow, s *Step, to *part, ids []string) *flow {
 
 // repartitionName names a repartition by what the user wrote.
 func (p *planner) repartitionName(d *Def, i int, right bool) string {
-	if i == topStep {
-		return d.Name + ".top.repartition"
-	}
 	if i == dedupStep {
 		return d.Name + ".dedup.repartition"
 	}

@@ -245,6 +245,9 @@ func (r *resolver) declare() {
 		}
 		out.Tables = append(out.Tables, r.add(d, &t.Declared))
 		r.history(d)
+		if top := r.splitTop(d); top != nil {
+			out.Tables = append(out.Tables, top)
+		}
 		r.lifetime(d)
 	}
 	for _, s := range f.Streams {
@@ -577,6 +580,9 @@ func (r *resolver) unused() {
 	for _, d := range r.out.Order {
 		if needed[d] {
 			continue
+		}
+		if d.split() {
+			continue // told of its top
 		}
 		w := r.list.Warnf(codeUnused, d.Decl.Span, "%s %q is never used", d.Kind, d.Name)
 		w.Help = "remove it, or let a sink read it"

@@ -46,7 +46,7 @@ func (d *Def) topState() string {
 	if d.topRows() {
 		return d.Name
 	}
-	return d.Name + ".top"
+	return d.Name + ".order"
 }
 
 // topRows says that d is a top table of rows.
@@ -118,9 +118,6 @@ func (c *compiler) defineTop(d *Def, branch int, out *binding) {
 	}
 	tt := td.top
 	group, order := c.topGroup(d, out), c.topOrder(d, out)
-	if c.diags.HasErrors() {
-		return
-	}
 	for _, by := range order {
 		if k := by.Type().Kind; k == expr.Object || k == expr.List {
 			c.diags.Errorf(codeTop, t.By.Span, "by is of type %s, which has no order", by.Type()).
@@ -149,6 +146,12 @@ func (c *compiler) defineTop(d *Def, branch int, out *binding) {
 	tt.row, tt.key, tt.components = td.value, td.key, td.components
 	td.value, td.key, td.components = tt.result(t, group)
 	td.strewn = d.topRows()
+}
+
+// topOfStream refuses to order facts.
+func (c *compiler) topOfStream(d *Def) {
+	c.diags.Errorf(codeTop, d.Query.Top.Span, "%q is a stream of facts: top orders the rows of a table", d.From[0].Def.Name).
+		Help = "group them with group_by in the same definition, or let a table read the topic"
 }
 
 // decidedByKey says that the group of a row never changes: it depends on the key
@@ -381,12 +384,16 @@ func (c *compiler) strewn(in ResolvedInput, at diag.Span, but string) {
 		Help = fmt.Sprintf("keep them as a table of their own, and join that: under tables: `NAME: {from: %s}`", in.Def.Name)
 }
 
-// topColumns is what travels to a top or to a materialised table, for canonical texts.
-func (k *canon) topColumns(in *InputPlan, x walked) (columns []string, keys []*expr.Program) {
+// topColumns is what travels to a top or to a materialised table, and by what, for
+// canonical texts.
+func (k *canon) topColumns(in *InputPlan, x walked) (columns []string, by string) {
 	row := k.c.selected(in.Def, x.view)
 	columns = k.c.layout.value(row)
-	if in.Join == topStep {
-		keys = k.c.topGroup(in.Def, row)
+	switch {
+	case in.Join == keyStep:
+		return columns, "its key"
+	case in.Def.Query.Top.Per.Set:
+		return columns, strings.Join(k.exprs(k.c.topGroup(in.Def, row)), ", ")
 	}
-	return columns, keys
+	return columns, "nothing"
 }

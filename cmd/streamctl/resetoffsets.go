@@ -88,7 +88,11 @@ func (a *app) resetOffsets(ctx context.Context, f *resetFlags, path string) erro
 	for _, d := range l.pipeline.Tables {
 		if d.Kind == pipeline.TopicTableDef {
 			request.TableTopics[d.Table.Topic.Value] = d.Name
-			request.Companions[pipeline.KeysTable(d.Name)] = d.Name
+		}
+		for _, state := range l.states() {
+			if state != d.Name && pipeline.TableOf(state) == d.Name {
+				request.Companions[state] = d.Name
+			}
 		}
 	}
 	return a.withSession(ctx, &f.brokerFlags, l.kafka, kafkaOptions{group: l.group()}, func(_ *endpoint, s session) error {
@@ -98,6 +102,17 @@ func (a *app) resetOffsets(ctx context.Context, f *resetFlags, path string) erro
 		}
 		return a.rewind(ctx, f, l, s.Rewind(), record, request)
 	})
+}
+
+// states lists the names of all that the pipeline's tasks keep.
+func (l *loaded) states() []string {
+	var names []string
+	for _, s := range l.topology.Subs {
+		for _, t := range s.Tables {
+			names = append(names, t.Name)
+		}
+	}
+	return names
 }
 
 // rewind plans, shows, asks and does.

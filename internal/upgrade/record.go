@@ -70,6 +70,14 @@ func (r *Record) Marks() map[string]string {
 			out[pipeline.KeysTable(t.Name)] = mark
 		}
 	}
+	for _, s := range r.Plan.Subs { // states beside a table are as old as that
+		for _, name := range s.Tables {
+			mark, ofTable := out[pipeline.TableOf(name)]
+			if _, own := out[name]; ofTable && !own {
+				out[name] = mark
+			}
+		}
+	}
 	return out
 }
 
