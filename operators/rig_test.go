@@ -24,6 +24,8 @@ type rig struct {
 	tasks    []*rigTask
 	db       *state.DB
 	now      int64
+	// changelog holds the live keys of each table's.
+	changelog map[string]map[string]bool
 }
 
 type rigTask struct {
@@ -298,7 +300,7 @@ func (r *rig) reopen() {
 		if t.streamTime != math.MinInt64 {
 			t.store.SetStreamTime(t.streamTime)
 		}
-		sealed, err := t.store.Seal(func(*state.Table, []byte, []byte) {})
+		sealed, err := t.store.Seal(func(table *state.Table, key, row []byte) { r.log(table.Name(), t.tc.Partition, key, row) })
 		if err == nil {
 			err = t.store.Apply(sealed)
 		}
@@ -316,6 +318,25 @@ func (r *rig) reopen() {
 		t.tc.Counters.Drops = old[i].tc.Counters.Drops
 	}
 }
+
+// log notes what a reopening writes to the changelog of a table.
+func (r *rig) log(table string, partition int32, key, row []byte) {
+	if r.changelog == nil {
+		r.changelog = map[string]map[string]bool{}
+	}
+	if r.changelog[table] == nil {
+		r.changelog[table] = map[string]bool{}
+	}
+	name := fmt.Sprint(partition, " ", string(key))
+	if row == nil {
+		delete(r.changelog[table], name)
+	} else {
+		r.changelog[table][name] = true
+	}
+}
+
+// liveKeys counts the keys that the changelog of a table holds once it is compacted.
+func (r *rig) liveKeys(table string) int { return len(r.changelog[table]) }
 
 // partitionOf is where a Java client would put a key.
 func (r *rig) partitionOf(topic, key string) int32 {
