@@ -35,6 +35,9 @@ func (g *generator) joiningStreams() {
 		d.reads = append(d.reads, right.name)
 		d.held = d.held || right.held || how != "inner"
 		scopes = append(scopes, scopeOf(alias, right))
+		if how == "outer" {
+			d.keys = nil // that of the left record, which may not be there
+		}
 		if g.one(2) || how == "outer" {
 			break
 		}

@@ -274,6 +274,10 @@ func (g *generator) joining() {
 	d.add(true, fmt.Sprintf("from: %s v", of.name))
 	scopes := []scope{scopeOf("v", of)}
 	lines := g.joins(d, of, &scopes)
+	if len(lines) == 0 {
+		g.selecting()
+		return
+	}
 	if g.one(3) {
 		d.add(false, "where: "+g.quoted(scopes[g.r.IntN(len(scopes))], aBool))
 	}
@@ -298,15 +302,7 @@ func (g *generator) joins(d, of *def, scopes *[]scope) (lines []string) {
 				ours = g.path((*scopes)[0], k)
 			}
 			if ours == "" {
-				ours = literalKey(k)
-				if of.keys[0] != k {
-					ours = g.path((*scopes)[0], aText)
-					if ours == "" || k != aText {
-						return append(lines, g.joinByKey(d, of, scopes, alias)...)
-					}
-				} else {
-					ours = "v.key"
-				}
+				return append(lines, g.joinByKey(d, of, scopes, alias)...)
 			}
 			on = append(on, ours+" == "+theirs)
 		}
@@ -320,10 +316,11 @@ func (g *generator) joins(d, of *def, scopes *[]scope) (lines []string) {
 	return lines
 }
 
-func literalKey(kind) string { return "" }
-
 // joinByKey joins a table that has the key of the record key's type.
 func (g *generator) joinByKey(d, of *def, scopes *[]scope, alias string) []string {
+	if len(of.keys) != 1 {
+		return nil
+	}
 	t := g.among(func(t *def) bool { return lookedUp(t) && slices.Equal(t.keys, of.keys) && len(t.keys) == 1 })
 	ours := "v.key"
 	if t == nil {
@@ -358,8 +355,10 @@ func (g *generator) groupBy(d, of *def, s scope) string {
 	for i := range 1 + g.r.IntN(2) {
 		k := pick(g.r, aText, anInt)
 		path := g.path(s, k)
-		if path == "" || g.one(3) && len(of.keys) == 1 {
+		if len(of.keys) == 1 && (path == "" || g.one(3)) {
 			path, k = "v.key", of.keys[0]
+		} else if path == "" {
+			path, k = s.path(of.fields[0].name), of.fields[0].kind
 		}
 		if k == anInt && g.one(4) {
 			path += " % 2"

@@ -112,6 +112,7 @@ type change struct {
 	at       place
 	time     int64
 	key      any
+	origin   int32 // the partition of the input that the record came from
 	isChange bool
 	now      any
 	before   any
@@ -234,6 +235,9 @@ func (m *Model) hop(name string, from change, key any, then func(change)) {
 	at := place{sub: sub}
 	if m.layout.Partition != nil {
 		at.partition = m.layout.Partition(name, []byte(keyText(key)))
+		if nullKey(key) {
+			at.partition = from.origin // as good as any
+		}
 	}
 	from.at = at
 	m.arrivals = append(m.arrivals, arrival{at, from.time, func() { then(from) }})

@@ -141,7 +141,7 @@ func (m *Model) shape(d *definition, f flow) {
 		m.materialise(d, f)
 		return
 	}
-	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null, lag: f.lag}
+	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null, lag: f.lag, origin: f.origin}
 	var err error
 	if f.now != nil {
 		if c.now, err = d.project(f.now); err != nil {

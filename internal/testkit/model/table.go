@@ -89,7 +89,7 @@ func (m *Model) takeInto(d *definition, r Record) {
 	at := place{m.layout.Sub[d.name], r.Partition}
 	if d.kind == "source" {
 		m.arrivals = append(m.arrivals, arrival{at, time, func() {
-			m.publish(d, change{at: at, time: time, key: key, now: value, null: value == nil})
+			m.publish(d, change{at: at, time: time, key: key, origin: r.Partition, now: value, null: value == nil})
 		}})
 		return
 	}
