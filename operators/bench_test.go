@@ -17,6 +17,17 @@ import (
 type discard struct {
 	records, bytes int
 	table          *state.Table // of the task
+	timers         *operators.Timers
+	store          *state.Task
+}
+
+// commit writes what has changed, as the engine does all the time.
+func (d *discard) commit() error {
+	sealed, err := d.store.Seal(func(*state.Table, []byte, []byte) {})
+	if err != nil {
+		return err
+	}
+	return d.store.Apply(sealed)
 }
 
 func (d *discard) Emit(_ int, _ int32, rec record.Record) {
@@ -104,13 +115,14 @@ func benchInput(b *testing.B, src, name string) (operators.Input, *discard) {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { _ = store.Close() })
-		out := &discard{table: store.Table(name)}
+		out := &discard{table: store.Table(name), timers: &operators.Timers{}, store: store}
 		now := int64(1_700_000_000_000)
 		inputs, err := sub.Build(&operators.TaskContext{
 			Tables:  map[string]*state.Table{name: out.table},
 			Emitter: out, Counters: &operators.Counters{},
 			Now: func() int64 { return now }, StreamTime: func() int64 { return 0 },
 			Partitions: func(string) int32 { return 1 },
+			Timers:     out.timers,
 		})
 		if err != nil {
 			b.Fatal(err)
@@ -139,8 +151,38 @@ func cpuTime(b *testing.B) time.Duration {
 // BenchmarkCount keeps count, sum, minimum and maximum of 100 000 keys, every
 // update encoded.
 func BenchmarkCount(b *testing.B) {
-	const keys, records = 100_000, 1 << 17
-	in, out := benchInput(b, `
+	in, out := benchInput(b, countsPerViewer, "per_viewer")
+	runBench(b, in, viewsOfMany(), out)
+}
+
+// BenchmarkCountCoalesced is the like with the last update of each key encoded,
+// every 200 000 records: a second of a task that is well fed.
+func BenchmarkCountCoalesced(b *testing.B) {
+	in, out := benchInput(b, replaced(countsPerViewer, "sinks:", "    emit: {every: 1s}\nsinks:"), "per_viewer")
+	runBench(b, &firing{Input: in, timers: out.timers, every: 200_000}, viewsOfMany(), out)
+}
+
+// firing is an input that fires the timers of its task every so many records.
+type firing struct {
+	operators.Input
+	timers *operators.Timers
+	every  int
+	n      int
+}
+
+// Process processes the head, and what is due.
+func (f *firing) Process() error {
+	if f.n++; f.n%f.every == 0 {
+		for _, w := range f.timers.Wall() {
+			if err := w.Fire(0); err != nil {
+				return err
+			}
+		}
+	}
+	return f.Input.Process()
+}
+
+const countsPerViewer = `
 pipeline: p
 sources:
   views: {topic: page-views, partitioned_by: viewerId, fields: {viewerId: int, dwell: int}}
@@ -156,11 +198,42 @@ tables:
       - longest: max(v.dwell)
 sinks:
   out: {from: per_viewer, topic: out}
-`, "per_viewer")
+`
+
+// viewsOfMany are views of 100 000 viewers.
+func viewsOfMany() []record.Record {
+	const keys, records = 100_000, 1 << 17
 	random := rand.New(rand.NewPCG(1, 2))
 	made := make([]record.Record, records)
 	for i := range made {
 		made[i] = record.Record{Value: fmt.Appendf(nil, `{"viewerId":%d,"pageKey":"profile-view","dwell":%d}`, random.IntN(keys), random.IntN(1000)), Time: int64(i)}
 	}
-	runBench(b, in, made, out)
+	return made
+}
+
+// BenchmarkAggregates keeps one aggregate of each of 1000 groups, every update encoded.
+func BenchmarkAggregates(b *testing.B) {
+	random := rand.New(rand.NewPCG(1, 2))
+	made := make([]record.Record, 1<<15)
+	for i := range made {
+		made[i] = record.Record{Value: fmt.Appendf(nil, `{"viewerId":%d,"pageKey":"profile-view","dwell":%g}`, random.IntN(1000), random.ExpFloat64()), Time: int64(i)}
+	}
+	for _, call := range []string{"sum(v.dwell)", "avg(v.dwell)", "stddev(v.dwell)", "last(v.dwell)", "count_distinct(v.dwell)", `count_distinct(v.dwell, "approx")`,
+		"top_k(v.dwell, 10)", "percentile(v.dwell, 0.99)", "histogram(v.dwell, [0.1, 0.5, 1, 2, 5])"} {
+		b.Run(call, func(b *testing.B) {
+			in, out := benchInput(b, `
+pipeline: p
+sources:
+  views: {topic: page-views, partitioned_by: viewerId, fields: {viewerId: int, dwell: float}}
+tables:
+  per_viewer:
+    from: views v
+    group_by: v.viewerId
+    select: [{x: '`+call+`'}]
+sinks:
+  out: {from: per_viewer, topic: out}
+`, "per_viewer")
+			runBench(b, in, made, out)
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // The pipelines under measurement; %[1]s is the pipeline's name, %[2]s the
@@ -62,6 +63,11 @@ sinks:
     topic: %[3]s
     key: viewerId
 `
+
+// coalescedPipeline is countPipeline with the last count of each viewer sent every second.
+func coalescedPipeline() string {
+	return strings.Replace(countPipeline, "sinks:", "    emit: {every: 1s}\nsinks:", 1)
+}
 
 // tablePipeline keeps a topic of rows as a table and joins nothing that comes:
 // what it does is to load the table.
