@@ -46,9 +46,9 @@ type InputSpec struct {
 	Feeds bool
 	// Internal is true for repartition topics and internal changelogs.
 	Internal bool
-	// Awaited, of an internal topic that is no table: when the task first starts, no
-	// stream is read before everything that was there to be written to the topic has been
-	// written. From then on event time decides.
+	// Awaited, of an internal topic that is no table's changelog but holds rows of
+	// one: when the task first starts, it is read to its end before any stream, and
+	// does not move stream time meanwhile. From then on event time decides.
 	Awaited bool
 	// Purge is true for repartition topics: records below the committed offset are deleted.
 	Purge bool

@@ -226,7 +226,7 @@ func (w *worker) firstLoad(t *task, in *input, info *startInfo) bool {
 		return true
 	}
 	for _, other := range t.inputs {
-		if _, ok := info.committed[other.tp]; ok && !other.isTable() {
+		if _, ok := info.committed[other.tp]; ok && !other.first() {
 			t.mark(in)
 			return false
 		}
@@ -415,10 +415,10 @@ func (w *worker) applyBounds(t *task) {
 		if known && w.engine.opts.UntilEnd && in.stopAt < 0 {
 			in.stopAt = target
 		}
-		if !t.gated || !in.isTable() && !in.spec.Awaited || t.store.Marked(bootMark(in.tp.Topic)) {
+		if !t.gated || !in.first() || t.store.Marked(bootMark(in.tp.Topic)) {
 			continue
 		}
-		if known && (in.pos >= target || in.spec.Awaited) {
+		if known && in.pos >= target {
 			t.mark(in)
 			continue
 		}

@@ -115,6 +115,10 @@ type input struct {
 // isTable says whether the input fills a table.
 func (in *input) isTable() bool { return in.spec.Table != "" }
 
+// first says that the input is read to its end, as it was at first start,
+// before any stream.
+func (in *input) first() bool { return in.isTable() || in.spec.Awaited }
+
 // accept takes a fetch for this input.
 func (in *input) accept(f *Fetched) {
 	in.answered = true
@@ -203,8 +207,8 @@ func (in *input) drained() bool {
 func (t *task) next(release func(*Fetched)) (*input, error) {
 	var best *input
 	for _, in := range t.inputs {
-		if t.gated && !in.isTable() {
-			break // tables come first in the list
+		if t.gated && !in.first() {
+			continue
 		}
 		if !in.head {
 			if err := in.advance(release); err != nil {
@@ -238,7 +242,7 @@ func (t *task) step(max int, release func(*Fetched)) (int, error) {
 			t.processed += int64(n)
 			return n, err
 		}
-		if in.headTime > t.streamTime {
+		if in.headTime > t.streamTime && !(t.gated && in.spec.Awaited) {
 			t.streamTime = in.headTime
 			if err := t.context.Timers.Advance(t.streamTime); err != nil {
 				return n, err
@@ -281,7 +285,7 @@ func (t *task) dirty() bool {
 // committed, be it at its beginning, tells the next one who runs the task that
 // its tables were complete: so not before they are.
 func (t *task) commits(in *input) bool {
-	return in.started && in.pos != in.committed && (!t.gated || in.isTable() || in.committed >= 0)
+	return in.started && in.pos != in.committed && (!t.gated || in.first() || in.committed >= 0)
 }
 
 // mark records with the state that the first load of in's table is complete.
