@@ -65,14 +65,14 @@ func (b *bound) ports(c *compiled) {
 		b.inputs.add(c.name(), &port{name, topic.Value, formatOf(format, codec.FormatJSON), formatOf(keyFormat, codec.FormatString)})
 	}
 	for _, d := range c.Pipeline.Sources {
-		in(d.Name, d.Source.Topic, d.Source.Format, d.Source.KeyFormat)
+		in(d.Title(), d.Source.Topic, d.Source.Format, d.Source.KeyFormat)
 	}
 	for _, d := range c.Pipeline.Tables {
 		if d.Kind == pipeline.TopicTableDef {
-			in(d.Name, d.Table.Topic, d.Table.Format, d.Table.KeyFormat)
+			in(d.Title(), d.Table.Topic, d.Table.Format, d.Table.KeyFormat)
 		}
-		b.anyTable.add(c.name(), &port{name: d.Name})
-		if followed := c.followed[d.Name]; followed != nil {
+		b.anyTable.add(c.name(), &port{name: d.Title()})
+		if followed := c.followed[d.Title()]; followed != nil {
 			b.tables.add(c.name(), followed)
 		}
 	}
@@ -89,7 +89,7 @@ func (b *bound) ports(c *compiled) {
 		}
 	}
 	for _, d := range c.Pipeline.Order {
-		b.all.add(c.name(), &port{name: d.Name})
+		b.all.add(c.name(), &port{name: d.Title()})
 	}
 }
 

@@ -38,8 +38,13 @@ type life struct {
 // errUnrest: the process does not come to rest although it should.
 var errUnrest = errors.New("the pipeline does not come to rest")
 
-// patience is how many naps are taken before that is said: some seconds.
-const patience = 200
+// Another goroutine of the engine may be at work while the worker rests. After
+// someNaps, half a second of real time, it is taken to wait for the clock, which then moves to its
+// next timer; after allNaps it is said that it does not come to an end.
+const (
+	someNaps = 25
+	allNaps  = 500
+)
 
 // start begins a life on a disk and returns when all its tasks run, or with the
 // error that ended it.
@@ -86,7 +91,7 @@ func (l *life) run(ctx context.Context, db *state.DB) {
 // left: everything in its topics has been processed and committed. It returns the
 // error that has ended the process, if one has.
 func (l *life) settle() error {
-	for naps := 0; naps < patience; {
+	for naps := 0; naps < allNaps; {
 		wait, ended := l.gate.await()
 		if ended {
 			return l.gate.err
@@ -99,11 +104,15 @@ func (l *life) settle() error {
 		if l.gate.isReady() && l.behind() == "" {
 			return nil
 		}
-		// Another goroutine of the engine is at work: when tasks start, or a first
-		// load ends. Should it wait for the clock, the clock moves.
-		if !l.gate.nap() {
-			naps++
-			l.of.world.clock.Advance(time.Millisecond)
+		// When tasks start, or a first load ends, another goroutine is at work.
+		if l.gate.nap() {
+			continue
+		}
+		if naps++; naps%someNaps == 0 {
+			clock := l.of.world.clock
+			if due, ok := clock.Next(); ok {
+				clock.Advance(max(due.Sub(clock.Now()), 0))
+			}
 			l.gate.release()
 		}
 	}
