@@ -188,32 +188,36 @@ func (s *foreignSubscriptions) Process() error {
 	if row == nil {
 		return s.send(nil)
 	}
-	if err := s.place(row); err != nil {
+	there, err := s.place(row)
+	switch {
+	case err != nil:
 		return s.task.refuseEvent(s.spec.Policy, e, ReasonExpression, err)
+	case !there:
+		return s.send(nil)
 	}
 	return s.next.Process(e)
 }
 
-// place puts the row that was found into the frame.
-func (s *foreignSubscriptions) place(row *state.Row) error {
+// place puts the row that was found into the frame; false: nobody is to see it.
+func (s *foreignSubscriptions) place(row *state.Row) (there bool, err error) {
 	e := s.event
 	e.Change, e.Delete, e.Before = true, false, nil
 	if s.spec.Groups != nil {
-		group, err := s.spec.Groups.groupRow(s.table, row)
-		if err != nil {
-			return &stateError{err}
+		known, time, err := s.spec.Groups.known(s.table, row, &e.Frame)
+		if known == nil || err != nil {
+			return false, err
 		}
-		e.Frame.Rows[s.spec.Groups.Row] = &group.row
-		s.out.time, s.out.timed = group.time, true
-		return nil
+		e.Frame.Rows[s.spec.Groups.Row] = known
+		s.out.time, s.out.timed = time, true
+		return true, nil
 	}
 	found, err := s.spec.Table.cached(s.table, row, false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	e.Frame.Rows[s.spec.Table.Row], e.Frame.Rows[s.spec.Table.KeyRow] = found.row, found.key
 	_, s.out.time, s.out.timed = splitTimed(row.Value)
-	return nil
+	return true, nil
 }
 
 // send answers the subscription; nil: there is no such row.

@@ -135,24 +135,12 @@ func (s *tableSide) find(key []byte, f *expr.Frame) error {
 	if row == nil {
 		return nil
 	}
-	s.is, s.was = true, true
 	if s.spec.Groups != nil {
-		group, err := s.spec.Groups.groupRow(s.table, row)
-		if err != nil {
-			return &stateError{err}
-		}
-		// The row as its changes have told it: what the join gave was made of that.
-		known := group.known()
-		shown := known != nil
-		if shown {
-			if shown, err = s.spec.Groups.shows(f, known); err != nil {
-				return err
-			}
-		}
-		s.is, s.was = shown, shown
-		s.row, s.time, s.timed = known, group.time, true
-		return nil
+		s.row, s.time, err = s.spec.Groups.known(s.table, row, f)
+		s.is, s.was, s.timed = s.row != nil, s.row != nil, true
+		return err
 	}
+	s.is, s.was = true, true
 	found, err := s.spec.Table.cached(s.table, row, false)
 	if err != nil {
 		return err
@@ -160,6 +148,25 @@ func (s *tableSide) find(key []byte, f *expr.Frame) error {
 	s.row, s.key = found.row, found.key
 	_, s.time, s.timed = splitTimed(row.Value)
 	return nil
+}
+
+// known is the row of a group as the table's changes have told it, with its time:
+// what a join gave was made of that. It is nil when nobody is to see it, because
+// having excludes it or because it is yet to be told. f is lent.
+func (g *Groups) known(t *state.Table, r *state.Row, f *expr.Frame) (*value.Row, int64, error) {
+	group, err := g.groupRow(t, r)
+	if err != nil {
+		return nil, 0, &stateError{err}
+	}
+	row := group.known()
+	if row == nil {
+		return nil, 0, nil
+	}
+	shown, err := g.shows(f, row)
+	if err != nil || !shown {
+		return nil, 0, err
+	}
+	return row, group.time, nil
 }
 
 // combine joins from left to right: has says which tables have a row, show is

@@ -216,3 +216,26 @@ func finalRows(r *rig, topic string) []string {
 	slices.Sort(out)
 	return out
 }
+
+// A join sees of an aggregated table what its having lets through, whichever
+// side the change comes from.
+func TestTableJoinHoldsToHaving(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  hits: {topic: hits}
+tables:
+  a: {topic: a}
+  n: {from: hits h, group_by: h.k, having: n >= 2, select: [{n: count()}]}
+  byfield: {from: a x, join: [{left: n y, on: x.ref == y.key}], select: [{n: y.n}]}
+streams:
+  an: {from: a x, join: [{left: n y, on: x.key == y.key}], select: [{v: x.v}, {n: y.n}]}
+sinks:
+  out: {from: an, topic: out}
+  foreign: {from: byfield, topic: foreign}
+`, map[string]int{"a": 1, "hits": 1, "out": 1, "foreign": 1})
+	feed(r, `hits x {"k":"1"} @1`, `a 1 {"v":1,"ref":"1"} @2`, `hits x {"k":"1"} @3`, `a 1 {"v":2,"ref":"1"} @4`, `a 2 {"v":1,"ref":"3"} @5`,
+		`hits x {"k":"3"} @6`, `a 3 {"v":3,"ref":"3"} @7`)
+	expect(t, "outputs", r.values("out"), `1 {"v":1,"n":null}`, `1 {"v":1,"n":2}`, `1 {"v":2,"n":2}`, `2 {"v":1,"n":null}`, `3 {"v":3,"n":null}`)
+	expect(t, "by a foreign key", r.values("foreign"), `1 {"n":null}`, `1 {"n":2}`, `1 {"n":2}`, `2 {"n":null}`, `3 {"n":null}`)
+}
