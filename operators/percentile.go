@@ -99,9 +99,11 @@ func exactPercentile(numbers []float64, fraction float64) float64 {
 	if below+1 >= len(sorted) {
 		return sorted[len(sorted)-1]
 	}
-	part := at - float64(below)
-	// Not a + part (b-a): that overflows where the two lie far apart.
-	return float64(sorted[below]*(1-part)) + float64(sorted[below+1]*part)
+	part, step := at-float64(below), sorted[below+1]-sorted[below]
+	if math.IsInf(step, 0) { // they lie far apart
+		return float64(sorted[below]*(1-part)) + float64(sorted[below+1]*part)
+	}
+	return sorted[below] + float64(step*part)
 }
 
 // appendState appends [[recent...], low, high, mean, weight, mean, weight...].

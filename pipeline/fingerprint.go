@@ -123,7 +123,9 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 		x := k.walk(d, b)
 		keys := k.exprs(k.c.groupKeys(d, x.view))
 		list := slices.Clone(td.aggregates)
-		made := k.c.derive(d, x.view, k.c.layout.row(), &list)
+		row := k.c.layout.row()
+		k.c.layout.nameGroups(row, "", len(td.groupTypes))
+		made := k.c.derive(d, x.view, row, &list)
 		var aggregates []string
 		for i, a := range list {
 			aggregates = append(aggregates, a.of.Text(k.exprs(made.args[i])))
@@ -137,6 +139,9 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 		if d.windowed() {
 			block = append(block, d.Window.canonical())
 		}
+		if made.having != nil {
+			block = append(block, "having "+k.expr(made.having))
+		}
 		blocks = append(blocks, append(block, x.lines(slices.Concat(keys, aggregates))...))
 		t.Inputs = sortedUnion(t.Inputs, x.topics)
 		if b == 0 {
@@ -147,6 +152,9 @@ func (k *canon) derivedTable(d *Def, t *TableDescription) {
 	t.Definition = append(slices.Concat(blocks...), "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
 	if d.TTL > 0 {
 		t.Definition = append(t.Definition, d.ttlLine())
+	}
+	if d.emitEvery > 0 { // how often is of no matter to what the rows hold
+		t.Definition = append(t.Definition, "sends what has changed every so often")
 	}
 }
 

@@ -259,6 +259,12 @@ func (w *textWriter) step(s *Step, depth int) {
 		for _, c := range d.Query.Select {
 			w.linef(depth+1, "select %s", columnText(c))
 		}
+		if d.Query.Having.Set {
+			w.linef(depth+1, "having %s", oneLine(d.Query.Having.Value))
+		}
+		if d.emitEvery > 0 {
+			w.linef(depth+1, "sends what has changed every %s", formatDuration(d.emitEvery))
+		}
 	case DedupStep:
 		w.linef(depth, "first by %s within %s, remembered in %s", oneLine(d.Query.Dedup.By.Value), formatDuration(d.DedupWithin), DedupState(d))
 	case StreamJoinStep:
