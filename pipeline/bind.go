@@ -75,7 +75,7 @@ func (b *binder) bind() *operators.SubTopology {
 
 // inputSpec tells the engine what an input is.
 func inputSpec(in *InputPlan) operators.InputSpec {
-	s := operators.InputSpec{Topic: in.Topic, Name: in.Def.Name, Span: in.Def.Decl.Span}
+	s := operators.InputSpec{Topic: in.Topic, Name: in.Def.Title(), Span: in.Def.Decl.Span}
 	switch in.Kind {
 	case TableInput, ChangelogInput:
 		if in.Def.History > 0 {

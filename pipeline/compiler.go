@@ -20,6 +20,8 @@ type compiler struct {
 	diags  diag.List
 	roots  map[*Def]*root      // sources and topic tables as they are read
 	outs   map[outKey]*binding // what definitions give, by branch
+	// functions are the user's own.
+	functions map[string]*expr.Function
 }
 
 // outKey names what a definition gives along one branch.
@@ -29,7 +31,12 @@ type outKey struct {
 }
 
 func newCompiler(typed map[*Def]*typedDef) *compiler {
-	return &compiler{typed: typed, layout: newLayout(), roots: map[*Def]*root{}, outs: map[outKey]*binding{}}
+	c := &compiler{typed: typed, layout: newLayout(), roots: map[*Def]*root{}, outs: map[outKey]*binding{}}
+	for _, td := range typed { // any of them
+		c.functions = td.functions
+		break
+	}
+	return c
 }
 
 // program compiles one expression; nil when it is left out or wrong.
@@ -37,6 +44,7 @@ func (c *compiler) program(t Text, scope *expr.Scope, want expr.Want) *expr.Prog
 	if !t.Set {
 		return nil
 	}
+	scope.Functions = c.functions
 	p, diags := expr.Compile(sourceOf(t), scope, want)
 	c.diags.Append(diags)
 	if p != nil {
@@ -329,5 +337,5 @@ func (c *compiler) spread(col Column, b *binding) *column {
 
 // policy says what becomes of records that d cannot process.
 func (c *compiler) policy(d *Def) *operators.Policy {
-	return &operators.Policy{Operator: d.Name, Span: d.Decl.Span, OnError: operators.OnError(d.OnError)}
+	return &operators.Policy{Operator: d.Title(), Span: d.Decl.Span, OnError: operators.OnError(d.OnError)}
 }

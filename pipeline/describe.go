@@ -43,6 +43,7 @@ const (
 // TableDescription is a table with what makes its rows.
 type TableDescription struct {
 	Name        string   `json:"name"`
+	Title       string   `json:"title,omitempty"` // in the file, where its state has another name
 	Kind        string   `json:"kind"`
 	Fingerprint string   `json:"fingerprint"`
 	Definition  []string `json:"definition"`           // canonical lines, which the fingerprint hashes

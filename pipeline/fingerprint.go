@@ -55,7 +55,7 @@ func (k *canon) table(d *Def) *TableDescription {
 	if t := k.memo[d]; t != nil {
 		return t
 	}
-	t := &TableDescription{Name: d.Name}
+	t := &TableDescription{Name: d.Name, Title: d.title}
 	k.memo[d] = t
 	if d.materialized() {
 		k.materialized(d, t)

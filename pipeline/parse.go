@@ -67,7 +67,7 @@ func (p *parser) top(root *syntax.Node) {
 	}
 	for _, e := range root.Entries { // a misspelt section takes its names with it
 		switch e.Key.Value {
-		case "pipeline", "kafka", "sources", "tables", "streams", "sinks":
+		case "pipeline", "kafka", "functions", "sources", "tables", "streams", "sinks":
 		default:
 			f.namesLost = f.namesLost || e.Value.Kind == syntax.Mapping
 		}
@@ -83,6 +83,7 @@ func (p *parser) top(root *syntax.Node) {
 		{name: "standbys", read: func(n *syntax.Node) { f.Settings.Standbys = p.number(n, "standbys", 0, maxStandbys) }},
 		{name: "acceptable_lag", read: func(n *syntax.Node) { f.Settings.AcceptableLag = p.count(n, "acceptable_lag", maxAcceptableLag) }},
 		{name: "idle_timeout", read: func(n *syntax.Node) { f.Settings.IdleTimeout = p.text(n, "a duration, or never") }},
+		{name: "functions", read: func(n *syntax.Node) { p.definitions(n, "function", p.function) }},
 		{name: "sources", read: func(n *syntax.Node) { p.definitions(n, "source", p.source) }},
 		{name: "tables", read: func(n *syntax.Node) { p.definitions(n, "table", p.table) }},
 		{name: "streams", read: func(n *syntax.Node) { p.definitions(n, "stream", p.stream) }},
@@ -141,10 +142,11 @@ func (p *parser) source(decl Declared, n *syntax.Node) {
 		{name: "on_gap", read: p.onGap(&s.OnGap, gapPolicies())},
 		{name: "max_ahead", read: func(n *syntax.Node) { s.MaxAhead = p.text(n, "a duration") }},
 	}, hints{
-		"key":   "a source is a stream of facts; a primary key makes it a table: move it under tables:",
-		"value": "a value expression belongs to tables; a stream computes its fields in select:",
-		"where": "filter in a definition under streams:",
-		"from":  "a source reads a topic; what reads another definition belongs under streams:",
+		"key":    "a source is a stream of facts; a primary key makes it a table: move it under tables:",
+		"value":  "a value expression belongs to tables; a stream computes its fields in select:",
+		"where":  "filter in a definition under streams:",
+		"id_was": "a source keeps no state: give it any name",
+		"from":   "a source reads a topic; what reads another definition belongs under streams:",
 	}, laterInputs()...)
 }
 
@@ -188,6 +190,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 		{name: "versioned", read: func(n *syntax.Node) { t.Versioned = p.text(n, "a duration") }},
 		{name: "replicate", read: func(n *syntax.Node) { t.Replicate = p.choice(n, "replicate", []string{"true", "false"}, nil) }},
 		{name: "ttl", read: func(n *syntax.Node) { t.TTL = p.text(n, "a duration") }},
+		p.idWas(&t.IDWas),
 		{name: "fields", read: func(n *syntax.Node) { t.Fields = p.fieldDecls(n) }},
 		{name: "on_error", read: p.onError(&t.OnError)},
 		{name: "on_gap", read: p.onGap(&t.OnGap, gapPolicies()[:2])}, // a table without its records is no table
@@ -229,6 +232,7 @@ func (p *parser) sink(decl Declared, n *syntax.Node) {
 		{name: "partitions", read: func(n *syntax.Node) { s.Partitions = p.count(n, "partitions", maxPartitions) }},
 	}, hints{
 		"to":     "did you mean \"topic\"?",
+		"id_was": "a sink keeps no state: give it any name",
 		"where":  "filter in a definition under streams:, and let the sink read that",
 		"select": "choose the fields in a definition under streams:, and let the sink read that",
 		"value":  "choose the fields in a definition under streams:, and let the sink read that",
@@ -312,15 +316,15 @@ func laterFormats() []string {
 }
 
 func laterInputs() []string {
-	return []string{"file", "stdin", "http", "postgres", "lookup", "generate", "schema", "registry", "delimiter", "id_was"}
+	return []string{"file", "stdin", "http", "postgres", "lookup", "generate", "schema", "registry", "delimiter"}
 }
 
 func laterOutputs() []string {
-	return []string{"file", "stdout", "http", "postgres", "schema", "registry", "id_was"}
+	return []string{"file", "stdout", "http", "postgres", "schema", "registry"}
 }
 
 func laterClauses() []string {
-	return []string{"unnest", "id_was"}
+	return []string{"unnest"}
 }
 
 func laterJoin() []string {

@@ -16,6 +16,7 @@ func (p *parser) queryKeys(q *Query) []key {
 		{name: "join", read: func(n *syntax.Node) { q.Joins = p.joins(n) }},
 		{name: "dedup", read: func(n *syntax.Node) { q.Dedup = p.dedup(n) }},
 		{name: "select", read: func(n *syntax.Node) { q.Select = p.columns(n) }},
+		p.idWas(&q.IDWas),
 		{name: "on_error", read: p.onError(&q.OnError)},
 	}
 }

@@ -15,6 +15,7 @@ import (
 // what is joined into one, and decides what must be repartitioned. Only what a
 // sink needs is planned.
 func MakePlan(t *Typed) (*Plan, diag.List) {
+	rename(t.Order)
 	p := &planner{
 		typed: t, plan: &Plan{Pipeline: t.Name, typed: t},
 		flows: map[*Def][]*flow{}, tables: map[*Def]*part{}, readers: map[*Def]*InputPlan{},

@@ -86,7 +86,7 @@ func (k DefKind) String() string {
 // Stream or Sink) is set, and Query for streams and derived tables.
 type Def struct {
 	Kind DefKind
-	Name string
+	Name string // that others call it by; from the plan on, its identity: see rename.go
 	Decl *Declared
 
 	Source *Source
@@ -107,6 +107,8 @@ type Def struct {
 	TTL       time.Duration // of a table: how long rows stay that are not updated, 0 = for ever
 	History   time.Duration // TopicTableDef: how much of it is kept, 0 = the last row only
 	Window    *WindowSpec   // of a table of windows
+	identity  string        // the name of its state, "" = Name
+	title     string        // the name in the file, where Name is another
 	UsedBy    []*Def        // definitions that read this one, in Order
 	// DedupWithin is how near to each other duplicates lie, of one with dedup.
 	DedupWithin time.Duration
@@ -147,6 +149,7 @@ func Resolve(f *File) (*Pipeline, diag.List) {
 		r.windowOf(d)
 	}
 	r.order()
+	r.identities()
 	r.topics()
 	if !f.faulty && !r.list.HasErrors() {
 		r.unused()

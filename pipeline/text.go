@@ -29,6 +29,7 @@ func (p *Plan) text(d *Description, counts map[string]int32) string {
 	for _, s := range p.Subs {
 		w.sub(s)
 	}
+	w.functions()
 	for _, t := range p.Topics {
 		w.linef(0, "")
 		w.linef(0, "topic %s", t.Name)
@@ -118,10 +119,10 @@ func (w *textWriter) input(in *InputPlan) {
 		if d.History > 0 {
 			w.decoding(in, versionedText(in))
 		} else {
-			w.decoding(in, "as table "+d.Name+", its own changelog")
+			w.decoding(in, "as table "+d.named()+", its own changelog")
 		}
 	case RekeyInput:
-		w.decoding(in, "as table "+d.Name)
+		w.decoding(in, "as table "+d.named())
 		if len(in.Copies) > 0 {
 			w.copied(in)
 		} else {
@@ -219,7 +220,7 @@ func (w *textWriter) step(s *Step, depth int) {
 	switch s.Kind {
 	case FromStep:
 		in, _ := d.input(s.Branch, w.plan.typed.defs)
-		w.linef(depth, "%s %s: from %s", d.Kind, d.Name, strings.TrimSpace(in.Def.Name+" "+in.Alias))
+		w.linef(depth, "%s %s: from %s", d.Kind, d.named(), strings.TrimSpace(in.Def.Title()+" "+in.Alias))
 		w.onError(depth+1, d)
 	case WhereStep:
 		w.linef(depth, "where %s", oneLine(d.Query.Where.Value))
@@ -229,7 +230,7 @@ func (w *textWriter) step(s *Step, depth int) {
 		if j.Left {
 			kind = "left"
 		}
-		w.linef(depth, "%s join %s %s on %s%s", kind, j.Def.Name, j.Alias, oneLine(j.Join.On.Value), j.timesOf())
+		w.linef(depth, "%s join %s %s on %s%s", kind, j.Def.Title(), j.Alias, oneLine(j.Join.On.Value), j.timesOf())
 	case ForeignStep, ForeignAnswerStep, ForeignResultStep:
 		w.foreign(s, depth)
 	case DelayStep:
@@ -291,7 +292,7 @@ func (w *textWriter) reason(s *Step) string {
 	if s.Def.Joins[s.Join].Bounds != nil {
 		return "they must lie where the other side of the join lies, and they do not lie by this key"
 	}
-	return fmt.Sprintf("they must lie where %s has its rows, and they do not lie by this key", s.Def.Joins[s.Join].Def.Name)
+	return fmt.Sprintf("they must lie where %s has its rows, and they do not lie by this key", s.Def.Joins[s.Join].Def.Title())
 }
 
 // repartitionKey is the text of the key that a step repartitions by.

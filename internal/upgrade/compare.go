@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -216,7 +217,7 @@ func (c *comparer) sameTable(now *pipeline.TableDescription) {
 		ch.Effect = fmt.Sprintf("%s, which holds its rows, has been deleted; %s", strings.Join(lost, ", "), ch.Effect)
 		return
 	}
-	c.add(Change{Kind: "table", Name: now.Name, Verdict: Unchanged})
+	c.add(Change{Kind: "table", Name: now.Name, Verdict: Unchanged, Effect: renamed(table(c.old, now.Name), now)})
 }
 
 // newTable: one that a topic holds is read whole first; an aggregate over what
@@ -234,7 +235,7 @@ func (c *comparer) newTable(now *pipeline.TableDescription) {
 	}
 	if read := c.readAlready(now); len(read) > 0 {
 		c.add(Change{Kind: "table", Name: now.Name, Verdict: New, Refused: true, Choices: []Action{Empty},
-			Effect: fmt.Sprintf("%s has been read already: the table would hold only what comes from here on", strings.Join(read, ", "))})
+			Effect: fmt.Sprintf("%s has been read already: the table would hold only what comes from here on%s", strings.Join(read, ", "), c.nameLost(now))})
 		return
 	}
 	c.add(Change{Kind: "table", Name: now.Name, Verdict: New, Effect: "its input is read from the beginning"})
@@ -283,6 +284,27 @@ func (c *comparer) changedTable(was, now *pipeline.TableDescription) {
 		}
 	}
 	c.add(ch)
+}
+
+// renamed says that a table is called something else now, and keeps its state.
+func renamed(was, now *pipeline.TableDescription) string {
+	if was == nil || cmp.Or(was.Title, was.Name) == cmp.Or(now.Title, now.Name) {
+		return ""
+	}
+	return fmt.Sprintf("kept (renamed): it is called %s now", cmp.Or(now.Title, now.Name))
+}
+
+// nameLost says how a new table can have the rows that are there under another name.
+func (c *comparer) nameLost(now *pipeline.TableDescription) string {
+	if now.Title != "" {
+		return fmt.Sprintf("; id_was names %s, and the recorded plan has no such table", now.Name)
+	}
+	for i := range c.old.Tables {
+		if was := &c.old.Tables[i]; was.Fingerprint == now.Fingerprint && table(c.plan, was.Name) == nil {
+			return fmt.Sprintf("; it is what %s was: `id_was: %s` keeps those rows", was.Name, was.Name)
+		}
+	}
+	return ""
 }
 
 // toldAlike says that the same of the rows has been told to those behind: of
