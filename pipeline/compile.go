@@ -29,8 +29,8 @@ func Compile(name string, src []byte, opts ParseOptions) (*Result, diag.List) {
 	return r, diags
 }
 
-// Check is Compile without making operators: what `validate` does. It touches
-// no environment.
+// Check is Compile without making operators: what `validate` does. It reads the
+// modules that functions: names, and touches no environment beside.
 func Check(name string, src []byte, opts ParseOptions) (*Result, diag.List) {
 	r := &Result{}
 	var diags, more diag.List

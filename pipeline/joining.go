@@ -39,6 +39,7 @@ func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*e
 		return nil
 	}
 	scope := scopeOf(append(view[:len(view):len(view)], table.binding)...)
+	scope.Functions = c.functions
 	terms, diags := expr.CompileJoin(sourceOf(on), scope, j.Alias)
 	c.diags.Append(diags)
 	if diags.HasErrors() {

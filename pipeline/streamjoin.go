@@ -183,6 +183,7 @@ func (c *compiler) streamKeys(d *Def, i int, view []*binding, right *binding) (l
 		return nil, nil
 	}
 	scope := scopeOf(append(view[:len(view):len(view)], right)...)
+	scope.Functions = c.functions
 	terms, diags := expr.CompileJoin(sourceOf(j.Join.On), scope, j.Alias)
 	c.diags.Append(diags)
 	if diags.HasErrors() {

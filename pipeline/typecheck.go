@@ -17,6 +17,9 @@ type Typed struct {
 
 // typedDef is what the checks found out about a definition.
 type typedDef struct {
+	// functions are the user's own, the same for all definitions.
+	functions map[string]*expr.Function
+
 	format, keyFormat codec.Format
 	raw               expr.Type   // of what lies in the topic, behind the envelope
 	value             expr.Type   // of what others read
@@ -81,8 +84,9 @@ type typedDef struct {
 func Typecheck(p *Pipeline) (*Typed, diag.List) {
 	t := &Typed{Pipeline: p, defs: map[*Def]*typedDef{}}
 	c := newCompiler(t.defs)
+	c.defineFunctions(p.File)
 	for _, d := range p.Order {
-		t.defs[d] = &typedDef{branches: 1}
+		t.defs[d] = &typedDef{branches: 1, functions: c.functions}
 	}
 	for _, d := range p.Order {
 		c.define(d)

@@ -33,13 +33,14 @@ var edges = map[string][]string{
 	"internal/codec":  {"internal/value"},
 	"internal/lines":  {"internal/record"},
 	"internal/match":  {},
+	"internal/wasm":   {"internal/value"},
 	"expr":            {"internal/diag", "internal/value", "internal/codec"},
 
 	// What runs.
 	"state":     {"internal/record"},
 	"operators": {"internal/diag", "internal/record", "internal/value", "internal/codec", "internal/match", "expr", "state"},
 	"pipeline": {
-		"internal/syntax", "internal/diag", "internal/value", "internal/codec",
+		"internal/syntax", "internal/diag", "internal/value", "internal/codec", "internal/wasm",
 		"expr", "state", "operators",
 	},
 
@@ -97,6 +98,8 @@ var libraries = map[string][]string{
 	// What a word of a text is, and when two are equal: tables of Unicode.
 	"github.com/clipperhouse/uax29/v2": {"internal/match"},
 	"golang.org/x/text":                {"internal/match"},
+	// Functions of the user's own, in a sandbox, without cgo.
+	"github.com/tetratelabs/wazero": {"internal/wasm"},
 	// The format that every monitoring system reads, and what the Go runtime shows in it.
 	"github.com/prometheus/client_golang": {"internal/observe"},
 }
