@@ -17,8 +17,10 @@ import (
 // name what stands in the file. From the plan on, Name is the identity, and Title
 // tells the other.
 
-// codeRename: the old name cannot be this definition's.
-const codeRename diag.Code = "id-was"
+const (
+	// codeRename: the old name cannot be this definition's.
+	codeRename diag.Code = "id-was"
+)
 
 // Title is the name that the user gives the definition.
 func (d *Def) Title() string {

@@ -28,8 +28,10 @@ import (
 // them up until they are kept as a table of their own, `tables: {x: {from: TOP}}`, which
 // brings them to where their keys belong. A list lies by its key.
 
-// codeTop: what a top asks for cannot be done.
-const codeTop diag.Code = "top"
+const (
+	// codeTop: what a top asks for cannot be done.
+	codeTop diag.Code = "top"
+)
 
 // maxTop bounds n: every change looks at that many rows of its group.
 const maxTop = 10_000

@@ -12,8 +12,10 @@ import (
 // table's operator watches over it (operators/expiry.go). A table that a topic holds
 // deletes its own copy only; how that agrees with a restore is in ADR 0061.
 
-// codeTTL: rows of the table cannot expire.
-const codeTTL diag.Code = "ttl"
+const (
+	// codeTTL: rows of the table cannot expire.
+	codeTTL diag.Code = "ttl"
+)
 
 // minTTL is the least ttl: event times are in milliseconds.
 const minTTL = time.Millisecond
