@@ -213,6 +213,25 @@ func (l *Log) ReadUncommitted(topicName string) [][]Rec {
 	return l.read(topicName, engine.ReadUncommitted)
 }
 
+// ReadFrom returns what a reader of committed data sees of one partition from an
+// offset on, and the offset to read next.
+func (l *Log) ReadFrom(tp record.TopicPartition, from int64) (recs []Rec, next int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, next := l.mustTopic(tp.Topic).parts[tp.Partition].read(from, engine.ReadCommitted, 0, 0)
+	for _, r := range found {
+		recs = append(recs, Rec{tp.Partition, r.Offset, r.Time, r.Key, r.Value, r.Headers})
+	}
+	return recs, next
+}
+
+// Partitions is how many partitions a topic has.
+func (l *Log) Partitions(topicName string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.mustTopic(topicName).parts)
+}
+
 func (l *Log) read(topicName string, iso engine.Isolation) [][]Rec {
 	l.mu.Lock()
 	defer l.mu.Unlock()

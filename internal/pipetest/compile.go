@@ -75,7 +75,7 @@ func (c *compiled) compile(src []byte, s *Suite) diag.List {
 	places := make(map[string]diag.Span)
 	for name, at := range s.followed() {
 		table, ok := c.own(name)
-		if !ok || !slices.ContainsFunc(r.Pipeline.Tables, func(d *pipeline.Def) bool { return d.Name == table }) || places[table] != (diag.Span{}) {
+		if !ok || !slices.ContainsFunc(r.Pipeline.Tables, func(d *pipeline.Def) bool { return d.Title() == table }) || places[table] != (diag.Span{}) {
 			continue // what is no table at all is said later, with the nearest name
 		}
 		topic := tableTopic + c.name() + "." + table

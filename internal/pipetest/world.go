@@ -19,7 +19,7 @@ type world struct {
 	log     *memlog.Log
 	runs    []*running           // in the order in which the test names them
 	watched []string             // topics whose records are collected
-	read    map[string][]int64   // by topic and partition: the offset after the last one collected
+	read    map[string][]int64   // by topic and partition: the offset from which to collect
 	arrived map[string][]arrival // collected, by topic
 }
 
@@ -162,16 +162,13 @@ func (w *world) close() {
 // in several partitions comes in their order.
 func (w *world) collect() {
 	for _, topic := range w.watched {
-		for p, recs := range w.log.ReadCommitted(topic) {
-			for len(w.read[topic]) <= p {
-				w.read[topic] = append(w.read[topic], 0)
-			}
-			for _, rec := range recs {
-				if rec.Offset >= w.read[topic][p] {
-					w.arrived[topic] = append(w.arrived[topic], rec)
-					w.read[topic][p] = rec.Offset + 1
-				}
-			}
+		if w.read[topic] == nil {
+			w.read[topic] = make([]int64, w.log.Partitions(topic))
+		}
+		for p, from := range w.read[topic] {
+			recs, next := w.log.ReadFrom(record.TopicPartition{Topic: topic, Partition: int32(p)}, from)
+			w.arrived[topic] = append(w.arrived[topic], recs...)
+			w.read[topic][p] = next
 		}
 	}
 }
