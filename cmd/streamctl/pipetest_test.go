@@ -28,6 +28,11 @@ func TestExamplesTested(t *testing.T) {
 	}
 }
 
+// What pipelines say does not depend on how they commit.
+func TestExamplesTestedAtLeastOnce(t *testing.T) {
+	streamctl(t, "test", "--set", "guarantee=at_least_once", "../../examples/...")
+}
+
 // watched is an output that can be waited for.
 type watched struct {
 	mu    sync.Mutex

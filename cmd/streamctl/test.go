@@ -20,6 +20,7 @@ const exitTests = 4
 
 type testFlags struct {
 	run      string
+	set      []string
 	junit    string
 	parallel int
 	watch    bool
@@ -53,6 +54,7 @@ file of tests or its pipeline is not valid.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.run, "run", "", "run only tests whose names match this regular expression")
+	flags.StringArrayVar(&f.set, "set", nil, "replace the value at a path of every pipeline, as PATH=VALUE; may be repeated")
 	flags.StringVar(&f.junit, "junit", "", "write a report in JUnit's XML to this file")
 	flags.IntVar(&f.parallel, "parallel", 0, "how many tests run at a time; default: one per core")
 	flags.BoolVar(&f.watch, "watch", false, "run again whenever a file has changed, until told to stop")
@@ -62,7 +64,7 @@ file of tests or its pipeline is not valid.`,
 
 // test runs the tests once, or again and again.
 func (a *app) test(ctx context.Context, f *testFlags, paths []string) error {
-	opts := pipetest.Options{Parallel: f.parallel}
+	opts := pipetest.Options{Parallel: f.parallel, Set: f.set}
 	if f.parallel < 0 {
 		return usagef("--parallel %d: want a number from 1", f.parallel)
 	}

@@ -23,6 +23,9 @@ import (
 type Options struct {
 	// Run chooses tests by their names; nil = all.
 	Run *regexp.Regexp
+	// Set replaces values of the pipelines, as path=value, after what the files of
+	// tests replace.
+	Set []string
 	// Parallel is how many tests run at a time; 0 = one per core.
 	Parallel int
 	// Now times the tests; nil = time.Now.
@@ -53,7 +56,7 @@ func Run(ctx context.Context, files []string, opts Options) []FileResult {
 	for i, path := range files {
 		limited(func() {
 			f := &results[i]
-			b := load(path, f)
+			b := load(path, f, opts.Set)
 			if b == nil {
 				return
 			}
@@ -75,7 +78,7 @@ func Run(ctx context.Context, files []string, opts Options) []FileResult {
 }
 
 // load reads a file of tests and its pipeline; nil when one of them is wrong.
-func load(path string, f *FileResult) *bound {
+func load(path string, f *FileResult, set []string) *bound {
 	f.Path = path
 	src, err := os.ReadFile(path)
 	if err != nil {
@@ -90,6 +93,7 @@ func load(path string, f *FileResult) *bound {
 	if list.HasErrors() {
 		return nil
 	}
+	s.set = append(s.set, set...)
 	b, sources, list := bind(s)
 	f.Faults, f.Sources = list, sources
 	if list.HasErrors() {
