@@ -57,6 +57,10 @@ func compare(m *model.Model, pipe *compiled, c *testCase, out outcome) string {
 			sortOutputs(want["-"])
 			sortOutputs(got["-"])
 		}
+		if c.settings.atLeastOnce && out.drops == nil {
+			problems = append(problems, atLeastOnce(sink, want, got)...)
+			continue
+		}
 		if diff := testkit.Diff(want, got); diff != "" {
 			problems = append(problems, fmt.Sprintf("sink %s: %s", sink, diff))
 		}
@@ -66,6 +70,25 @@ func compare(m *model.Model, pipe *compiled, c *testCase, out outcome) string {
 		problems = append(problems, compareDrops(m, out.drops)...)
 	}
 	return strings.Join(problems, "\n")
+}
+
+// atLeastOnce wants every record there and no other; repetitions are allowed.
+func atLeastOnce(sink string, want, got testkit.Sequences) (problems []string) {
+	for key, list := range got {
+		for _, o := range list {
+			if !slices.Contains(want[key], o) {
+				problems = append(problems, fmt.Sprintf("sink %s: %v is none of those there must be: %v", sink, o, want[key]))
+			}
+		}
+	}
+	for key, list := range want {
+		for _, o := range list {
+			if !slices.Contains(got[key], o) {
+				problems = append(problems, fmt.Sprintf("sink %s: %v is missing: %v", sink, o, got[key]))
+			}
+		}
+	}
+	return problems
 }
 
 func sortOutputs(list []testkit.Output) {

@@ -10,9 +10,9 @@ func (g *generator) joiningStreams() {
 	scopes := []scope{scopeOf("v", of)}
 	lines := []string{"join:"}
 	for i := range 1 + g.r.IntN(2) {
-		right := g.facts()
+		right := g.source()
 		if g.one(3) {
-			right = g.source()
+			right = g.facts()
 		}
 		k := pick(g.r, aText, anInt)
 		alias, how := fmt.Sprint("t", i), pick(g.r, "inner", "left", "outer")

@@ -3,6 +3,7 @@ package differential
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // lookedUp says that rows of d can be found by its key.
@@ -99,12 +100,25 @@ func (g *generator) materialised() *def {
 // joiningTables joins tables by their keys, as a stream of changes or a table.
 func (g *generator) joiningTables() {
 	of := g.table()
+	if len(of.keys) != 1 {
+		return
+	}
 	d := &def{section: pick(g.r, "tables", "streams"), name: g.name("tj"), reads: []string{of.name}, keys: of.keys, changes: true}
 	d.add(true, fmt.Sprintf("from: %s v", of.name))
 	scopes := []scope{scopeOf("v", of)}
 	lines := []string{"join:"}
-	outer := false
+	outer, foreign := false, false
 	for i := range 1 + g.r.IntN(2) {
+		alias := fmt.Sprint("t", i)
+		if t := g.among(lookedUp); t != nil && g.one(3) && len(t.keys) == 1 && !outer {
+			if ours := g.path(scopes[0], t.keys[0]); ours != "" {
+				lines = append(lines, fmt.Sprintf("  - %s: %s %s", pick(g.r, "inner", "left"), t.name, alias), fmt.Sprintf("    on: %s == %s.key", ours, alias))
+				d.reads = append(d.reads, t.name)
+				scopes = append(scopes, scopeOf(alias, t))
+				g.foreign, foreign = true, true
+				continue
+			}
+		}
 		t := g.among(func(t *def) bool {
 			return lookedUp(t) && t != of && slices.Equal(t.keys, of.keys) && !slices.Contains(d.reads, t.name)
 		})
@@ -117,7 +131,10 @@ func (g *generator) joiningTables() {
 				break
 			}
 		}
-		alias, how := fmt.Sprint("t", i), pick(g.r, "inner", "left", "outer")
+		how := pick(g.r, "inner", "left", "outer")
+		if foreign && how == "outer" {
+			how = "left" // no table keeps the rows in front of it
+		}
 		outer = outer || how == "outer"
 		lines = append(lines, fmt.Sprintf("  - %s: %s %s", how, t.name, alias), fmt.Sprintf("    on: v.key == %s.key", alias))
 		d.reads = append(d.reads, t.name)
@@ -137,6 +154,16 @@ func (g *generator) joiningTables() {
 	g.pipe.defs = append(g.pipe.defs, d)
 }
 
+// havingAndTTL draws what a table by group_by may have besides.
+func (g *generator) havingAndTTL(d, of *def) {
+	if g.one(4) {
+		d.add(false, "having: "+g.quoted(scopeOf("", d), aBool))
+	}
+	if g.one(8) && !of.changes {
+		d.add(false, "ttl: "+g.size())
+	}
+}
+
 // top is the first rows of each group of a table.
 func (g *generator) top() {
 	of := g.ofTable()
@@ -151,7 +178,7 @@ func (g *generator) top() {
 	}
 	line := fmt.Sprintf("top: {n: %d, by: %s, order: %s", 1+g.r.IntN(3), by, pick(g.r, "asc", "desc"))
 	k := pick(g.r, aText, anInt)
-	if per := g.path(scopeOf("", of), k); per != "" && !g.one(4) {
+	if per := g.path(scopeOf("", of), k); per != "" && !strings.HasPrefix(per, "by") && !g.one(4) { // by the key it would be a part of the key already
 		line += ", per: " + per
 		d.keys = append(d.keys, k)
 	}

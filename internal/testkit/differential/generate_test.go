@@ -59,7 +59,11 @@ func (d *def) add(required bool, lines ...string) {
 func (d *def) isTable() bool { return d.section == "tables" }
 
 // pipe is a random pipeline.
-type pipe struct{ defs []*def }
+type pipe struct {
+	defs []*def
+	// async: tasks answer each other, so that of two changes in a row one may be skipped.
+	async bool
+}
 
 // text writes it.
 func (p *pipe) text() string {
@@ -91,6 +95,8 @@ type generator struct {
 	r     *rand.Rand
 	pipe  *pipe
 	named map[string]int
+	// foreign: there is a join by a foreign key.
+	foreign bool
 }
 
 func generate(r *rand.Rand) *pipe {
@@ -103,6 +109,7 @@ func generate(r *rand.Rand) *pipe {
 	}
 	g.sinks()
 	g.pipe.prune()
+	g.pipe.async = g.foreign
 	return g.pipe
 }
 
@@ -158,6 +165,9 @@ func (g *generator) topicTable() *def {
 	}
 	if !g.one(3) {
 		d.add(true, declared(d.fields))
+	}
+	if g.one(8) {
+		d.add(false, "ttl: "+g.size())
 	}
 	g.pipe.defs = append(g.pipe.defs, d)
 	return d
@@ -227,6 +237,9 @@ func (g *generator) selecting() *def {
 	s := scopeOf(alias, of)
 	if g.one(2) {
 		d.add(false, "where: "+g.quoted(s, aBool))
+	}
+	if by := g.path(s, aText); by != "" && g.one(4) && alias != "" {
+		d.add(false, fmt.Sprintf("dedup: {by: %s, within: %s}", by, g.size()))
 	}
 	g.selectList(d, false, s)
 	g.pipe.defs = append(g.pipe.defs, d)
@@ -346,6 +359,7 @@ func (g *generator) grouping(of *def) {
 	by := g.groupBy(d, of, s)
 	d.add(true, by)
 	g.aggregates(d, s, of.changes)
+	g.havingAndTTL(d, of)
 	g.pipe.defs = append(g.pipe.defs, d)
 }
 

@@ -64,6 +64,8 @@ func (c *compiled) layout(partitions int32) model.Layout {
 					l.Hops[model.RightHop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
 				case in.Join >= 0:
 					l.Hops[model.Hop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
+				case strings.HasSuffix(in.Topic, in.Def.Name+".dedup.repartition"):
+					l.Hops[model.DedupHop(in.Def.Name)] = sub.Name
 				case in.Join == -1:
 					l.Hops[model.Hop(in.Def.Name, "")] = sub.Name
 				}

@@ -42,6 +42,7 @@ func drawSettings(r *rand.Rand) settings {
 	}
 	s.stops = []int{0, 0, 3, 8, 20}[r.IntN(5)]
 	s.kills, s.losses = r.IntN(3), []int{0, 0, 4}[r.IntN(3)]
+	s.atLeastOnce = r.IntN(8) == 0
 	s.crashes = []int{0, 0, 5}[r.IntN(3)]
 	return s
 }
@@ -81,7 +82,7 @@ func (c *testCase) script(pipe *compiled) []step {
 	for at := 0; at < len(c.records); {
 		end := at + 1
 		longest := 1 + r.IntN(4)
-		if c.settings.partitions > 1 {
+		if c.settings.partitions > 1 || c.pipe.async {
 			longest = 1 // behind a repartition they may meet again
 		}
 		for end < len(c.records) && end-at < longest && c.records[end].Topic == c.records[at].Topic && c.records[end].Partition == c.records[at].Partition {

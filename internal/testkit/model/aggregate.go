@@ -15,7 +15,8 @@ type groupState struct {
 	key     any
 	parts   []any // components of the key
 	members []member
-	time    int64  // the greatest of all that had to do with it
+	time    int64 // the greatest of all that had to do with it
+	at      place
 	window  object // start and end, of a windowed table
 }
 
@@ -105,7 +106,7 @@ func (m *Model) regroup(d *definition, parts []any, f flow, alter func(*groupSta
 	t := m.tables[d]
 	id := canon(parts)
 	old := t.groups[id]
-	g := &groupState{key: joined(parts), parts: parts, time: f.time}
+	g := &groupState{key: joined(parts), parts: parts, time: f.time, at: f.at}
 	if old != nil {
 		g.members, g.time = slices.Clone(old.members), max(old.time, f.time)
 	}
@@ -116,6 +117,11 @@ func (m *Model) regroup(d *definition, parts []any, f flow, alter func(*groupSta
 		return
 	}
 	t.groups[id] = g
+	if d.ttl > 0 && g.time+d.ttl <= m.task(f.at).streamTime {
+		m.drop(d, "expired")
+		row = nil
+		delete(t.groups, id)
+	}
 	m.set(d, f.at, g.key, row, g.time)
 }
 

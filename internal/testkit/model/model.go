@@ -73,7 +73,8 @@ type Model struct {
 	tasks   map[place]*task
 	outputs map[string][]Output
 	drops   map[string]int
-	waiting []*waiting // records in joins of streams
+	waiting []*waiting               // records in joins of streams
+	seen    map[*definition][]passed // what a dedup has handed on
 
 	// agenda is what is still to be done with the record in hand, in its task;
 	// arrivals are records that have gone to another task.
@@ -132,7 +133,7 @@ func New(text string, layout Layout) (*Model, error) {
 		return nil, err
 	}
 	m.layout = layout
-	m.sides = map[*definition]sides{}
+	m.sides, m.seen = map[*definition]sides{}, map[*definition][]passed{}
 	m.tables, m.tasks = map[*definition]*table{}, map[place]*task{}
 	m.outputs, m.drops = map[string][]Output{}, map[string]int{}
 	for _, d := range m.order {
@@ -187,7 +188,7 @@ type due struct {
 // firstDue finds what happens first in a task; nil = nothing waits.
 func (m *Model) firstDue(at place) *due {
 	var first *due
-	for _, source := range []func(place) []due{m.dueJoins, m.dueWindows} {
+	for _, source := range []func(place) []due{m.dueJoins, m.dueWindows, m.dueRows} {
 		for _, d := range source(at) {
 			if first == nil || d.at < first.at || d.at == first.at && d.rank < first.rank {
 				first = &d

@@ -55,6 +55,10 @@ func (m *Model) join(d *definition, i int, f flow) {
 		if d.where != nil && d.whereLate && !m.filter(d, &f) {
 			return
 		}
+		if d.dedup != nil {
+			m.first(d, f)
+			return
+		}
 		m.shape(d, f)
 		return
 	}
@@ -68,7 +72,7 @@ func (m *Model) join(d *definition, i int, f flow) {
 	case err != nil:
 		m.refuse(d, "expression", err)
 		return
-	case null && j.kind == "inner" && j.bounds == nil:
+	case null && j.kind == "inner":
 		m.drop(d, "null-key")
 		return
 	}

@@ -32,6 +32,8 @@ type definition struct {
 	columns            []column
 	having             *expression
 	top                *top
+	ttl                int64 // ms, 0 = rows stay
+	dedup              *dedup
 	window             *window
 	readers            []reader // who reads it, those of lower rank first
 	node               *syntax.Node
@@ -171,6 +173,7 @@ func (m *Model) readDefinition(d *definition) {
 			d.keyFromValue = d.keyFromValue || name != "key"
 		}
 	}
+	d.ttl = duration(text_(n.Get("ttl")))
 	d.value, d.timeOf = parsed(n.Get("value")), parsed(n.Get("timestamp"))
 	if from := n.Get("from"); from != nil {
 		d.readQuery(from)
@@ -201,6 +204,9 @@ func (d *definition) readQuery(from *syntax.Node) {
 	d.groups = readGroups(n.Get("group_by"))
 	d.having = parsed(n.Get("having"))
 	d.window = readWindow(n.Get("window"), n.Get("emit"))
+	if dd := n.Get("dedup"); dd != nil {
+		d.dedup = &dedup{by: mustParse(text_(dd.Get("by"))), within: duration(text_(dd.Get("within")))}
+	}
 	d.top = readTop(n.Get("top"))
 	if columns := n.Get("select"); columns != nil {
 		for _, item := range columns.Items {

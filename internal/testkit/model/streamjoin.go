@@ -75,6 +75,9 @@ func (m *Model) lagOut(d *definition) int64 {
 	if !d.derived() {
 		return 0
 	}
+	if _, hop := m.layout.Hops[DedupHop(d.name)]; hop {
+		return d.hold()
+	}
 	return m.lagIn(d, len(d.joins)) + d.hold()
 }
 
@@ -94,6 +97,10 @@ func (m *Model) joinRight(d *definition, i int, c change) {
 		}
 		w.keys, w.null = append(w.keys, v), w.null || v == nil
 	}
+	if w.null && !j.kept(true) {
+		m.drop(d, "null-key")
+		return
+	}
 	m.hop(RightHop(d.name, j.input.alias), c, joined(w.keys), func(c change) {
 		w.change = c
 		m.meet(d, i, w)
@@ -107,11 +114,7 @@ func (m *Model) meet(d *definition, i int, w *waiting) {
 	w.change.lag = m.lagIn2(d, i)
 	w.deadline = w.change.time + j.bounds.late(w.right)
 	if w.null {
-		if j.kept(w.right) {
-			m.unmatched(w)
-		} else {
-			m.drop(d, "null-key")
-		}
+		m.unmatched(w)
 		return
 	}
 	now := m.now(w.change)

@@ -1,6 +1,10 @@
 package model
 
-import "slices"
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
 
 // table is the rows of a table, by the canonical text of their keys.
 type table struct {
@@ -15,6 +19,7 @@ type table struct {
 type row struct {
 	key, value any
 	time       int64
+	at         place
 }
 
 func newTable() *table {
@@ -40,6 +45,10 @@ func (t *table) all() []*row {
 func (m *Model) set(d *definition, at place, key, value any, time int64) {
 	t := m.tables[d]
 	old := t.rows[canon(key)]
+	if d.ttl > 0 && value != nil && time+d.ttl <= m.task(at).streamTime {
+		m.drop(d, "expired")
+		value = nil
+	}
 	if value == nil && old == nil {
 		return
 	}
@@ -50,7 +59,7 @@ func (m *Model) set(d *definition, at place, key, value any, time int64) {
 	if value == nil {
 		delete(t.rows, canon(key))
 	} else {
-		t.rows[canon(key)] = &row{key, value, time}
+		t.rows[canon(key)] = &row{key, value, time, at}
 	}
 	m.publish(d, c)
 }
@@ -148,4 +157,31 @@ func (m *Model) takeRow(d *definition, at place, recordKey, value any, time int6
 func nullKey(key any) bool {
 	parts, ok := key.([]any)
 	return key == nil || ok && slices.Contains(parts, nil)
+}
+
+// dueRows lists the rows of a task that live only for a time, with the times when they go.
+func (m *Model) dueRows(at place) (list []due) {
+	for _, d := range m.order {
+		if d.ttl == 0 {
+			continue
+		}
+		t := m.tables[d]
+		rows := t.all()
+		if len(d.groups) > 0 { // those too that having leaves out
+			rows = nil
+			for _, id := range slices.Sorted(maps.Keys(t.groups)) {
+				rows = append(rows, &row{key: t.groups[id].key, time: t.groups[id].time, at: t.groups[id].at})
+			}
+		}
+		for _, r := range rows {
+			if r.at == at {
+				list = append(list, due{r.time + d.ttl, d.rank, func() {
+					delete(t.groups, canon(asList(r.key)))
+					m.set(d, at, r.key, nil, r.time+d.ttl)
+				}})
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b due) int { return cmp.Compare(a.at, b.at) })
+	return list
 }

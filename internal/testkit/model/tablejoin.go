@@ -1,6 +1,9 @@
 package model
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // sides are the rows of the tables that a definition joins, by alias: as their
 // changes have told it so far.
@@ -17,13 +20,15 @@ func (m *Model) joinTables(d *definition, of *definition, c change) {
 		}
 		m.sides[d] = s
 	}
-	keys := m.touched(d, s, of, c)
-	before := make([]env, len(keys))
-	var others []int64
-	for i, key := range keys {
-		var times []int64
-		before[i], times, _ = m.combine(d, s, key, of)
-		others = append(others, slices.Max(append(times, c.time)))
+	keys := s.keys(c.key)
+	type result struct {
+		env   env
+		times []int64
+	}
+	before := map[string]result{}
+	for _, key := range keys {
+		e, times, _ := m.combine(d, s, key, of)
+		before[canon(key)] = result{e, times}
 	}
 	for i, alias := range d.aliases() {
 		if d.reads(i) != of {
@@ -31,17 +36,22 @@ func (m *Model) joinTables(d *definition, of *definition, c change) {
 		}
 		delete(s[alias].rows, canon(c.key))
 		if c.has {
-			s[alias].rows[canon(c.key)] = &row{c.key, c.now, c.time}
+			s[alias].rows[canon(c.key)] = &row{key: c.key, value: c.now, time: c.time}
 		}
 	}
-	for i, key := range keys {
-		f := flow{change: c, before: before[i]}
-		f.key, f.time = key, others[i]
+	for _, key := range keys {
+		was := before[canon(key)]
+		f := flow{change: c, before: was.env}
 		var times []int64
-		if f.now, times, _ = m.combine(d, s, key, of); f.now != nil {
-			f.time = slices.Max(append(times, c.time))
+		f.now, times, _ = m.combine(d, s, key, of)
+		if !m.involved(d, of, c.key, was.env) && !m.involved(d, of, c.key, f.now) {
+			continue
 		}
-		if f.now == nil && f.before == nil || d.where != nil && !m.filter(d, &f) {
+		if f.now == nil {
+			times = was.times
+		}
+		f.key, f.time = key, slices.Max(append(times, c.time))
+		if d.where != nil && !m.filter(d, &f) {
 			continue
 		}
 		m.shape(d, f)
@@ -56,8 +66,30 @@ func (d *definition) reads(i int) *definition {
 	return d.joins[i-1].table
 }
 
-// touched lists the keys of the rows of the join that a change may change.
-func (m *Model) touched(_ *definition, _ sides, _ *definition, c change) []any { return []any{c.key} }
+// keys lists the keys of all rows there are, and one more.
+func (s sides) keys(more any) []any {
+	all := map[string]any{canon(more): more}
+	for _, t := range s {
+		for id, r := range t.rows {
+			all[id] = r.key
+		}
+	}
+	var keys []any
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		keys = append(keys, all[id])
+	}
+	return keys
+}
+
+// involved says that a row of a table is in a result.
+func (m *Model) involved(d *definition, of *definition, key any, e env) bool {
+	for i, alias := range d.aliases() {
+		if b := e[alias]; d.reads(i) == of && b.key != nil && canon(b.key) == canon(key) {
+			return true
+		}
+	}
+	return false
+}
 
 // combine is the row of the join for a key: what the aliases stand for, nil =
 // there is none, and the times of the rows in it that are not of the table except.
@@ -78,7 +110,7 @@ func (m *Model) combine(d *definition, s sides, key any, except *definition) (e 
 	there = first != nil
 	take(0, first)
 	for i, j := range d.joins {
-		r := s[j.input.alias].rows[canon(key)]
+		r := m.partner(j, s[j.input.alias], e, key, there)
 		switch {
 		case j.kind == "inner" && (r == nil || !there), j.kind == "left" && !there:
 			there, times = false, nil
@@ -95,6 +127,29 @@ func (m *Model) combine(d *definition, s sides, key any, except *definition) (e 
 		return nil, times, false
 	}
 	return e, times, true
+}
+
+// partner is the row of a table that belongs to what is joined before it: of a
+// join by the key that with this key, of one by a foreign key that which it names.
+func (m *Model) partner(j *join, t *table, e env, key any, there bool) *row {
+	if !there {
+		return t.rows[canon(key)]
+	}
+	ours, null, err := j.keys(e)
+	if err == nil && null && j.kind == "outer" {
+		return t.rows[canon(key)] // the side that on names is missing
+	}
+	for _, r := range t.all() {
+		matches := err == nil && !null
+		for i, c := range j.on {
+			v, err := c.theirs.eval(env{j.input.alias: {value: r.value, key: r.key}})
+			matches = matches && err == nil && v != nil && equal(v, ours[i])
+		}
+		if matches {
+			return r
+		}
+	}
+	return nil
 }
 
 // materialise keeps the changes of a table as a table, or brings them to its top.

@@ -74,7 +74,7 @@ func (m *Model) showTop(d *definition, f flow) {
 			value[name] = v
 		}
 		value["rank"] = int64(rank)
-		want[canon(key)] = &row{key, value, max(f.time, c.time)}
+		want[canon(key)] = &row{key: key, value: value, time: max(f.time, c.time)}
 		own[canon(key)] = c.time
 	}
 	for id, r := range t.rows {
