@@ -52,6 +52,16 @@ var All = []Kind{
 		},
 	},
 	{
+		Name: "unnest", Clause: "`unnest: LIST as ALIAS`",
+		Summary: "makes of each record one for every element of a list",
+		Rules: []string{
+			"The records have the key, the time and the fields of the one that they come from; `ALIAS` is the element, whatever it is, `ALIAS_index` its position from 0.",
+			"A null element is one. Null or an empty list gives no record: it is counted. What is neither null nor a list is an error of the record, an element that is not of its declared type one of that element alone.",
+			"A null value is dropped and counted.",
+		},
+		Drops: []string{ReasonEmptyList, ReasonNullValue, ReasonWrongType, ReasonExpression},
+	},
+	{
 		Name: "filter", Clause: "`where:`",
 		Summary: "hands on the records for which a condition holds",
 		Rules: []string{
@@ -197,6 +207,7 @@ var Reasons = []Reason{
 	{ReasonWrongPartition, "the record lies in another partition than its key says"},
 	{ReasonInvalidQuery, "the query of a row of a table of stored queries is null or cannot be read; the row then has none"},
 	{ReasonGap, "the records were gone from the topic before they were processed, and `on_gap` says to go on"},
+	{ReasonEmptyList, "the list that is unnested is null or has no elements"},
 	{ReasonDuplicate, "a record of the same key has been handed on that lies within the span of time"},
 	{ReasonLate, "the record comes later than the grace allows"},
 	{ReasonExpired, "the row is older than the table's `ttl` allows"},

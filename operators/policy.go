@@ -62,6 +62,7 @@ const (
 	ReasonLate           = "late"
 	ReasonExpired        = "expired"
 	ReasonDuplicate      = "duplicate"
+	ReasonEmptyList      = "empty-list"
 )
 
 // Names of the headers that a dead letter carries beside its own.

@@ -290,14 +290,17 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 	case JoinStep:
 		return b.join(s, at)
 	case SelectStep:
+		whole := len(d.Query.Select) == 0 && len(at.view) == 1
 		at.out, at.view = c.selected(d, at.view), nil
 		next := b.nodes(s.Next, at)
-		if sel, ok := at.out.space.(*selection); ok && len(d.Query.Select)+len(d.Joins) > 0 {
+		if sel, ok := at.out.space.(*selection); ok && !whole {
 			return one(sel.project, next)
 		}
 		return next
 	case GroupStep:
 		return b.group(s, at)
+	case UnnestStep:
+		return b.unnest(s, at)
 	case DedupStep:
 		return b.dedup(s, at)
 	case StreamJoinStep:

@@ -119,6 +119,9 @@ func (b *binder) carried(in *InputPlan) []*binding {
 		value, key = unite(value, defs[other.Def].value), unite(key, defs[other.Def].key)
 	}
 	view := []*binding{b.c.layout.newDocument(d.From[0].Alias, value, key, nil)}
+	if d.own() > 1 {
+		view = append(view, b.c.elements(d, *defs[d].element)...)
+	}
 	joins := in.Join
 	if joins < 0 {
 		joins = len(d.Joins)

@@ -161,7 +161,7 @@ func (c *compiler) view(d *Def, branch int) []*binding {
 		return c.matchView(d).view
 	}
 	in, branch := d.input(branch, c.typed)
-	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
+	view := c.front(d, c.out(in.Def, branch).as(in.Alias))
 	if d.streamJoins() {
 		return c.streamViewOf(d)
 	}
@@ -230,7 +230,7 @@ func (c *compiler) where(d *Def, view []*binding) (p *expr.Program, late bool) {
 	}
 	p = c.program(d.Query.Where, scopeOf(view...), expr.Want{Kind: expr.Bool, For: "where"})
 	for i, b := range view {
-		late = late || b.used && i > 0
+		late = late || b.used && i >= d.own()
 		b.used = b.used || used[i]
 	}
 	return p, late
@@ -246,6 +246,9 @@ func (c *compiler) selected(d *Def, view []*binding) *binding {
 	columns := d.Query.Select
 	if len(columns) == 0 {
 		columns = []Column{{Spread: "*", Span: d.Decl.Name.Span}}
+		if d.own() > 1 {
+			columns = append(columns, elementColumn(d))
+		}
 	}
 	spread := map[*binding]bool{}
 	for _, col := range columns {
@@ -270,6 +273,8 @@ func (c *compiler) column(col Column, view []*binding, scope func(...*binding) *
 		for _, b := range view {
 			if col.Spread == "*" && b.isMatched() {
 				out = append(out, c.column(matchedColumn(col.Span), view, scope)...)
+			} else if col.Spread == "*" && b.plain {
+				continue // an element has a name of its own
 			} else if col.Spread == "*" || b.alias == col.Spread {
 				out = append(out, c.spread(col, b))
 			}

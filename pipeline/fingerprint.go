@@ -210,7 +210,8 @@ func (k *canon) walkFront(d *Def, branch int) walked {
 	for i := range x.steps {
 		x.steps[i].join = 0
 	}
-	x.view = []*binding{k.c.out(in.Def, at).as(in.Alias)}
+	x.view = k.c.front(d, k.c.out(in.Def, at).as(in.Alias))
+	x.steps = append(x.steps, k.unnestStep(d, x.view)...)
 	var joins []walkedStep
 	if k.typed.defs[d].tableJoin {
 		x.view = k.c.tableView(d, x.view[0])
@@ -353,14 +354,14 @@ func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 		}
 		if in.Join >= 0 {
 			x.steps = slices.DeleteFunc(x.steps, func(s walkedStep) bool { return s.join > in.Join })
-			keys = k.c.join(d, in.Join, x.view[:in.Join+1], k.c.joined(d, in.Join))
+			keys = k.c.join(d, in.Join, x.view[:d.own()+in.Join], k.c.joined(d, in.Join))
 		} else {
 			keys = k.c.groupKeys(d, x.view)
 		}
-		for _, v := range x.view[:max(in.Join, 0)+1] {
+		for _, v := range x.view[:d.own()+max(in.Join, 0)] {
 			columns = append(columns, k.c.layout.value(v)...)
 		}
-		if in.Join != 0 && len(d.Joins) > 0 {
+		if in.Join != 0 && len(d.Joins) > 0 || d.own() > 1 {
 			// Several things travel under their aliases, those that are read behind.
 			for _, v := range x.view {
 				columns = append(columns, "as "+v.alias)
@@ -371,7 +372,7 @@ func (k *canon) repartition(in *InputPlan) RepartitionDescription {
 	}
 	slices.SortFunc(blocks, func(a, b []string) int { return cmp.Compare(strings.Join(a, "\n"), strings.Join(b, "\n")) })
 	r.Definition = append(slices.Concat(blocks...), "partitions follow keys as "+k.plan.readerOf(in.Topic).KeyFormat.String())
-	r.Several = in.Join > 0 || in.Join == -1 && len(d.Joins) > 0
+	r.Several = in.Join > 0 || in.Join == -1 && len(d.Joins) > 0 || d.own() > 1
 	r.Fingerprint = fingerprint(r.Definition)
 	return r
 }

@@ -175,7 +175,7 @@ func (p *parser) table(decl Declared, n *syntax.Node) {
 			"grace": "grace belongs into window: `window: {tumbling: 5m, grace: 1m}`",
 			"value": "the fields of a computed table come from select:",
 			"match": "match documents in a definition under streams:, and let the table read that",
-		}, laterClauses()...)
+		})
 		return
 	}
 	p.mapping(n, what, decl.Span, []key{
@@ -216,7 +216,7 @@ func (p *parser) stream(decl Declared, n *syntax.Node) {
 		"ttl":      "a stream keeps no rows: ttl belongs to tables",
 		"top":      "the first rows of each group are a table: move this definition under tables:",
 		"key":      "the key of an output record is given by the sink",
-	}, laterClauses()...)
+	})
 }
 
 func (p *parser) sink(decl Declared, n *syntax.Node) {
@@ -321,12 +321,4 @@ func laterInputs() []string {
 
 func laterOutputs() []string {
 	return []string{"file", "stdout", "http", "postgres", "schema", "registry"}
-}
-
-func laterClauses() []string {
-	return []string{"unnest"}
-}
-
-func laterJoin() []string {
-	return nil
 }

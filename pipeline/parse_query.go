@@ -12,6 +12,7 @@ import (
 func (p *parser) queryKeys(q *Query) []key {
 	return []key{
 		{name: "from", read: func(n *syntax.Node) { q.From = p.from(n) }, required: "from: NAME"},
+		{name: "unnest", read: func(n *syntax.Node) { q.Unnest = p.unnest(n) }},
 		{name: "where", read: p.expression(&q.Where)},
 		{name: "join", read: func(n *syntax.Node) { q.Joins = p.joins(n) }},
 		{name: "dedup", read: func(n *syntax.Node) { q.Dedup = p.dedup(n) }},
@@ -165,7 +166,7 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 		"table": "write `left: TABLE ALIAS` or `inner: TABLE ALIAS`",
 		"right": "a stream can only be the left side: swap the two, or use inner",
 		"where": "conditions on the joined rows belong to a stream that reads this one",
-	}, laterJoin()...)
+	})
 	if !j.Kind.Set {
 		p.list.Errorf(codeMissingField, at, "a join needs inner or left").
 			Help = "add `left: TABLE ALIAS`, or `inner: TABLE ALIAS` to drop records without a partner"

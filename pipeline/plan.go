@@ -76,6 +76,7 @@ const (
 	RepartitionStep                   // ends here; goes on in another sub-topology
 	SinkStep                          // ends here
 	StreamJoinStep                    // a record meets those of another stream; Right: of which side
+	UnnestStep                        // a record goes on once for every element of a list
 	DedupStep                         // the first record of each key goes on
 	TableJoinStep                     // a change of one table finds the rows of the others; Join: of which, -1 = from
 	ForeignStep                       // a left row of a foreign-key join asks for what it refers to

@@ -178,6 +178,9 @@ func (p *planner) query(d *Def) []*flow {
 		}
 		base += p.typed.defs[in.Def].branches
 	}
+	if d.Query.Unnest != nil {
+		addAll(flows, UnnestStep, d)
+	}
 	if d.Query.Where.Set && !td.late {
 		addAll(flows, WhereStep, d)
 	}

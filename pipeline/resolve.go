@@ -314,6 +314,7 @@ func (r *resolver) inputs(d *Def) {
 	}
 	r.matched(d)
 	r.dedupWithin(d)
+	r.unnested(d)
 	r.aliases(d)
 }
 

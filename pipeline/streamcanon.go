@@ -23,7 +23,8 @@ func (k *canon) ways(d *Def, at int) []walked {
 		for i := range x.steps {
 			x.steps[i].join = 0
 		}
-		x.view = []*binding{k.c.out(in.Def, branch).as(in.Alias)}
+		x.view = k.c.front(d, k.c.out(in.Def, branch).as(in.Alias))
+		x.steps = append(x.steps, k.unnestStep(d, x.view)...)
 		if d.Query.Where.Set && !td.late {
 			where, _ := k.c.where(d, x.view)
 			x.steps = append(x.steps, walkedStep{text: "where " + k.expr(where), policy: policy})

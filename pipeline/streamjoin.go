@@ -116,7 +116,7 @@ func (c *compiler) defineStreams(d *Def) []*binding {
 	var views, fronts [][]*binding
 	for b := range td.front {
 		in, branch := d.input(b, c.typed)
-		fronts = append(fronts, []*binding{c.out(in.Def, branch).as(in.Alias)})
+		fronts = append(fronts, c.front(d, c.out(in.Def, branch).as(in.Alias)))
 	}
 	views = slices.Clone(fronts)
 	for i, j := range d.Joins {

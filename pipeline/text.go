@@ -266,6 +266,8 @@ func (w *textWriter) step(s *Step, depth int) {
 		if d.emitEvery > 0 {
 			w.linef(depth+1, "sends what has changed every %s", formatDuration(d.emitEvery))
 		}
+	case UnnestStep:
+		w.linef(depth, "unnest %s as %s", oneLine(d.Query.Unnest.List.Value), d.Query.Unnest.Alias.Value)
 	case DedupStep:
 		w.linef(depth, "first by %s within %s, remembered in %s", oneLine(d.Query.Dedup.By.Value), formatDuration(d.DedupWithin), DedupState(d))
 	case StreamJoinStep:

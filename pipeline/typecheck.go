@@ -57,6 +57,8 @@ type typedDef struct {
 	// match is of a query with stored queries; branches in front are counted there.
 	match *typedMatch
 	dedup *typedDedup
+	// element is the type of the elements that it unnests.
+	element *expr.Type
 	// strewn: the rows of the table do not lie by its key.
 	strewn bool
 	joins  [][]joinKeys // by branch, by join
@@ -226,6 +228,7 @@ func (c *compiler) defineQuery(d *Def) {
 	td.final = c.isFinal(d)
 	c.checkWindow(d)
 	c.checkInputs(d)
+	c.checkUnnest(d)
 	if td.branches > maxBranches {
 		c.diags.Errorf(codeUnion, d.From[0].Span, "%q unites %d ways from its sources: at most %d are allowed", d.Name, td.branches, maxBranches).
 			Help = "a stream that is united with itself gives every record twice"
@@ -243,6 +246,7 @@ func (c *compiler) defineQuery(d *Def) {
 		if view == nil {
 			view = c.defineJoins(d, b)
 		}
+		td.noteElement(d, view)
 		c.defineDedup(d, view)
 		if d.Kind == DerivedTableDef && !d.materialized() {
 			c.defineGroups(d, b, view)
@@ -271,7 +275,7 @@ func (c *compiler) defineQuery(d *Def) {
 func (c *compiler) defineJoins(d *Def, b int) []*binding {
 	td := c.typed[d]
 	in, branch := d.input(b, c.typed)
-	view := []*binding{c.out(in.Def, branch).as(in.Alias)}
+	view := c.front(d, c.out(in.Def, branch).as(in.Alias))
 	td.joins = append(td.joins, nil)
 	if td.tableJoin {
 		view = c.defineTableJoin(d)
