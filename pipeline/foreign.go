@@ -273,7 +273,8 @@ func (k *canon) foreignTable(d *Def, i int, name string, s *SubPlan) TableDescri
 	t := TableDescription{Name: name, Kind: DerivedTable, Inputs: x.topics, Sub: s.Name}
 	t.Changelogs = []string{k.plan.Pipeline + "." + name + ".changelog"}
 	for _, step := range x.steps {
-		if step.join <= i+1 {
+		behind := step.join > 0 && strings.HasPrefix(step.text, "where ") // all joins
+		if step.join <= i+1 && !behind {
 			t.Definition = append(t.Definition, step.text)
 		}
 	}

@@ -403,6 +403,9 @@ func (p *planner) sub(part *part) *SubPlan {
 		s.Name = KeysTable(part.rekeyOf)
 	case len(s.Tables) > 0:
 		s.Name = s.Tables[0].Name
+		if own := slices.IndexFunc(s.Tables, func(t state.TableSpec) bool { return !strings.Contains(t.Name, ".") }); own >= 0 {
+			s.Name = s.Tables[own].Name // a definition's, rather than that of what one of its steps keeps
+		}
 	default:
 		s.Name = s.Inputs[0].Def.Name
 	}
