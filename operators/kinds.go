@@ -93,6 +93,59 @@ var All = []Kind{
 		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonNoMatch, ReasonExpression},
 	},
 	{
+		Name: "replica", Clause: "`tables:` with `replicate: true`, by the compiler", State: true,
+		Summary: "gives every task all rows of a small table",
+		Rules: []string{
+			"A step reads the table's topic and writes each row to every partition of `<pipeline>.<stream>-<table>.replica`, a compacted topic with the partitions of the stream. To a task that is the table's changelog: first load, restore and standbys are as for any table.",
+			"Streams join it by its key, as they lie. Its changes are not told: every task would tell them.",
+		},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonNullKey, ReasonExpression},
+	},
+	{
+		Name: "as-of join", Clause: "`join:` with `as_of: true`, of a table with `versioned:`", State: true,
+		Summary: "finds for each record of a stream the row that a table had at the record's time",
+		Rules: []string{
+			"The table keeps its rows by key and event time, in order of time whatever the order in which they came, with a changelog of its own. The row of the same millisecond counts; so does a deletion.",
+			"A record older than stream time less `versioned` finds nothing. Of each key the last row before that is kept; older ones leave state and changelog.",
+			"With `grace` a record waits, in `<stream>-<table>.wait`, until stream time less `grace` is its time or later, and goes on in the order of time, at equal times in that of coming. One that is so late when it comes goes on at once. For what stands behind, time runs `grace` later.",
+			"Null keys, null values and missing rows are dealt with as by a join.",
+		},
+		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonNoMatch, ReasonExpression},
+	},
+	{
+		Name: "table join", Clause: "`join:` of tables, by their primary keys",
+		Summary: "joins the rows that two or more tables have for a key",
+		Rules: []string{
+			"A change of any table looks up the others, which lie in the same task, and sends the result again. It keeps no state of its own.",
+			"From left to right by the key that all share: `inner` needs both, `left` what stands before, `outer` one of them.",
+			"A deletion is sent only where there was a result. A result knows what it replaces, so that aggregates over it can take that back.",
+			"Its time is the greatest of the rows that it is made of, of a deletion the greatest of the change and the rows that were joined.",
+			"Of aggregated tables the rows count that `having` lets through, as their changes have told them.",
+		},
+		Drops: []string{ReasonExpression},
+	},
+	{
+		Name: "foreign-key join", Clause: "`join:` of tables, by any other expression of the left row", State: true,
+		Summary: "joins each row of a table with the row of another one that it refers to",
+		Rules: []string{
+			"The left side asks for the row in `<pipeline>.<table>-<other>.subscriptions`; the right side answers, now and at each change of the row, in `<pipeline>.<table>-<other>.answers`. What is asked for is kept on both sides.",
+			"A left row numbers its foreign keys: an answer counts if it carries the number and the key that are asked for now. A change that keeps the foreign key is joined at once.",
+			"While the answer for a changed foreign key is awaited, the result stands. A deletion is sent only where there was a result.",
+			"A null foreign key refers to nothing: no result of `inner`, nulls for `left`.",
+			"In the end the result is the join of the tables, whatever the order in which the tasks come to their work.",
+		},
+		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonExpression},
+	},
+	{
+		Name: "materialize", Clause: "`tables:` with `from:` and without `group_by:`", State: true,
+		Summary: "keeps the changes of a table as a table of its own, under the same key",
+		Rules: []string{
+			"Rows are kept as JSON, as `select` makes them, with the changelog `<pipeline>.<table>.changelog`.",
+			"Every change of a row is told, also one that leaves it as it was. The deletion of a row that is not there is none.",
+		},
+		Drops: []string{ReasonExpression, ReasonWrongType},
+	},
+	{
 		Name: "stream join", Clause: "`join:` with a stream and `within`, or `before` and `after`", State: true,
 		Summary: "finds for each record of a stream those of another one that have its key and lie near it in time",
 		Rules: []string{
@@ -143,10 +196,13 @@ var All = []Kind{
 	},
 	{
 		Name: "aggregate", Clause: "`tables:` with `group_by:`", State: true,
-		Summary: "keeps count, sum, min and max per group of a stream",
+		Summary: "keeps aggregates per group of a stream's records, or of a table's rows",
 		Rules: []string{
 			"Every record that reaches a group sends the group on. Its time is the greatest of the group's records.",
-			"`count()` counts records, `count(x)` those where x is not null. The others leave nulls out and are null while there is nothing else. Sums of ints are 64 bit ints; overflow is an error of the record, which then changes nothing.",
+			"`count()` counts records, `count(x)` those where x is not null. The others leave nulls out. A record that cannot be taken into one aggregate, for an overflow, a limit, or a wrong type, is an error and changes none.",
+			"Of a table's changes, the old row is taken out of its group and the new one added to its own; where both are one group, it is sent once. A group that no row is in has a count of 0; where `having` excludes it, it is deleted and forgotten.",
+			"`having` decides which groups those behind see: one that stops to qualify goes on as a deletion, one that never did not at all. Joins do not find what it excludes.",
+			"`emit: {every: 1s}` sends of each group that has changed its last state, that often by the wall clock. What is still to be sent is part of the group's row; after a restart it is found there.",
 			"A record that updates a table and is joined with it meets the updated row.",
 			"A null group key or a null value is dropped and counted.",
 		},
