@@ -41,6 +41,10 @@ type windowClock struct {
 	now int64 // stream time as they were told last, ms
 	// due: nothing happens before stream time is past it, less grace.
 	due int64
+	// earliest is, of windows that tumble or hop, the start of the first in the state.
+	earliest int64
+	// queue is, of sessions and sliding windows, the order in which keys are due.
+	queue dueQueue
 }
 
 // nothingDue is due where no window is open.

@@ -183,28 +183,32 @@ func (w *gridWindow) store(r *gridRow) error {
 	}
 	w.table.SetDecoded(stored, r.row, r.row.memory())
 	w.clock.due = min(w.clock.due, w.endOf(r.start))
+	w.clock.earliest = min(w.clock.earliest, r.start)
 	return nil
 }
 
 // first finds the earliest window in the state.
 func (w *gridWindow) first() error {
-	w.clock.due = nothingDue
+	w.clock.due, w.clock.earliest = nothingDue, nothingDue
 	return w.table.Scan(nil, nil, func(key []byte, _ *state.Row) (bool, error) {
-		w.clock.due = w.grid.End(timeOf(key))
+		w.clock.earliest = timeOf(key)
+		w.clock.due = w.grid.End(w.clock.earliest)
 		return false, nil
 	})
 }
 
 // shut gives out and forgets the windows that are closed by now, in the order of time.
 func (w *gridWindow) shut() error {
-	w.clock.due = nothingDue
+	// What lies before the first window is a desert of rows that are gone.
+	from := appendTime(nil, w.clock.earliest)
+	w.clock.due, w.clock.earliest = nothingDue, nothingDue
 	start, end := int64(noTime), int64(noTime)
-	return w.table.Scan(nil, nil, func(key []byte, r *state.Row) (bool, error) {
+	return w.table.Scan(from, nil, func(key []byte, r *state.Row) (bool, error) {
 		if at := timeOf(key); at != start {
 			start, end = at, w.grid.End(at)
 		}
 		if end+w.spec.Grace > w.clock.now {
-			w.clock.due = end
+			w.clock.due, w.clock.earliest = end, start
 			return false, nil
 		}
 		if w.spec.Final {

@@ -1,7 +1,6 @@
 package operators
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -199,12 +198,16 @@ func (w *keyed) move(key []byte, k *keyRow, due int64) error {
 		if err := w.table.Delete(w.orderKey(k.due, key)); err != nil {
 			return fmt.Errorf("write table %s: %w", w.spec.Name, err)
 		}
+		w.clock.queue.remove(k.due, key)
 	}
 	k.due = due
+	if due != nothingDue {
+		w.clock.queue.add(due, key)
+	}
+	w.clock.due = w.clock.queue.head()
 	if due == nothingDue {
 		return nil
 	}
-	w.clock.due = min(w.clock.due, due)
 	if _, err := w.table.Put(w.orderKey(due, key), []byte{1}); err != nil {
 		return fmt.Errorf("write table %s: %w", w.spec.Name, err)
 	}
@@ -216,13 +219,11 @@ func (w *keyed) orderKey(due int64, key []byte) []byte {
 	return w.dueKey
 }
 
-// first finds the first key in the order of time.
+// first reads the beginning of the order of time.
 func (w *keyed) first() error {
-	w.clock.due = nothingDue
-	return w.table.ScanPrefix([]byte{dueKind}, func(key []byte, _ *state.Row) (bool, error) {
-		w.clock.due = timeOf(key[1:])
-		return false, nil
-	})
+	err := w.clock.queue.reset(w.table)
+	w.clock.due = w.clock.queue.head()
+	return err
 }
 
 // closing is a window that closes.
@@ -234,16 +235,8 @@ type closing struct {
 // shut looks at all keys that are due. settle takes out of a row what is to be
 // forgotten, appends the windows that close to list, and says when the row is due next.
 func (w *keyed) shut(settle func(k *keyRow, key string, list []closing) ([]closing, int64, error), lag int64) error {
-	var keys [][]byte
-	w.clock.due = nothingDue
-	err := w.table.ScanPrefix([]byte{dueKind}, func(key []byte, _ *state.Row) (bool, error) {
-		if due := timeOf(key[1:]); due+w.spec.Grace > w.clock.now {
-			w.clock.due = due
-			return false, nil
-		}
-		keys = append(keys, bytes.Clone(key[9:]))
-		return true, nil
-	})
+	keys, err := w.clock.queue.take(w.table, w.clock.now-w.spec.Grace)
+	w.clock.due = w.clock.queue.head()
 	if err != nil {
 		return err
 	}
