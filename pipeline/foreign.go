@@ -72,7 +72,7 @@ func (c *compiler) checkForeign(d *Def, i int) {
 	why := fmt.Sprintf("its condition does not compare the primary keys of %q and %q", d.From[0].Def.Name, j.Def.Name)
 	help := "an outer join gives one row per primary key of both tables; by a foreign key use left, or inner"
 	if keyed := c.typed[d].keyed; keyed < i || !d.From[0].Def.IsTable() {
-		why = fmt.Sprintf("the rows in front of it are not kept by a table")
+		why = "the rows in front of it are not kept by a table"
 		help = "make a table of what stands before it, under tables:, and join that"
 	}
 	c.diags.Add(diag.Errorf(codeJoinKey, j.Join.Kind.Span, "an outer join is not possible here: %s", why).WithHelp("%s", help))
@@ -130,7 +130,7 @@ func (in *InputPlan) foreignInput() bool {
 	return in.Kind == SubscriptionInput || in.Kind == AnswerInput
 }
 
-// behind is a foreign-key join as those behind it see it.
+// foreignBound is a foreign-key join as those behind it see it.
 type foreignBound struct {
 	spec *operators.Foreign
 	view []*binding
