@@ -93,6 +93,18 @@ func (c *compiled) ambiguous() bool {
 	return false
 }
 
+// repartitions says that there are topics of the pipeline's own between its parts.
+func (c *compiled) repartitions() bool {
+	for _, sub := range c.topology.Subs {
+		for _, out := range sub.Outputs {
+			if out.Internal {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // unordered lists the topics of sinks to which one record comes on several ways
 // through different tasks: which is first is not defined.
 func (c *compiled) unordered() map[string]bool {

@@ -113,7 +113,7 @@ func read(text string) (m *Model, err error) {
 	if diags.HasErrors() || file.Root == nil {
 		return nil, fmt.Errorf("read pipeline: %v", diags)
 	}
-	m = &Model{defs: map[string]*definition{}, onError: text_(file.Root.Get("on_error"))}
+	m = &Model{defs: map[string]*definition{}, onError: textOf(file.Root.Get("on_error"))}
 	for _, section := range []string{"sources", "tables", "streams", "sinks"} {
 		n := file.Root.Get(section)
 		if n == nil {
@@ -139,7 +139,7 @@ func (m *Model) add(d *definition) {
 	m.order = append(m.order, d)
 }
 
-func text_(n *syntax.Node) string {
+func textOf(n *syntax.Node) string {
 	if n == nil {
 		return ""
 	}
@@ -163,7 +163,7 @@ func mustParse(text string) *expression {
 
 func (m *Model) readDefinition(d *definition) {
 	n := d.node
-	d.topic, d.envelope, d.onError = text_(n.Get("topic")), text_(n.Get("envelope")), text_(n.Get("on_error"))
+	d.topic, d.envelope, d.onError = textOf(n.Get("topic")), textOf(n.Get("envelope")), textOf(n.Get("on_error"))
 	if d.onError == "" {
 		d.onError = m.onError
 	}
@@ -173,7 +173,7 @@ func (m *Model) readDefinition(d *definition) {
 			d.keyFromValue = d.keyFromValue || name != "key"
 		}
 	}
-	d.ttl = duration(text_(n.Get("ttl")))
+	d.ttl = duration(textOf(n.Get("ttl")))
 	d.value, d.timeOf = parsed(n.Get("value")), parsed(n.Get("timestamp"))
 	if from := n.Get("from"); from != nil {
 		d.readQuery(from)
@@ -205,7 +205,7 @@ func (d *definition) readQuery(from *syntax.Node) {
 	d.having = parsed(n.Get("having"))
 	d.window = readWindow(n.Get("window"), n.Get("emit"))
 	if dd := n.Get("dedup"); dd != nil {
-		d.dedup = &dedup{by: mustParse(text_(dd.Get("by"))), within: duration(text_(dd.Get("within")))}
+		d.dedup = &dedup{by: mustParse(textOf(dd.Get("by"))), within: duration(textOf(dd.Get("within")))}
 	}
 	d.top = readTop(n.Get("top"))
 	if columns := n.Get("select"); columns != nil {
@@ -232,11 +232,11 @@ func readJoin(n *syntax.Node) *join {
 			j.kind, j.input = kind, inputOf(v.Value)
 		}
 	}
-	within, before, after := text_(n.Get("within")), text_(n.Get("before")), text_(n.Get("after"))
+	within, before, after := textOf(n.Get("within")), textOf(n.Get("before")), textOf(n.Get("after"))
 	if within+before+after != "" {
-		j.bounds = &bounds{before: duration(within + before), after: duration(within + after), grace: duration(text_(n.Get("grace")))}
+		j.bounds = &bounds{before: duration(within + before), after: duration(within + after), grace: duration(textOf(n.Get("grace")))}
 	}
-	for _, c := range equalities(mustParse(text_(n.Get("on"))).node) {
+	for _, c := range equalities(mustParse(textOf(n.Get("on"))).node) {
 		theirs, ours := &expression{node: c.Left}, &expression{node: c.Right}
 		if !theirs.names()[j.input.alias] {
 			theirs, ours = ours, theirs
@@ -250,8 +250,8 @@ func readTop(n *syntax.Node) *top {
 	if n == nil {
 		return nil
 	}
-	t := &top{by: parsed(n.Get("by")), per: parsed(n.Get("per")), list: text_(n.Get("list")), asc: text_(n.Get("order")) == "asc"}
-	t.n, _ = strconv.Atoi(text_(n.Get("n")))
+	t := &top{by: parsed(n.Get("by")), per: parsed(n.Get("per")), list: textOf(n.Get("list")), asc: textOf(n.Get("order")) == "asc"}
+	t.n, _ = strconv.Atoi(textOf(n.Get("n")))
 	if t.per != nil {
 		for name := range t.per.names() {
 			t.grouped = t.grouped || name != "key"
@@ -305,9 +305,7 @@ func readColumns(n *syntax.Node) []column {
 	if n.Kind == syntax.Scalar {
 		head, rest, _ := strings.Cut(n.Value, " except ")
 		c := column{spread: strings.TrimSuffix(strings.TrimSpace(head), ".*")}
-		for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("[], ", r) }) {
-			c.except = append(c.except, name)
-		}
+		c.except = strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("[], ", r) })
 		return []column{c}
 	}
 	var columns []column

@@ -48,7 +48,7 @@ func (m *Model) lagIn(d *definition, i int) (ms int64) {
 		return 0
 	}
 	if i > 0 {
-		ms = m.lagIn2(d, i-1) + d.joins[i-1].hold()
+		ms = m.lagAt(d, i-1) + d.joins[i-1].hold()
 	} else {
 		for _, in := range d.inputs {
 			ms = max(ms, m.lagOut(in))
@@ -57,8 +57,8 @@ func (m *Model) lagIn(d *definition, i int) (ms int64) {
 	return ms
 }
 
-// lagIn2 is lagIn at the join itself: behind its repartitions, of the later side.
-func (m *Model) lagIn2(d *definition, i int) int64 {
+// lagAt is lagIn at the join itself: behind its repartitions, of the later side.
+func (m *Model) lagAt(d *definition, i int) int64 {
 	j := d.joins[i]
 	ms := m.lagIn(d, i)
 	if _, hop := m.layout.Hops[Hop(d.name, j.input.alias)]; hop {
@@ -111,7 +111,7 @@ func (m *Model) joinRight(d *definition, i int, c change) {
 func (m *Model) meet(d *definition, i int, w *waiting) {
 	j := d.joins[i]
 	w.def, w.join = d, i
-	w.change.lag = m.lagIn2(d, i)
+	w.change.lag = m.lagAt(d, i)
 	w.deadline = w.change.time + j.bounds.late(w.right)
 	if w.null {
 		m.unmatched(w)
@@ -151,13 +151,10 @@ func (b *bounds) near(x, y *waiting) bool {
 // pair hands on two records that belong together.
 func (m *Model) pair(d *definition, i int, l, r *waiting) {
 	f := flow{change: l.change, now: l.env.with(d.joins[i].input.alias, r.env[d.joins[i].input.alias])}
-	f.at, f.lag = m.here(l, r), l.change.lag+d.joins[i].hold()
+	f.lag = l.change.lag + d.joins[i].hold()
 	f.time = max(l.change.time, r.change.time)
 	m.join(d, i+1, f)
 }
-
-// here is where two records meet.
-func (m *Model) here(l, _ *waiting) place { return l.change.at }
 
 // unmatched hands on a record that has found none.
 func (m *Model) unmatched(w *waiting) {

@@ -21,7 +21,7 @@ func readWindow(n, emit *syntax.Node) *window {
 	if n == nil {
 		return nil
 	}
-	w := &window{final: text_(emit) == "final", grace: duration(text_(n.Get("grace"))), offset: duration(text_(n.Get("offset")))}
+	w := &window{final: textOf(emit) == "final", grace: duration(textOf(n.Get("grace"))), offset: duration(textOf(n.Get("offset")))}
 	for _, unknown := range []string{"align", "timezone", "late"} {
 		if n.Get(unknown) != nil {
 			fail("the model does not know %s of a window", unknown)
