@@ -153,7 +153,7 @@ var All = []Kind{
 			"A pair's time is the greater one of the two; it has the left record's key and headers, and its origin for dead letters. The pairs of one record leave in the order of the partners' times, and of their coming where times are equal.",
 			"A record is joined as long as stream time has not passed its time + bound + `grace`, where the bound is how much later a partner may lie: `after` of a left record, `before` of a right one. One that comes later is dropped and counted, and one that is older does not match any more. `grace` is 0 by default: a left join then gives its unmatched rows as soon as can be.",
 			"An unmatched record of an outer side leaves once, with nulls for the other side, when stream time has passed its time + bound + `grace`, in the order in which that happens, whatever steps stream time takes; its time is its own. It never matches afterwards. One of an inner side is dropped, and counted when it is deleted from the state.",
-			"What is behind the join does not take such rows for late: stream time there runs behind by as much as rows are held back.",
+			"What is behind the join does not take such rows for late: stream time there runs behind by as much as rows are held back, also behind a repartition.",
 			"A null key: dropped and counted on an inner side, sent on unmatched at once on an outer one. A null value is dropped and counted.",
 			"A stream that is joined with itself pairs every record with itself too, once.",
 			"State: `<stream>-<other>.join`, records of a key and a stretch of time together, with its changelog. Records that nothing can match any more are deleted, with tombstones, a few for every record that comes.",

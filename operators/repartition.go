@@ -95,7 +95,10 @@ type Repartitioned struct {
 	Shape *codec.Shape
 	Row   int
 	Parts func() []CarriedPart
-	Next  []*Node
+	// Lag, ms, is how much later than their times records may come, because an
+	// operator in front of the topic held them back; see timeline.
+	Lag  int64
+	Next []*Node
 }
 
 // Origin is an outer topic that records come from.
@@ -117,6 +120,14 @@ type CarriedPart struct {
 
 // Open implements Head.
 func (s *Repartitioned) Open(t *Task) (Input, error) {
+	outer := t
+	if s.Lag > 0 {
+		behind := newTimeline(outer, s.Lag)
+		t = behind.task
+		outer.Timers.OnStart(behind.start)
+		outer.Timers.OnStreamTime(behind.moveTo)
+		defer behind.passWallTimers(outer)
+	}
 	next, err := makeAll(t, s.Next)
 	if err != nil {
 		return nil, err

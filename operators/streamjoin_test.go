@@ -372,3 +372,48 @@ func scan(t *testing.T, r *rig, table string, visit func(key []byte)) {
 		}
 	}
 }
+
+// TestStreamJoinBeforeWindows: rows that a join has held back are not late for a
+// window, be it in the same task or behind a repartition.
+func TestStreamJoinBeforeWindows(t *testing.T) {
+	for _, group := range []string{"o.key", "o.id"} {
+		src := replaced(`
+pipeline: p
+sources:
+  orders: {topic: orders}
+  payments: {topic: payments}
+tables:
+  counts:
+    from: orders o
+    join: [{left: payments p, on: o.key == p.key, within: 50ms}]
+    group_by: GROUP
+    window: {tumbling: 10ms}
+    select: [{n: count()}, {paid: count(p.id)}]
+sinks:
+  out: {from: counts, topic: out}
+`, "GROUP", group)
+		r := newRig(t, src, map[string]int{"orders": 1, "payments": 1, "out": 1})
+		for i := range 20 {
+			r.produce("orders", fmt.Sprint("k", i), fmt.Sprintf(`{"id":%d}`, i), 1000+int64(i)*7)
+			if i%2 == 0 {
+				r.produce("payments", fmt.Sprint("k", i), `{"id":1}`, 1000+int64(i)*7+3)
+			}
+			r.mustRun()
+			if i%5 == 4 {
+				r.reopen()
+			}
+		}
+		for i := range 100 {
+			r.produce("payments", "t", `{}`, 1150+int64(i))
+			r.mustRun()
+		}
+		if n := len(r.topics["out"][0]); n != 20 {
+			t.Errorf("by %s: %d rows, want 20; drops %v", group, n, r.drops())
+		}
+		for _, drop := range r.drops() {
+			if strings.Contains(drop, "late") {
+				t.Errorf("by %s: %s", group, drop)
+			}
+		}
+	}
+}

@@ -236,7 +236,7 @@ func (b *binder) repartitioned(in *InputPlan) operators.Head {
 		h.Next = b.nodes(in.Steps, cursor{in: in, view: view})
 		return h
 	}
-	h := &operators.Repartitioned{Policy: b.c.policy(d)}
+	h := &operators.Repartitioned{Policy: b.c.policy(d), Lag: in.Lag.Milliseconds()}
 	for _, topic := range in.Origins {
 		h.Origins = append(h.Origins, operators.Origin{Topic: topic, KeyFormat: b.plan.keyFormat(topic)})
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"streamctl/internal/codec"
 	"streamctl/internal/diag"
@@ -51,6 +52,9 @@ type InputPlan struct {
 	// Join is the join that a repartition topic leads to, -1 = a group_by.
 	Join  int
 	Right bool // the topic is that of the right side of the join
+	// Lag, of a repartition topic, is how much later than their times records may
+	// come, because they were held back before: stream time behind it runs as much behind.
+	Lag time.Duration
 	// Origins are the outer topics that the records come from, sorted.
 	Origins []string
 	// Placed says that the sub-topology relies on the partitions of an outer topic.
@@ -161,6 +165,9 @@ type flow struct {
 	branches []int
 	facts    []fact
 	strewn   bool // of changes: the rows do not lie by the table's key
+	// lag is how much later than their times records may come here, because they
+	// have been held back on the way.
+	lag time.Duration
 }
 
 // fact is a key that records are partitioned by: its identity for each branch.

@@ -266,11 +266,13 @@ func (p *planner) cross(f *flow, s *Step, to *part, ids []string) *flow {
 		on.branches = append(on.branches, f.branches...)
 		on.facts[0] = append(on.facts[0], known...)
 		on.input.Origins = sortedUnion(on.input.Origins, f.input.Origins)
+		on.lag = max(on.lag, f.lag)
+		on.input.Lag = on.lag
 		return nil
 	}
-	in := &InputPlan{Kind: RepartitionInput, Topic: topic, Def: d, Join: i, Right: s.Right, Origins: f.input.Origins}
+	in := &InputPlan{Kind: RepartitionInput, Topic: topic, Def: d, Join: i, Right: s.Right, Origins: f.input.Origins, Lag: f.lag}
 	to.root().inputs = append(to.root().inputs, in)
-	on := &flow{part: to, input: in, tail: &in.Steps, branches: slices.Clone(f.branches), facts: []fact{known}}
+	on := &flow{part: to, input: in, tail: &in.Steps, branches: slices.Clone(f.branches), facts: []fact{known}, lag: f.lag}
 	p.repeats[topic] = on
 	return on
 }

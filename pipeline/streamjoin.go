@@ -262,6 +262,18 @@ type StreamJoinPlan struct {
 // JoinState is the name of the state that a join of two streams keeps.
 func JoinState(d *Def, i int) string { return joinName(d, i) + ".join" }
 
+// heldBack is how long a join of streams holds a record back at most: until an
+// unmatched row leaves.
+func (j ResolvedJoin) heldBack() time.Duration {
+	switch j.kind() {
+	case operators.LeftJoin:
+		return j.Bounds.After + j.Bounds.Grace + time.Millisecond
+	case operators.OuterJoin:
+		return max(j.Bounds.Before, j.Bounds.After) + j.Bounds.Grace + time.Millisecond
+	}
+	return 0
+}
+
 // sidedFlow is a flow of one side of a join.
 type sidedFlow struct {
 	*flow
@@ -298,9 +310,13 @@ func (p *planner) streamJoin(d *Def, i int, flows []*flow) []*flow {
 		}
 	}
 	out.Origins = join.Origins
+	var lag time.Duration
+	for _, s := range sides {
+		lag = max(lag, s.lag)
+	}
 	root := home.root()
 	root.tables = append(root.tables, state.TableSpec{Name: join.State, Changelog: p.ownTopic(join.State+".changelog", root, compacted())})
-	return []*flow{{part: root, input: out, tail: &join.lead.Next, branches: []int{0}, facts: p.joinedFacts(d, i)}}
+	return []*flow{{part: root, input: out, tail: &join.lead.Next, branches: []int{0}, facts: p.joinedFacts(d, i), lag: lag + d.Joins[i].heldBack()}}
 }
 
 // sided lists the flows of both sides.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"streamctl/operators"
 	"streamctl/state"
@@ -143,6 +144,9 @@ func (w *textWriter) input(in *InputPlan) {
 			break
 		}
 		w.linef(2, "as repartition of %s", d.Name)
+		if lag := in.Lag.Truncate(time.Second); in.Lag > 0 {
+			w.linef(2, "stream time runs %s behind: records were held back", formatDuration(cmp.Or(lag, in.Lag)))
+		}
 	case SubscriptionInput:
 		w.linef(2, "as what %s asks for in its join of %s", d.Name, d.Joins[in.Join].Def.Name)
 	case AnswerInput:

@@ -91,6 +91,7 @@ func (p *planner) delay(f *flow, d *Def, i, flows int) {
 	name += ".wait"
 	root := f.part.root()
 	root.tables = append(root.tables, state.TableSpec{Name: name, Changelog: p.ownTopic(name+".changelog", f.part, compacted())})
+	f.lag += d.Joins[i].Wait
 	f.add(&Step{Kind: DelayStep, Def: d, Join: i, Branch: f.branches[0], Table: name, Origins: f.input.Origins})
 }
 
