@@ -323,3 +323,48 @@ func TestWhatCollectsIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A sum whose argument is found out to be an int, or no longer to be one, goes
+// on with what it has: kept rows are read by another form of it.
+func TestSumsReadEachOthersState(t *testing.T) {
+	exact := []Aggregation{{Kind: Sum, exact: true}}
+	plain := []Aggregation{{Kind: Sum}}
+	for _, c := range []struct {
+		to     []Aggregation
+		stored string
+	}{{plain, "[[2,0,7]]"}, {exact, "[7]"}, {exact, "[null]"}, {plain, "[null]"}, {plain, "[[0,0,0]]"}} {
+		cells := freshCells(c.to, make([]value.Value, 1))
+		if err := cells.decode(c.to, []byte(c.stored)); err != nil {
+			t.Fatalf("%s: %v", c.stored, err)
+		}
+		a := newAggregator(c.to)
+		a.args[0] = []value.Value{value.OfInt(3)}
+		if err := a.add(&cells, 0); err != nil {
+			t.Fatalf("%s: %v", c.stored, err)
+		}
+		_ = cells.settle()
+		want := int64(10)
+		if !strings.Contains(c.stored, "7") {
+			want = 3
+		}
+		if got := cells.slots[0]; got.Kind != value.Int || got.AsInt() != want {
+			t.Errorf("%s and 3 are %s, want %d", c.stored, got.Short(), want)
+		}
+	}
+}
+
+func TestFormsTellStatesApart(t *testing.T) {
+	seen := map[string]bool{}
+	for _, undo := range []bool{false, true} {
+		for _, a := range aggregationsOfAllKinds(undo) {
+			if form := a.Form(); seen[form] {
+				t.Errorf("two aggregates have the form %q", form)
+			} else {
+				seen[form] = true
+			}
+		}
+	}
+	if want := "histogram [-5,0,2.5,100] of rows"; !seen[want] {
+		t.Errorf("%q is not among %v", want, seen)
+	}
+}

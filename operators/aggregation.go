@@ -60,7 +60,15 @@ func (a *Aggregation) Form() string {
 	case a.Limit > 0:
 		text += fmt.Sprintf(" %d", a.Limit)
 	case a.Bounds != nil:
-		text += strings.ReplaceAll(fmt.Sprint(" ", a.Bounds), " ", "")
+		sep := " ["
+		for _, b := range a.Bounds {
+			text += fmt.Sprintf("%s%g", sep, b)
+			sep = ","
+		}
+		text += "]"
+	}
+	if a.Undo && a.Kind != Count {
+		text += " of rows"
 	}
 	return text
 }

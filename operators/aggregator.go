@@ -215,6 +215,12 @@ func (c *cells) decode(list []Aggregation, stored []byte) error {
 			if err := c.accs[i].decode(v); err != nil {
 				return fmt.Errorf("decode %s: %w", list[i].Kind, err)
 			}
+		case list[i].Kind == Sum && v.IsList(): // its argument was not known to be an int
+			var s sumAccumulator
+			if err := s.decode(v); err != nil {
+				return fmt.Errorf("decode sum: %w", err)
+			}
+			c.slots[i] = s.result()
 		default:
 			c.slots[i] = v
 		}

@@ -183,9 +183,11 @@ func (c *compiler) aggregate(d *Def, call expr.AggregateCall, list *[]aggregate)
 }
 
 // overChanges says that the records of d are a table's changes: what a row has
-// added, its next change takes back.
+// added, its next change takes back. Windows that are sent once have no next change.
 func (c *compiler) overChanges(d *Def) bool {
-	return slices.ContainsFunc(d.From, func(in ResolvedInput) bool { return c.typed[in.Def].changes })
+	return slices.ContainsFunc(d.From, func(in ResolvedInput) bool {
+		return c.typed[in.Def].changes && !c.typed[in.Def].final
+	})
 }
 
 // aggregations are the aggregates of list, for those who only read rows.
