@@ -61,6 +61,15 @@ func (u *unnest) Process(e *Event) error {
 		u.task.Counters.Drop(u.spec.Policy.Operator, ReasonEmptyList)
 		return nil
 	}
+	change := e.Change // of a window that is final: its elements are facts
+	e.Change = false
+	err = u.each(e, items)
+	e.Change = change
+	return err
+}
+
+// each hands on the elements.
+func (u *unnest) each(e *Event, items []value.Value) error {
 	for i, item := range items {
 		if err := u.place(&e.Frame, i, item); err != nil {
 			if err := u.task.refuseEvent(u.spec.Policy, e, ReasonWrongType, err); err != nil {

@@ -128,9 +128,14 @@ func (td *typedDef) noteElement(d *Def, view []*binding) {
 	td.element = &elem
 }
 
-// checkUnnest refuses a table's changes.
+// checkUnnest refuses a table's changes, but for those that are final: a window that
+// is given once is a fact, and so is each of its elements.
 func (c *compiler) checkUnnest(d *Def) {
 	if d.own() == 1 || !c.typed[d].changes {
+		return
+	}
+	if c.typed[d].final {
+		c.typed[d].changes = false
 		return
 	}
 	c.diags.Add(diag.Errorf(codeUnnest, d.Query.Unnest.Span, "%q holds a table's changes: a row that changes would leave elements behind that it no longer has", d.From[0].Def.Name).
