@@ -50,6 +50,8 @@ type gather struct {
 	at    record.Position
 	whole record.Record // the document as if it had never been taken apart
 	buf   []byte
+	// completed counts documents, since the task was opened.
+	completed int
 }
 
 // Decode implements Input.
@@ -100,17 +102,62 @@ func (g *gather) take() error {
 	if first == nil {
 		return nil
 	}
+	if err := g.sweep(first); err != nil {
+		return &stateError{err}
+	}
 	return g.emit(first)
+}
+
+// sweepEvery is how many documents are completed between two looks at what is
+// left over.
+const sweepEvery = 1024
+
+// sweep takes away parts that will never be complete. Without transactions a
+// task that was stopped in the midst of a document sends it again, and the parts
+// that came twice are left over. Parts of the documents of one task come in the order of the
+// documents from each partition: a part that came before that of a document which is
+// complete now waits in vain.
+func (g *gather) sweep(done []partEntry) error {
+	g.completed++
+	if g.completed%sweepEvery != 1 {
+		return nil
+	}
+	sender, _ := senderOf(g.rec.Key)
+	if sender == nil {
+		return nil
+	}
+	return g.table.ScanPrefix(sender, func(key []byte, row *state.Row) (bool, error) {
+		left := make([]byte, 0, len(row.Value))
+		for b := row.Value; len(b) > 0; {
+			e, rest, err := readEntry(b)
+			if err != nil {
+				return false, err
+			}
+			if e.partition >= len(done) || e.offset > done[e.partition].offset {
+				left = append(left, b[:len(b)-len(rest)]...)
+			}
+			b = rest
+		}
+		switch {
+		case len(left) == 0:
+			return true, g.table.Delete(key)
+		case len(left) < len(row.Value):
+			_, err := g.table.Put(key, left)
+			return true, err
+		}
+		return true, nil
+	})
 }
 
 // Rows of the table are the parts that are there, one behind the other, each
 //
-//	length of the part | the part | time (varint) | number of headers | headers
+//	length of the part | the part | its offset | time (varint) | number of headers | headers
 //
 // with the lengths of name and value in front of each header, that of a null
 // value one less than that of an empty one: 0.
 func appendEntry(dst []byte, rec *record.Record) []byte {
 	dst = append(binary.AppendUvarint(dst, uint64(len(rec.Value))), rec.Value...)
+	dst = binary.AppendUvarint(dst, uint64(rec.Offset))
 	dst = binary.AppendVarint(dst, rec.Time)
 	dst = binary.AppendUvarint(dst, uint64(len(rec.Headers)))
 	for _, h := range rec.Headers {
@@ -127,6 +174,7 @@ func appendEntry(dst []byte, rec *record.Record) []byte {
 // partEntry is a part in a row.
 type partEntry struct {
 	matchPart
+	offset  int64 // where the part lay
 	time    int64
 	headers []record.Header
 }
@@ -143,8 +191,9 @@ func readEntry(b []byte) (e partEntry, rest []byte, err error) {
 	if e.matchPart, err = parsePart(part); err != nil {
 		return e, nil, err
 	}
+	e.offset = int64(r.number())
 	time, n := binary.Varint(r.b)
-	if n <= 0 {
+	if n <= 0 || r.bad {
 		return e, nil, errPartEntry
 	}
 	r.b, e.time = r.b[n:], time

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 
 	"streamctl/expr"
 	"streamctl/internal/record"
@@ -32,19 +33,23 @@ type Scatter struct {
 	Topic  string
 	Text   *expr.Program // what is searched: a text, or an object of texts by field
 	Doc    *Doc          // what goes on behind
+	Input  string        // the topic that the documents' task reads: with the partition it tells tasks apart
 	// Origins numbers the outer topics for the origin header.
 	Origins map[string]int
 }
 
 // Make implements Spec.
 func (s *Scatter) Make(t *Task, _ Operator) (Operator, error) {
-	return &scatter{spec: s, task: t, partitions: t.Partitions(s.Topic)}, nil
+	op := &scatter{spec: s, task: t, partitions: t.Partitions(s.Topic)}
+	op.sender = appendSender(nil, s.Input, t.Partition)
+	return op, nil
 }
 
 type scatter struct {
 	spec       *Scatter
 	task       *Task
 	partitions int32
+	sender     []byte
 }
 
 // Process sends e.
@@ -80,7 +85,7 @@ func (s *scatter) send(e *Event) error {
 	}
 	a := &s.task.arena
 	topic := s.spec.Origins[e.Origin.Topic]
-	id := a.end(appendDocumentID(a.begin(32), s.task.Partition, topic, e.Origin))
+	id := a.end(appendDocumentID(append(a.begin(32), s.sender...), topic, e.Origin))
 	copied := value.AppendJSON(append(a.begin(arenaReserve), textMember...), text)
 	part := a.end(append(copied, '}'))
 	whole := append(append(a.begin(len(part)+arenaReserve), part[:len(part)-1]...), docMember...)
@@ -110,14 +115,36 @@ func isObject(v value.Value) bool {
 	return v.Kind == value.Map || v.Kind == value.Raw && !v.IsList()
 }
 
-// appendDocumentID writes what the parts of a document know each other by: the task
-// that has sent it, and its origin. A record that gives several documents gives
-// them one id; their parts then come in the same order from everywhere.
-func appendDocumentID(dst []byte, task int32, topic int, at record.Position) []byte {
-	dst = binary.AppendUvarint(dst, uint64(task))
-	dst = binary.AppendUvarint(dst, uint64(topic))
-	dst = binary.AppendUvarint(dst, uint64(at.Partition))
-	return binary.AppendUvarint(dst, uint64(at.Offset))
+// The parts of a document know each other by its id: who has sent it, and its
+// origin. A record that gives several documents gives them one id; their parts
+// then come in the same order from everywhere.
+func appendDocumentID(sender []byte, topic int, at record.Position) []byte {
+	id := binary.AppendUvarint(sender, uint64(topic))
+	id = binary.AppendUvarint(id, uint64(at.Partition))
+	return binary.AppendUvarint(id, uint64(at.Offset))
+}
+
+// senderHash is how many bytes stand for the topic of a sender's documents.
+const senderHash = 4
+
+// appendSender writes what tells one task that sends documents from another: a
+// hash of the topic that it reads, and its partition.
+func appendSender(dst []byte, topic string, partition int32) []byte {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(topic)) // a hash takes everything
+	return binary.AppendUvarint(h.Sum(dst), uint64(partition))
+}
+
+// senderOf takes the sender off an id; it has no bytes when the id is none.
+func senderOf(id []byte) (sender []byte, partition uint64) {
+	if len(id) < senderHash {
+		return nil, 0
+	}
+	partition, n := binary.Uvarint(id[senderHash:])
+	if n <= 0 {
+		return nil, 0
+	}
+	return id[:senderHash+n], partition
 }
 
 // Match is the head that reads the copies of documents and finds the queries
@@ -171,9 +198,9 @@ func (m *matcher) find() error {
 	if err := m.queries.ready(); err != nil {
 		return err
 	}
-	task, n := binary.Uvarint(m.rec.Key)
+	sender, task := senderOf(m.rec.Key)
 	doc, err := m.take(m.rec.Value)
-	if n <= 0 && err == nil {
+	if sender == nil && err == nil {
 		err = errForeignCopy
 	}
 	if err != nil {

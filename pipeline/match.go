@@ -240,7 +240,7 @@ func (d *Def) queryText() string {
 func (b *binder) scatter(s *Step, at cursor) operators.Spec {
 	spec := &operators.Scatter{
 		Policy: b.c.policy(s.Def), Topic: s.Topic, Output: slices.Index(b.sub.Outputs, s.Topic),
-		Text: b.c.matchText(s.Def, at.view), Doc: keepBindings(b.c.layout, at.view), Origins: map[string]int{},
+		Text: b.c.matchText(s.Def, at.view), Doc: keepBindings(b.c.layout, at.view), Input: at.in.Topic, Origins: map[string]int{},
 	}
 	for i, topic := range b.plan.inputOf(s.Topic).Origins {
 		spec.Origins[topic] = i

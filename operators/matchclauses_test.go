@@ -1,0 +1,107 @@
+package operators_test
+
+import "testing"
+
+// What stands in front of a match and behind it in the same definition.
+func TestMatchBetweenOtherClauses(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  letters: {topic: letters}
+  replies: {topic: replies}
+tables:
+  alerts: {topic: queries}
+  per_query: {from: hits h, group_by: h.n, select: [{n: h.n}, {docs: count()}]}
+streams:
+  lines:
+    from: letters l
+    unnest: l.lines as line
+    match: {queries: alerts, text: line}
+    dedup: {by: line, within: 1h}
+    select: [{line: line}, {at: line_index}, {found: matched_keys}]
+  pairs:
+    from: letters l
+    join: [{inner: replies r, on: l.id == r.to, within: 1m}]
+    match: {queries: alerts, text: 'l.title + " " + r.title'}
+  hits:
+    from: lines x
+    where: len(x.found) > 0
+    select: [{n: len(x.found)}]
+sinks:
+  out: {from: lines, topic: out}
+  pairs_out: {from: pairs, topic: pairs}
+  counts: {from: per_query, topic: counts}
+`, map[string]int{"letters": 2, "replies": 2, "queries": 3, "out": 1, "pairs": 1, "counts": 1})
+	tell(r, `queries q1 {"query":"storm"} @1`, `queries q2 {"query":"\"calm storm\" OR sea"} @1`,
+		`letters a {"id":1,"title":"calm","lines":["a storm","the sea","a storm","calm"]} @1000`,
+		`replies x {"to":1,"title":"storm"} @1001`)
+	r.reopen()
+	tell(r, `letters b {"id":2,"title":"sea","lines":["a storm","Storm"]} @1002`, `replies y {"to":2,"title":"none"} @1003`)
+	expect(t, "lines", r.values("out"),
+		`a {"line":"a storm","at":0,"found":["q1"]}`, `a {"line":"the sea","at":1,"found":["q2"]}`, `a {"line":"calm","at":3,"found":[]}`,
+		`b {"line":"Storm","at":1,"found":["q1"]}`)
+	expect(t, "pairs", r.values("pairs"),
+		`a {"id":1,"lines":["a storm","the sea","a storm","calm"],"to":1,"title":"storm","matched_keys":["q1","q2"]}`,
+		`b {"id":2,"lines":["a storm","Storm"],"to":2,"title":"none","matched_keys":["q2"]}`)
+	expect(t, "counts", r.values("counts"), `1 {"n":1,"docs":1}`, `1 {"n":1,"docs":2}`, `1 {"n":1,"docs":3}`)
+}
+
+// Without transactions a copy of a document may come twice. What is left over
+// of it goes when a later document of the same task is complete.
+func TestMatchForgetsRepeatedParts(t *testing.T) {
+	r := newRig(t, searching, map[string]int{"documents": 1, "queries": 3, "out": 1})
+	tell(r, `queries q {"query":"foo"} @1`, `documents a {"id":1,"f":"foo"} @2`)
+	for p := range 2 { // as after a process that died in the midst of sending
+		r.append("p.hits.documents", int32(p), r.topics["p.hits.documents"][p][0])
+	}
+	r.mustRun()
+	waiting := func() (n int) {
+		for _, task := range r.tasks {
+			if table := task.tc.Tables["hits.match"]; table != nil {
+				n += countRows(t, table)
+			}
+		}
+		return n
+	}
+	if n := waiting(); n != 1 {
+		t.Fatalf("%d documents wait for parts, want the repeated one", n)
+	}
+	r.reopen()
+	tell(r, `documents a {"id":2,"f":"foo"} @3`)
+	if n := waiting(); n != 0 {
+		t.Errorf("%d documents still wait for parts that will not come", n)
+	}
+	expect(t, "results", r.values("out"), `a {"id":1,"matches":["q"]}`, `a {"id":2,"matches":["q"]}`)
+}
+
+// Two sources with tasks of the same number do not sweep away each other's parts.
+func TestMatchSweepsPerSender(t *testing.T) {
+	r := newRig(t, replaced(searching, "documents: {topic: documents}", "documents: {topic: documents}\n  notes: {topic: notes}", "from: documents d", "from: [documents d, notes d]"),
+		map[string]int{"documents": 1, "notes": 1, "queries": 2, "out": 1})
+	tell(r, `queries q {"query":"foo"} @1`)
+	r.produce("notes", "n", `{"id":1,"f":"foo"}`, 2)
+	r.stepAll("notes")
+	// The first partition sees the note; the second only what comes from documents.
+	first := r.topics["p.hits.documents"]
+	for _, task := range r.tasks {
+		if task.sub.Name == "alerts" && task.tc.Partition == 0 {
+			for moved := true; moved; {
+				var err error
+				if moved, err = task.step(false); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	r.stepAll("hits.match")
+	late := first[1]
+	first[1] = nil
+	r.produce("documents", "d", `{"id":2,"f":"foo"}`, 3)
+	r.stepAll("documents")
+	first[1] = append(first[1], late...) // behind that of the document
+	for i := range first[1] {
+		first[1][i].Offset = int64(i)
+	}
+	r.mustRun()
+	expect(t, "results", r.values("out"), `d {"id":2,"matches":["q"]}`, `n {"id":1,"matches":["q"]}`)
+}
