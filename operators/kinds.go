@@ -234,6 +234,22 @@ var All = []Kind{
 		Drops: []string{ReasonExpired},
 	},
 	{
+		Name: "window", Clause: "`window:` with `group_by:`", State: true,
+		Summary: "cuts the groups of a table by event time",
+		Rules: []string{
+			"`tumbling` and `hopping`: [start, end), aligned to the epoch, or to `align`, `timezone` and `offset`. `session`: from the first to the last record; the gap is inclusive. `sliding`: both ends inclusive, for each record the window that ends with it and the one that begins behind it (KIP-450).",
+			"A window closes when its end + `grace` <= stream time, before the record that moves stream time there is processed; a session and a sliding window, whose ends are inclusive, when end (+ gap) + `grace` < stream time.",
+			"A record is late when all its windows are closed: it is counted, and with `late: dead_letter` goes to the dead letters. One of which some windows are open counts in these.",
+			"The key is a list: the components of the group key, and the start of the window. Rows lie by the group key.",
+			"A session that grows keeps its key while its start is the same. A record that joins two sessions, or comes before the first of one, makes rows go: their deletions leave before the new row.",
+			"`emit: final` gives each window once, when it closes, in the order in which windows close; then of their starts and keys. A jump of stream time over many windows gives all of them, and for what stands behind time moves from one to the next.",
+			"Closing a window sends nothing else: its row leaves state and changelog, with a tombstone there, and stays true.",
+			"The time of a row is the greatest of its records.",
+			"State: a row per key and window; of sessions and sliding windows a row per key, and one that says when it is due. Sliding windows are remembered for another two sizes, because those of later records are made from them.",
+		},
+		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonLate, ReasonExpression},
+	},
+	{
 		Name: "sink", Clause: "`sinks:`",
 		Summary: "writes a stream, or the changes of a table, to a topic",
 		Rules: []string{
