@@ -18,6 +18,23 @@ func (d *Def) materialized() bool {
 	return d.Kind == DerivedTableDef && len(d.Query.GroupBy) == 0
 }
 
+// checkPassing refuses to keep rows of windows for ever: when a window closes,
+// its row leaves the state, and those who have read it are not told.
+func (c *compiler) checkPassing(d *Def) {
+	td, from := c.typed[d], d.From[0]
+	td.passing = from.Def.windowed() || c.typed[from.Def].passing
+	switch {
+	case !td.passing:
+	case td.tableJoin && !from.Def.windowed(): // that has been refused
+		c.refuseWindows(from)
+	case d.materialized() && d.TTL == 0:
+		c.diags.Errorf(codeWindow, from.Span, "table %q would keep the rows of windows for ever: %q has one for each", d.Name, from.Def.Name).
+			Help = "say how long with ttl, or define it under streams: if nobody needs its rows"
+	case d.Kind == DerivedTableDef && !d.materialized():
+		td.passing = false // rows are those of its groups
+	}
+}
+
 // defineMaterialized notes what a branch of a materialised table gives.
 func (c *compiler) defineMaterialized(d *Def, branch int, out *binding) {
 	td := c.typed[d]

@@ -27,6 +27,8 @@ type typedDef struct {
 	components        []expr.Type // of a composite key
 	// changes: its records are changes of a table, so that it can delete.
 	changes bool
+	// passing: its rows are those of windows, or made of them. Nobody takes them away again.
+	passing bool
 	// tableJoin: it joins tables with each other.
 	tableJoin bool
 	// keyed is how many of its joins, from the first, compare primary keys of tables.
@@ -344,6 +346,7 @@ func (c *compiler) checkInputs(d *Def) {
 		}
 	}
 	td.tableJoin = c.joinsTables(d) && c.checkTableJoin(d)
+	c.checkPassing(d)
 }
 
 func (c *compiler) defineSink(d *Def) {
