@@ -28,9 +28,13 @@ func TestExamplesTested(t *testing.T) {
 	}
 }
 
-// What pipelines say does not depend on how they commit.
+// What pipelines say does not depend on how they commit, nor on restarts.
 func TestExamplesTestedAtLeastOnce(t *testing.T) {
 	streamctl(t, "test", "--set", "guarantee=at_least_once", "../../examples/...")
+}
+
+func TestExamplesTestedWithRestarts(t *testing.T) {
+	streamctl(t, "test", "--restarts", "../../examples/...")
 }
 
 // watched is an output that can be waited for.

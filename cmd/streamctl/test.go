@@ -23,6 +23,7 @@ type testFlags struct {
 	set      []string
 	junit    string
 	parallel int
+	restarts bool
 	watch    bool
 	verbose  bool
 }
@@ -57,6 +58,7 @@ file of tests or its pipeline is not valid.`,
 	flags.StringArrayVar(&f.set, "set", nil, "replace the value at a path of every pipeline, as PATH=VALUE; may be repeated")
 	flags.StringVar(&f.junit, "junit", "", "write a report in JUnit's XML to this file")
 	flags.IntVar(&f.parallel, "parallel", 0, "how many tests run at a time; default: one per core")
+	flags.BoolVar(&f.restarts, "restarts", false, "run each test again with a restart after every record, and again with the state lost, too: it must pass all the same")
 	flags.BoolVar(&f.watch, "watch", false, "run again whenever a file has changed, until told to stop")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "name the tests that pass, too")
 	return cmd
@@ -64,7 +66,7 @@ file of tests or its pipeline is not valid.`,
 
 // test runs the tests once, or again and again.
 func (a *app) test(ctx context.Context, f *testFlags, paths []string) error {
-	opts := pipetest.Options{Parallel: f.parallel, Set: f.set}
+	opts := pipetest.Options{Parallel: f.parallel, Set: f.set, Restarts: f.restarts}
 	if f.parallel < 0 {
 		return usagef("--parallel %d: want a number from 1", f.parallel)
 	}

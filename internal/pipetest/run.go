@@ -26,6 +26,9 @@ type Options struct {
 	// Set replaces values of the pipelines, as path=value, after what the files of
 	// tests replace.
 	Set []string
+	// Restarts runs each test that passes twice more: with a restart after every
+	// record, and with one that loses the state, too. It must pass all the same.
+	Restarts bool
 	// Parallel is how many tests run at a time; 0 = one per core.
 	Parallel int
 	// Now times the tests; nil = time.Now.
@@ -69,7 +72,7 @@ func Run(ctx context.Context, files []string, opts Options) []FileResult {
 			f.Tests = make([]TestResult, len(chosen))
 			for j, t := range chosen {
 				f.Tests[j] = TestResult{Name: t.Name, Span: t.Span, Failures: diag.List{failure(t.Span, "the test was not run: told to stop")}}
-				limited(func() { f.Tests[j] = b.run(t, opts.Now) })
+				limited(func() { f.Tests[j] = b.run(t, opts) })
 			}
 		})
 	}
@@ -102,13 +105,30 @@ func load(path string, f *FileResult, set []string) *bound {
 	return b
 }
 
+// Where a test is restarted beside where it says so.
+const (
+	asWritten      = iota
+	everywhere     // after every record
+	losingState    // likewise, with new disks
+	restartsBeyond // their number
+)
+
 // run runs one test.
-func (b *bound) run(t *Test, now func() time.Time) TestResult {
+func (b *bound) run(t *Test, opts Options) TestResult {
 	out := TestResult{Name: t.Name, Span: t.Span}
-	began := now()
-	r := &runner{bound: b, test: t, looked: make(map[string]diag.Span), rows: make(map[string]*tableView)}
-	r.run()
-	out.Failures, out.Took = r.failures, now().Sub(began)
+	began := opts.Now()
+	ways := asWritten + 1
+	if opts.Restarts {
+		ways = restartsBeyond
+	}
+	for way := range ways {
+		r := &runner{bound: b, test: t, way: way, looked: make(map[string]diag.Span), rows: make(map[string]*tableView)}
+		r.run()
+		if out.Failures = r.failures; len(out.Failures) > 0 {
+			break
+		}
+	}
+	out.Took = opts.Now().Sub(began)
 	return out
 }
 
@@ -116,6 +136,7 @@ func (b *bound) run(t *Test, now func() time.Time) TestResult {
 type runner struct {
 	*bound
 	test     *Test
+	way      int // asWritten, everywhere or losingState
 	world    *world
 	failures diag.List
 	looked   map[string]diag.Span // sinks that were expected something of, and where last
@@ -124,6 +145,12 @@ type runner struct {
 }
 
 func (r *runner) fail(at diag.Span, message string, details ...string) {
+	switch r.way {
+	case everywhere:
+		message = "with a restart after every record: " + message
+	case losingState:
+		message = "with a restart that loses the state after every record: " + message
+	}
 	r.failures.Add(failure(at, message, details...))
 }
 
@@ -253,8 +280,26 @@ func (r *runner) send(a *send) error {
 		if r.world.failed() != nil {
 			return nil
 		}
+		if r.way != asWritten {
+			if err := r.restartAll(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// restartAll restarts the pipelines that run.
+func (r *runner) restartAll() error {
+	for _, run := range r.world.runs {
+		if run.life == nil {
+			continue
+		}
+		if err := run.restart(r.way == losingState); err != nil {
+			return err
+		}
+	}
+	return r.world.settle()
 }
 
 // expectError compares the error with which the pipeline has ended, and takes it.
