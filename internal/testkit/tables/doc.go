@@ -1,5 +1,5 @@
-// Package tables runs pipelines that join tables with each other, and streams
-// with replicated and versioned tables, in real engines over the in-memory log,
-// with faults and lost disks: in the end every output must hold what the join of
-// the final tables holds. It has tests only, and no code for others to use.
+// Package tables runs pipelines that join tables with each other, streams
+// with replicated and versioned tables, and streams with streams, in real engines over the
+// in-memory log, with faults and lost disks: in the end every output must hold what the
+// join of the final tables holds, or every pair of records once. It has tests only, and no code for others to use.
 package tables
