@@ -19,6 +19,7 @@ type discard struct {
 	table          *state.Table // of the task
 	timers         *operators.Timers
 	store          *state.Task
+	loop           *looping // of a task that sends to itself
 }
 
 // commit writes what has changed, as the engine does all the time.
