@@ -1,6 +1,9 @@
 package differential
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // joiningStreams joins streams within a span of time.
 func (g *generator) joiningStreams() {
@@ -97,3 +100,51 @@ func (g *generator) windowing() {
 
 // size is that of a window.
 func (g *generator) size() string { return pick(g.r, "4ms", "20ms", "3s", "10s", "2m", "30m") }
+
+// unnesting makes records of the elements of a list.
+func (g *generator) unnesting() {
+	of := g.among(func(d *def) bool { return !d.changes && slices.Contains(d.fields, field{"l", aList}) })
+	if of == nil {
+		return
+	}
+	d := &def{section: "streams", name: g.name("n"), reads: []string{of.name}, keys: of.keys, held: of.held}
+	d.add(true, fmt.Sprintf("from: %s v", of.name))
+	d.add(true, "unnest: v.l as item")
+	scopes := []scope{scopeOf("v", of), scopeOf("item", &def{fields: []field{{"a", anInt}, {"c", aText}}})}
+	if g.one(2) {
+		d.add(false, "where: "+g.quoted(scopes[g.r.IntN(2)], aBool))
+	}
+	g.selectList(d, true, scopes[0])
+	last := &d.clauses[len(d.clauses)-1]
+	last.lines = append(last.lines, "  - place: item_index", "  - a: item.a", "  - c: item.c")
+	d.fields = slices.DeleteFunc(d.fields, func(f field) bool { return f.name == "l" })
+	last.lines = append(last.lines, "  - l: '[]'")
+	d.fields = append(d.fields, field{"place", anInt}, field{"a", anInt}, field{"c", aText})
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// lookingBack joins a stream with a table as it was.
+func (g *generator) lookingBack() {
+	of := g.facts()
+	t := &def{section: "tables", name: g.name("v"), fields: rowFields(), keys: []kind{aText}, changes: true, versioned: true}
+	t.topic = "in-" + t.name
+	t.add(true, "topic: "+t.topic)
+	t.add(true, declared(t.fields))
+	t.add(true, "versioned: "+pick(g.r, "3s", "2m", "1d"))
+	ours := g.path(scopeOf("v", of), aText)
+	if ours == "" {
+		return
+	}
+	g.pipe.defs = append(g.pipe.defs, t)
+	d := &def{section: "streams", name: g.name("b"), reads: []string{of.name, t.name}, keys: of.keys, held: of.held}
+	d.add(true, fmt.Sprintf("from: %s v", of.name))
+	lines := []string{"join:", fmt.Sprintf("  - %s: %s t0", pick(g.r, "inner", "left"), t.name), fmt.Sprintf("    on: %s == t0.key", ours), "    as_of: true"}
+	if g.one(2) {
+		lines = append(lines, "    grace: "+pick(g.r, "2ms", "1s", "3s"))
+		d.held = true
+	}
+	scopes := []scope{scopeOf("v", of), scopeOf("t0", t)}
+	d.add(true, lines...)
+	g.selectList(d, true, scopes...)
+	g.pipe.defs = append(g.pipe.defs, d)
+}

@@ -7,11 +7,11 @@ import (
 )
 
 // lookedUp says that rows of d can be found by its key.
-func lookedUp(d *def) bool { return d.isTable() && !d.strewn && !d.windowed }
+func lookedUp(d *def) bool { return d.isTable() && !d.strewn && !d.windowed && !d.versioned }
 
 // ofTable draws a table, or a stream of a table's changes.
 func (g *generator) ofTable() *def {
-	if d := g.among(func(d *def) bool { return d.changes }); d != nil && !g.one(4) {
+	if d := g.among(func(d *def) bool { return d.changes && !d.versioned }); d != nil && !g.one(4) {
 		return d
 	}
 	return g.topicTable()
@@ -86,6 +86,9 @@ func (g *generator) aggregate(s scope, undo bool) (string, kind) {
 // materialised is a table of another one's changes.
 func (g *generator) materialised() *def {
 	of := g.ofTable()
+	if of.windowed {
+		of = g.topicTable() // rows of windows would be kept for ever
+	}
 	d := &def{section: "tables", name: g.name("m"), reads: []string{of.name}, keys: of.keys, changes: true}
 	d.add(true, fmt.Sprintf("from: %s v", of.name))
 	s := scopeOf("v", of)
@@ -167,6 +170,9 @@ func (g *generator) havingAndTTL(d, of *def) {
 // top is the first rows of each group of a table.
 func (g *generator) top() {
 	of := g.ofTable()
+	if of.windowed {
+		of = g.topicTable()
+	}
 	by := g.path(scopeOf("", of), anInt)
 	if by == "" || len(of.keys) != 1 {
 		return
@@ -181,6 +187,12 @@ func (g *generator) top() {
 	if per := g.path(scopeOf("", of), k); per != "" && !strings.HasPrefix(per, "by") && !g.one(4) { // by the key it would be a part of the key already
 		line += ", per: " + per
 		d.keys = append(d.keys, k)
+	}
+	if len(d.keys) > 0 && g.one(3) {
+		d.strewn, d.fields = false, []field{{"rows", aList}}
+		d.add(true, line+", list: rows}")
+		g.pipe.defs = append(g.pipe.defs, d)
+		return
 	}
 	d.keys = append(d.keys, of.keys...)
 	d.add(true, line+"}")

@@ -46,6 +46,8 @@ type def struct {
 	keys []kind
 	// strewn: its rows do not lie by its key, so that nobody can look them up.
 	strewn bool
+	// versioned: it keeps its history, for joins with as_of only.
+	versioned bool
 	// windowed: its rows go when their windows close, so that nobody can look them up.
 	windowed bool
 	// held: it comes out of something that holds records back.
@@ -124,12 +126,16 @@ func (g *generator) name(prefix string) string {
 
 // rowFields are those of every record of an input.
 func rowFields() []field {
-	return []field{{"k", aText}, {"g", anInt}, {"n", anInt}, {"m", anInt}, {"x", aFloat}, {"s", aText}, {"b", aBool}}
+	return []field{{"k", aText}, {"g", anInt}, {"n", anInt}, {"m", anInt}, {"x", aFloat}, {"s", aText}, {"b", aBool}, {"l", aList}}
 }
 
 func declared(fields []field) string {
 	var parts []string
 	for _, f := range fields {
+		if f.kind == aList {
+			parts = append(parts, f.name+": [{a: int, c: string}]")
+			continue
+		}
 		parts = append(parts, f.name+": "+string(f.kind))
 	}
 	return "fields: {" + strings.Join(parts, ", ") + "}"
@@ -199,7 +205,7 @@ func (g *generator) table() *def {
 
 // derived adds a definition.
 func (g *generator) derived() {
-	switch g.r.IntN(20) {
+	switch g.r.IntN(22) {
 	case 0, 1:
 		g.selecting()
 	case 2:
@@ -222,6 +228,10 @@ func (g *generator) derived() {
 		g.joiningStreams()
 	case 17, 18, 19:
 		g.windowing()
+	case 20:
+		g.unnesting()
+	case 21:
+		g.lookingBack()
 	}
 }
 
@@ -387,11 +397,11 @@ func (g *generator) groupBy(d, of *def, s scope) string {
 
 // changesOf is a stream of a table's changes.
 func (g *generator) changesOf() {
-	t := g.among(func(d *def) bool { return d.changes })
+	t := g.among(func(d *def) bool { return d.changes && !d.versioned })
 	if t == nil {
 		t = g.topicTable()
 	}
-	d := &def{section: "streams", name: g.name("c"), reads: []string{t.name}, keys: t.keys, changes: true}
+	d := &def{section: "streams", name: g.name("c"), reads: []string{t.name}, keys: t.keys, changes: true, windowed: t.windowed}
 	d.add(true, fmt.Sprintf("from: %s v", t.name))
 	s := scopeOf("v", t)
 	if !g.one(3) {
@@ -447,7 +457,7 @@ func (g *generator) sinks() {
 	for _, d := range slices.Clone(g.pipe.defs) {
 		read := slices.ContainsFunc(g.pipe.defs, func(o *def) bool { return slices.Contains(o.reads, d.name) })
 		outer := d.topic != ""
-		if read && (outer || !g.one(2)) || outer && d.section == "sources" {
+		if read && (outer || !g.one(2)) || outer && d.section == "sources" || d.versioned {
 			continue
 		}
 		s := &def{section: "sinks", name: "out_" + d.name, topic: "out-" + d.name, reads: []string{d.name}}

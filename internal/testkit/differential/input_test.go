@@ -93,6 +93,12 @@ func drawRow(r *rand.Rand) map[string]any {
 			continue
 		}
 		switch f.kind {
+		case aList:
+			list := []any{}
+			for range r.IntN(4) {
+				list = append(list, map[string]any{"a": r.IntN(4), "c": string(rune('a' + r.IntN(3)))})
+			}
+			row[f.name] = list
 		case anInt:
 			row[f.name] = r.IntN(7) - 2
 			if f.name == "g" {

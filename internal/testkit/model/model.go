@@ -74,6 +74,7 @@ type Model struct {
 	outputs map[string][]Output
 	drops   map[string]int
 	waiting []*waiting               // records in joins of streams
+	delayed []*delayed               // records that wait for the rows of their time
 	seen    map[*definition][]passed // what a dedup has handed on
 
 	// agenda is what is still to be done with the record in hand, in its task;
@@ -188,7 +189,7 @@ type due struct {
 // firstDue finds what happens first in a task; nil = nothing waits.
 func (m *Model) firstDue(at place) *due {
 	var first *due
-	for _, source := range []func(place) []due{m.dueJoins, m.dueWindows, m.dueRows} {
+	for _, source := range []func(place) []due{m.dueJoins, m.dueWindows, m.dueRows, m.dueDelayed} {
 		for _, d := range source(at) {
 			if first == nil || d.at < first.at || d.at == first.at && d.rank < first.rank {
 				first = &d
@@ -232,7 +233,6 @@ func (m *Model) hop(name string, from change, key any, then func(change)) {
 		then(from)
 		return
 	}
-	from.lag = 0 // there, its time is what counts
 	at := place{sub: sub}
 	if m.layout.Partition != nil {
 		at.partition = m.layout.Partition(name, []byte(keyText(key)))

@@ -25,10 +25,42 @@ func (m *Model) query(d *definition, of int, c change) {
 	if c.had {
 		f.before = env{alias: {value: c.before, key: c.key}}
 	}
+	if d.unnest != nil {
+		m.elements(d, f)
+		return
+	}
+	m.begin(d, f)
+}
+
+// begin is where, as far as it is decided here, and what comes behind it.
+func (m *Model) begin(d *definition, f flow) {
 	if d.where != nil && !d.whereLate && !m.filter(d, &f) {
 		return
 	}
 	m.join(d, 0, f)
+}
+
+// elements makes one record of every element of a list.
+func (m *Model) elements(d *definition, f flow) {
+	if f.null {
+		m.drop(d, "null-value")
+		return
+	}
+	v, err := d.unnest.list.eval(f.now)
+	list, ok := v.([]any)
+	switch {
+	case err != nil || v != nil && !ok:
+		m.refuse(d, "expression", err)
+		return
+	case len(list) == 0:
+		m.drop(d, "empty-list")
+		return
+	}
+	for i, item := range list {
+		g := f
+		g.now = f.now.with(d.unnest.alias, binding{value: item}).with(d.unnest.alias+"_index", binding{value: int64(i)})
+		m.begin(d, g)
+	}
 }
 
 // filter decides where; false = nothing is left.
@@ -82,9 +114,24 @@ func (m *Model) join(d *definition, i int, f flow) {
 			m.meet(d, i, &waiting{keys: keys, null: null, env: f.now, change: c})
 			return
 		}
+		if j.wait > 0 {
+			m.wait(d, i, f, keys, null)
+			return
+		}
+		m.found(d, i, f, keys, null)
+	})
+}
+
+// found joins a record with the row that its keys name.
+func (m *Model) found(d *definition, i int, f flow, keys []any, null bool) {
+	j := d.joins[i]
+	{
 		var found *row
 		if !null {
 			found = m.lookUp(j, keys)
+			if j.asOf {
+				found = m.lookBack(j, keys, f)
+			}
 		}
 		if found == nil && j.kind == "inner" {
 			m.drop(d, "no-match")
@@ -96,7 +143,7 @@ func (m *Model) join(d *definition, i int, f flow) {
 		}
 		f.now = f.now.with(j.input.alias, b)
 		m.join(d, i+1, f)
-	})
+	}
 }
 
 // joined is a key of its components.
@@ -199,6 +246,9 @@ func (d *definition) project(e env) (any, error) {
 // aliases lists the aliases in the order in which they are given.
 func (d *definition) aliases() []string {
 	list := []string{d.from[0].alias}
+	if d.unnest != nil {
+		list = append(list, d.unnest.alias)
+	}
 	for _, j := range d.joins {
 		list = append(list, j.input.alias)
 	}

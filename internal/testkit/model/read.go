@@ -34,6 +34,8 @@ type definition struct {
 	top                *top
 	ttl                int64 // ms, 0 = rows stay
 	dedup              *dedup
+	unnest             *unnest
+	versioned          int64 // ms of history, 0 = the last row only
 	window             *window
 	readers            []reader // who reads it, those of lower rank first
 	node               *syntax.Node
@@ -75,12 +77,21 @@ type join struct {
 	// bounds, of a join of two streams: how far before and behind the left record
 	// the right one may lie, and how late records may come, ms.
 	bounds *bounds
+	// asOf looks rows up as they were, when stream time is so much later, ms.
+	asOf bool
+	wait int64
 }
 
 // condition is one equality of on.
 type condition struct {
 	theirs *expression // of the joined side
 	ours   *expression
+}
+
+// unnest is `unnest: LIST as ALIAS`.
+type unnest struct {
+	list  *expression
+	alias string
 }
 
 type bounds struct{ before, after, grace int64 }
@@ -173,6 +184,7 @@ func (m *Model) readDefinition(d *definition) {
 			d.keyFromValue = d.keyFromValue || name != "key"
 		}
 	}
+	d.versioned = duration(textOf(n.Get("versioned")))
 	d.ttl = duration(textOf(n.Get("ttl")))
 	d.value, d.timeOf = parsed(n.Get("value")), parsed(n.Get("timestamp"))
 	if from := n.Get("from"); from != nil {
@@ -190,6 +202,10 @@ func (d *definition) readQuery(from *syntax.Node) {
 		d.from = []input{inputOf(from.Value)}
 	}
 	d.where = parsed(n.Get("where"))
+	if u := textOf(n.Get("unnest")); u != "" {
+		list, alias, _ := strings.Cut(u, " as ")
+		d.unnest = &unnest{mustParse(list), strings.TrimSpace(alias)}
+	}
 	if joins := n.Get("join"); joins != nil {
 		for _, item := range joins.Items {
 			d.joins = append(d.joins, readJoin(item))
@@ -235,6 +251,9 @@ func readJoin(n *syntax.Node) *join {
 	within, before, after := textOf(n.Get("within")), textOf(n.Get("before")), textOf(n.Get("after"))
 	if within+before+after != "" {
 		j.bounds = &bounds{before: duration(within + before), after: duration(within + after), grace: duration(textOf(n.Get("grace")))}
+	}
+	if j.asOf = textOf(n.Get("as_of")) == "true"; j.asOf {
+		j.wait = duration(textOf(n.Get("grace")))
 	}
 	for _, c := range equalities(mustParse(textOf(n.Get("on"))).node) {
 		theirs, ours := &expression{node: c.Left}, &expression{node: c.Right}

@@ -33,6 +33,9 @@ func (b *bounds) late(right bool) int64 {
 
 // hold is how long a join of streams holds records back at most.
 func (j *join) hold() (ms int64) {
+	if j.wait > 0 {
+		return j.wait
+	}
 	for _, right := range []bool{false, true} {
 		if j.bounds != nil && j.kept(right) {
 			ms = max(ms, j.bounds.late(right)+1)
@@ -42,29 +45,22 @@ func (j *join) hold() (ms int64) {
 }
 
 // lagIn is how much later than the task's time runs where join number i of d
-// is, and behind all of them for i = their number.
+// is, and behind all of them for i = their number. What was held back comes late
+// in the task behind a repartition too, so there it is the same.
 func (m *Model) lagIn(d *definition, i int) (ms int64) {
-	if _, hop := m.layout.Hops[Hop(d.name, "")]; i == len(d.joins) && len(d.groups) > 0 && hop {
-		return 0
-	}
 	if i > 0 {
-		ms = m.lagAt(d, i-1) + d.joins[i-1].hold()
-	} else {
-		for _, in := range d.inputs {
-			ms = max(ms, m.lagOut(in))
-		}
+		return m.lagAt(d, i-1) + d.joins[i-1].hold()
+	}
+	for _, in := range d.inputs {
+		ms = max(ms, m.lagOut(in))
 	}
 	return ms
 }
 
-// lagAt is lagIn at the join itself: behind its repartitions, of the later side.
+// lagAt is lagIn at the join itself, of the later side.
 func (m *Model) lagAt(d *definition, i int) int64 {
-	j := d.joins[i]
 	ms := m.lagIn(d, i)
-	if _, hop := m.layout.Hops[Hop(d.name, j.input.alias)]; hop {
-		ms = 0
-	}
-	if _, hop := m.layout.Hops[RightHop(d.name, j.input.alias)]; !hop && j.bounds != nil {
+	if j := d.joins[i]; j.bounds != nil {
 		ms = max(ms, m.lagOut(j.table))
 	}
 	return ms
@@ -74,9 +70,6 @@ func (m *Model) lagAt(d *definition, i int) int64 {
 func (m *Model) lagOut(d *definition) int64 {
 	if !d.derived() {
 		return 0
-	}
-	if _, hop := m.layout.Hops[DedupHop(d.name)]; hop {
-		return d.hold()
 	}
 	return m.lagIn(d, len(d.joins)) + d.hold()
 }

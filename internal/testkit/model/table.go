@@ -12,6 +12,7 @@ type table struct {
 	groups     map[string]*groupState // of a table by group_by
 	windows    map[string]*windows    // of a windowed table
 	keys       map[string]any         // of a re-keyed table: the key that each record key had last
+	history    map[string][]*row      // of a versioned table: all rows by key, in the order they came; nil values delete
 	candidates map[string]*candidate  // of a top: all rows that come in, by their key
 	shown      map[string]int64       // of a top: the times that its rows came with
 }
@@ -23,7 +24,7 @@ type row struct {
 }
 
 func newTable() *table {
-	return &table{rows: map[string]*row{}, groups: map[string]*groupState{}, windows: map[string]*windows{}, keys: map[string]any{}}
+	return &table{rows: map[string]*row{}, groups: map[string]*groupState{}, windows: map[string]*windows{}, history: map[string][]*row{}, keys: map[string]any{}}
 }
 
 // all lists the rows in the order of their keys.
@@ -44,6 +45,10 @@ func (t *table) all() []*row {
 // was not there is not deleted.
 func (m *Model) set(d *definition, at place, key, value any, time int64) {
 	t := m.tables[d]
+	if d.versioned > 0 {
+		t.history[canon(key)] = append(t.history[canon(key)], &row{key, value, time, at})
+		return
+	}
 	old := t.rows[canon(key)]
 	if d.ttl > 0 && value != nil && time+d.ttl <= m.task(at).streamTime {
 		m.drop(d, "expired")

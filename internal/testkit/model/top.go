@@ -48,6 +48,10 @@ func (m *Model) rank(d *definition, f flow, value any) {
 
 // showTop makes the table what its candidates say.
 func (m *Model) showTop(d *definition, f flow) {
+	if d.top.list != "" {
+		m.showLists(d, f)
+		return
+	}
 	t, want, own := m.tables[d], map[string]*row{}, map[string]int64{}
 	for _, c := range t.candidates {
 		place, rank := 0, 1 // of c among its group
@@ -80,6 +84,7 @@ func (m *Model) showTop(d *definition, f flow) {
 	for id, r := range t.rows {
 		if want[id] == nil {
 			m.set(d, f.at, r.key, nil, max(f.time, t.shown[id]))
+			delete(t.shown, id)
 		}
 	}
 	for id, r := range want {
@@ -87,6 +92,43 @@ func (m *Model) showTop(d *definition, f flow) {
 			m.set(d, f.at, r.key, r.value, r.time)
 		}
 		t.shown[id] = own[id]
+	}
+}
+
+// showLists makes the table one with a row per group: the list of its first rows.
+func (m *Model) showLists(d *definition, f flow) {
+	t, groups := m.tables[d], map[string][]*candidate{}
+	for _, c := range t.candidates {
+		groups[canon(c.group)] = append(groups[canon(c.group)], c)
+	}
+	for id, r := range t.rows {
+		if len(groups[id]) == 0 {
+			m.set(d, f.at, r.key, nil, max(f.time, t.shown[id]))
+			delete(t.shown, id)
+		}
+	}
+	for id, list := range groups {
+		slices.SortFunc(list, func(a, b *candidate) int {
+			switch {
+			case d.top.better(a.by, b.by):
+				return -1
+			case d.top.better(b.by, a.by):
+				return 1
+			}
+			return compareKeys(a.key, b.key)
+		})
+		first, time, was := []any{}, list[0].time, f.time
+		if shown, ok := t.shown[id]; ok {
+			was = max(was, shown)
+		}
+		for _, c := range list[:min(d.top.n, len(list))] {
+			first, time = append(first, c.value), max(time, c.time)
+		}
+		t.shown[id] = time
+		value := object{d.top.list: first}
+		if old := t.rows[id]; old == nil || !equal(old.value, value) {
+			m.set(d, f.at, list[0].group, value, max(time, was))
+		}
 	}
 }
 

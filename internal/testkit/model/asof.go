@@ -1,0 +1,65 @@
+package model
+
+// delayed is a record that waits until the rows of its time are there.
+type delayed struct {
+	def  *definition
+	join int
+	flow flow
+	keys []any
+	null bool
+	gone bool
+}
+
+// wait holds a record of an as_of join back until stream time is later by the
+// join's grace; one that is already so late goes on at once.
+func (m *Model) wait(d *definition, i int, f flow, keys []any, null bool) {
+	f.lag = m.lagAt(d, i)
+	w := &delayed{def: d, join: i, flow: f, keys: keys, null: null}
+	if m.now(f.change)-d.joins[i].wait >= f.time {
+		m.goOn(w)
+		return
+	}
+	m.delayed = append(m.delayed, w)
+}
+
+func (m *Model) goOn(w *delayed) {
+	w.gone = true
+	f := w.flow
+	f.lag += w.def.joins[w.join].wait
+	m.found(w.def, w.join, f, w.keys, w.null)
+}
+
+// dueDelayed lists the records of a task that wait, with the times when they go on.
+func (m *Model) dueDelayed(at place) (list []due) {
+	for _, w := range m.delayed {
+		if w.flow.at == at && !w.gone {
+			list = append(list, due{w.flow.time + w.def.joins[w.join].wait + w.flow.lag, w.def.rank, func() { m.goOn(w) }})
+		}
+	}
+	return list
+}
+
+// lookBack finds the row as it was at a record's time; before the table's history
+// there is none.
+func (m *Model) lookBack(j *join, keys []any, f flow) *row {
+	if f.time < m.task(f.at).streamTime-j.table.versioned {
+		return nil
+	}
+	var last *row
+	for _, versions := range m.tables[j.table].history {
+		for _, r := range versions {
+			matches := r.time <= f.time && (last == nil || r.time >= last.time)
+			for i, c := range j.on {
+				v, err := c.theirs.eval(env{j.input.alias: {value: r.value, key: r.key}})
+				matches = matches && err == nil && v != nil && equal(v, keys[i])
+			}
+			if matches {
+				last = r
+			}
+		}
+	}
+	if last == nil || last.value == nil {
+		return nil
+	}
+	return last
+}
