@@ -105,3 +105,39 @@ func TestMatchSweepsPerSender(t *testing.T) {
 	r.mustRun()
 	expect(t, "results", r.values("out"), `d {"id":2,"matches":["q"]}`, `n {"id":1,"matches":["q"]}`)
 }
+
+// Queries that have outlived their ttl find nothing more.
+func TestMatchQueriesExpire(t *testing.T) {
+	r := newRig(t, replaced(searching, "topic: queries", "topic: queries, ttl: 1h"), map[string]int{"documents": 1, "queries": 2, "out": 1})
+	tell(r, `queries q1 {"query":"foo"} @1000`, `queries q2 {"query":"foo"} @3000000`, `documents a {"id":1,"f":"foo"} @3000001`,
+		`documents a {"id":2,"f":"foo"} @3601001`, `queries q1 {"query":"foo"} @3601002`, `documents a {"id":3,"f":"foo"} @3601003`)
+	r.reopen()
+	tell(r, `documents a {"id":4,"f":"foo"} @6600001`)
+	expect(t, "results", r.values("out"), `a {"id":1,"matches":["q1","q2"]}`, `a {"id":2,"matches":["q2"]}`, `a {"id":3,"matches":["q1","q2"]}`, `a {"id":4,"matches":["q1"]}`)
+}
+
+// What a window gives once is a document like any other, also when several of
+// them leave at one time.
+func TestMatchOfFinalWindows(t *testing.T) {
+	r := newRig(t, `pipeline: p
+sources:
+  facts: {topic: facts, fields: {who: string, what: string}}
+tables:
+  alerts: {topic: queries}
+  sets:
+    from: facts f
+    group_by: {who: f.who}
+    window: {tumbling: 10s}
+    emit: final
+    select: [{who: f.who}, {things: collect_set(f.what)}]
+streams:
+  found: {from: sets s, match: {queries: alerts, text: 'join(s.things, " ")'}, select: [{who: s.who}, {found: matched_keys}]}
+sinks:
+  out: {from: found, topic: out, key: who}
+`, map[string]int{"facts": 1, "queries": 3, "out": 1})
+	tell(r, `queries both {"query":"a AND b"} @1`, `queries one {"query":"c"} @1`)
+	tell(r, `facts k {"who":"x","what":"a"} @1000`, `facts k {"who":"y","what":"c"} @1000`, `facts k {"who":"x","what":"b"} @2000`, `facts k {"who":"z","what":"d"} @3000`)
+	r.reopen()
+	tell(r, `facts k {"who":"x","what":"a"} @30000`)
+	expect(t, "results", r.values("out"), `x {"who":"x","found":["both"]}`, `y {"who":"y","found":["one"]}`, `z {"who":"z","found":[]}`)
+}

@@ -78,10 +78,12 @@ func (r *resolver) matched(d *Def) {
 			WithNote(in.Def.Decl.Span, "it is defined here").
 			WithHelp("define its topic under tables: a new row under the same key changes a query, and a null value takes it away"))
 		return
-	case in.Def.Kind != TopicTableDef || in.Def.replicated():
+	case in.Def.Kind != TopicTableDef || in.Def.replicated() || in.Def.Table.Versioned.Set:
 		what := "computed"
 		if in.Def.replicated() {
 			what = "replicated"
+		} else if in.Def.Kind == TopicTableDef {
+			what = "versioned"
 		}
 		r.list.Add(diag.Errorf(codeMatch, m.Queries.NameSpan, "table %q is %s: stored queries must be the rows of a topic, each in one task", in.Def.Name, what).
 			WithNote(in.Def.Decl.Span, "it is defined here").
@@ -120,6 +122,9 @@ type typedMatch struct {
 func (c *compiler) defineMatch(d *Def, streamed []*binding) []*binding {
 	td := c.typed[d]
 	td.match = &typedMatch{front: td.branches}
+	if td.changes && td.final { // what is given once is a fact
+		td.changes = false
+	}
 	if td.changes {
 		c.diags.Add(diag.Errorf(codeMatch, d.Query.Match.Span, "%q holds a table's changes: only the records of a stream can be matched", d.From[0].Def.Name).
 			WithNote(d.From[0].Def.Decl.Span, "it is defined here").
