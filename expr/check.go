@@ -46,6 +46,7 @@ type checker struct {
 	// expand to; and, while a body is checked, what its parameters stand for and which parts
 	// are of the caller's text.
 	user    map[string]*Function
+	alone   bool // a body is checked by itself: its calls are none
 	room    *int
 	params  []*argument
 	foreign map[*node]bool

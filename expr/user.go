@@ -18,7 +18,8 @@ import (
 // the parameters, and what comes out is a part of the calling expression.
 // One that is computed elsewhere is a call like that of any function.
 
-// Function is a function of the user's own. It is not changed once it is in a Scope.
+// Function is a function of the user's own. Compiling expressions over it, by one
+// goroutine at a time, notes that it is called; else it is not changed once it is in a Scope.
 type Function struct {
 	Name   string
 	Params []Param
@@ -27,6 +28,9 @@ type Function struct {
 	// Body is an expression over the parameters. When Native is set it is not used.
 	Body   Source
 	Native Native
+
+	// Called says that an expression calls it, be it through another function.
+	Called bool
 
 	tree   *syntaxTree // of Body, once it has been checked
 	broken bool        // it has faults, which have been reported
@@ -160,7 +164,7 @@ func newRoom() *int {
 
 // define checks a function by itself; those that it calls have been checked.
 func (fn *Function) define(functions map[string]*Function) diag.List {
-	c := &checker{tree: fn.tree, scope: &Scope{}, at: fn.Body.span, fold: NewFrame(0), user: functions, room: newRoom()}
+	c := &checker{tree: fn.tree, scope: &Scope{}, at: fn.Body.span, fold: NewFrame(0), user: functions, room: newRoom(), alone: true}
 	for _, p := range fn.Params {
 		c.params = append(c.params, &argument{param: p, given: &node{op: opElement, typ: p.Type, bind: -1}, bound: p.Name})
 	}
@@ -202,6 +206,7 @@ type argument struct {
 
 // userCall checks a call of a function of the user's own.
 func (c *checker) userCall(n *node, fn *Function, args []ast.Node) *node {
+	fn.Called = fn.Called || !c.alone
 	n.kids = c.checkAll(args)
 	if fn.broken || anyBad(n.kids) {
 		return n.spoil()
@@ -338,7 +343,7 @@ func (g *argument) mustBeBound() bool {
 func (c *checker) body(n *node, fn *Function, given []*argument) *node {
 	in := &checker{
 		tree: fn.tree, scope: &Scope{}, at: fn.Body.span, fold: c.fold, functions: c.functions,
-		user: c.user, room: c.room, lets: c.lets, params: given, foreign: map[*node]bool{},
+		user: c.user, alone: c.alone, room: c.room, lets: c.lets, params: given, foreign: map[*node]bool{},
 	}
 	root := in.check(fn.tree.root)
 	in.fits(root, Want{Kind: fn.Returns.Kind, For: fn.Name})

@@ -154,6 +154,19 @@ func (c *compiler) defineFunctions(file *File) {
 	c.diags.Append(expr.Define(c.functions))
 }
 
+// unusedFunctions warns of functions that nothing calls.
+func (c *compiler) unusedFunctions(file *File) {
+	if c.diags.HasErrors() {
+		return
+	}
+	for _, f := range file.Functions {
+		if fn := c.functions[f.Name.Value]; fn != nil && !fn.Called {
+			c.diags.Warnf(codeUnused, f.Span, "function %q is never used", fn.Name).
+				Help = "remove it, or call it in an expression"
+		}
+	}
+}
+
 // missing stands for a module with faults, which have been reported, so that
 // calls of it are checked all the same.
 type missing struct{}

@@ -95,6 +95,7 @@ func Typecheck(p *Pipeline) (*Typed, diag.List) {
 	for _, d := range p.Order {
 		c.define(d)
 	}
+	c.unusedFunctions(p.File)
 	c.diags.Sort()
 	return t, c.diags
 }
