@@ -3,6 +3,7 @@ package operators
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"streamctl/expr"
 	"streamctl/internal/value"
@@ -117,11 +118,16 @@ func (j *tableJoin) Process(e *Event) error {
 	}
 	is := j.combine(func(s *tableSide) bool { return s.is }, func(s *tableSide, shown bool) { s.shown = shown })
 	was := j.combine(func(s *tableSide) bool { return s.was }, func(s *tableSide, shown bool) { s.hadShown = shown })
-	if !is && !was {
-		return nil // there was no result, so that there is nothing to take back
+	if !j.touched() {
+		return nil // no result had the row, and none has it: there is nothing to tell
 	}
 	setKey(&j.keyRow, key, j.spec.Components)
 	return j.tell(e, is, was)
+}
+
+// touched says that the row that has changed is in the result, or was.
+func (j *tableJoin) touched() bool {
+	return slices.ContainsFunc(j.sides, func(s *tableSide) bool { return s.spec.Triggers && (s.shown || s.hadShown) })
 }
 
 // find looks up the row of key; f is lent.

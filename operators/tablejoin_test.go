@@ -239,3 +239,23 @@ sinks:
 	expect(t, "outputs", r.values("out"), `1 {"v":1,"n":null}`, `1 {"v":1,"n":2}`, `1 {"v":2,"n":2}`, `2 {"v":1,"n":null}`, `3 {"v":3,"n":null}`)
 	expect(t, "by a foreign key", r.values("foreign"), `1 {"n":null}`, `1 {"n":2}`, `1 {"n":2}`, `2 {"n":null}`, `3 {"n":null}`)
 }
+
+// A row that the result does not hold is no news, whatever else the result holds.
+func TestJoinTellsNothingOfRowsThatItDoesNotHold(t *testing.T) {
+	r := newRig(t, joinedTables(`
+streams:
+  abc:
+    from: a x
+    join:
+      - left: b y
+        on: x.key == y.key
+      - outer: c z
+        on: x.key == z.key
+    select: [{b: y.v}, {c: z.v}]
+sinks:
+  out: {from: abc, topic: out}
+`), map[string]int{"a": 1, "b": 1, "c": 1, "out": 1})
+	feed(r, `c 1 {"v":3} @1`, `b 1 {"v":2} @2`, `a 1 {"v":1} @3`, `a 1 - @4`, `b 1 - @5`, `c 1 - @6`)
+	expect(t, "outputs", shown(r, "out"),
+		`1 {"b":null,"c":3} @1`, `1 {"b":2,"c":3} @3`, `1 {"b":null,"c":3} @4`, `1 - @6`)
+}
