@@ -28,8 +28,14 @@ func (c *compiler) checkPassing(d *Def) {
 	case td.tableJoin && !from.Def.windowed(): // that has been refused
 		c.refuseWindows(from)
 	case d.materialized() && d.TTL == 0:
-		c.diags.Errorf(codeWindow, from.Span, "table %q would keep the rows of windows for ever: %q has one for each", d.Name, from.Def.Name).
-			Help = "say how long with ttl, or define it under streams: if nobody needs its rows"
+		help := "say how long with ttl, or define it under streams: if nobody needs its rows"
+		if d.Query.Top != nil {
+			help = fmt.Sprintf("let it read a table that says how long: `NAME: {from: %s, ttl: 30d}`", from.Def.Name)
+		}
+		c.diags.Errorf(codeWindow, from.Span, "table %q would keep the rows of windows for ever: %q has one for each", d.Title(), from.Def.Name).
+			Help = help
+	case d.materialized():
+		td.passing = false // its rows go when their ttl is over, and that is told
 	case d.Kind == DerivedTableDef && !d.materialized():
 		td.passing = false // rows are those of its groups
 	}
