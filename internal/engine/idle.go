@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"streamctl/internal/record"
@@ -177,7 +178,9 @@ func (e *Engine) upstream(ctx context.Context, id TaskID) (read bool, limit int6
 		}
 	}
 	for _, sub := range subs {
-		if sub.Waits && sub.Name != id.Sub {
+		// Those that talk with each other in both directions, as a foreign-key join
+		// does, would wait for each other for ever.
+		if sub.Waits && sub.Name != id.Sub && !slices.Contains(e.before(sub.Name), e.subs[id.Sub]) {
 			limit = min(limit, e.leastTime(sub, last))
 		}
 	}
