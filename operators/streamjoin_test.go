@@ -417,3 +417,26 @@ sinks:
 		}
 	}
 }
+
+// TestStreamJoinLeftFirst: a record that goes both ways is taken by the left side
+// first, in whatever order the definitions stand.
+func TestStreamJoinLeftFirst(t *testing.T) {
+	src := `
+pipeline: p
+sources: {views: {topic: views}}
+streams:
+  copies: {from: views c}
+  pairs:
+    from: views a
+    join: [{inner: copies b, on: a.key == b.key, within: 10ms}]
+    select: [{a: a.id}, {b: b.id}]
+sinks:
+  copied: {from: copies, topic: copies}
+  out: {from: pairs, topic: out}
+`
+	r := newRig(t, src, map[string]int{"views": 1, "out": 1, "copies": 1})
+	r.produce("views", "x", `{"id":1}`, 1000)
+	r.produce("views", "x", `{"id":2}`, 1001)
+	r.mustRun()
+	expect(t, "out", r.values("out"), `x {"a":1,"b":1}`, `x {"a":2,"b":1}`, `x {"a":1,"b":2}`, `x {"a":2,"b":2}`)
+}

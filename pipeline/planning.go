@@ -395,6 +395,7 @@ func (p *planner) sub(part *part) *SubPlan {
 	for _, in := range s.Inputs {
 		updatesFirst(in.Steps)
 		readersFirst(in.Steps, order)
+		leftFirst(in.Steps)
 	}
 	slices.SortFunc(s.Inputs, func(a, b *InputPlan) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), strings.Compare(a.Topic, b.Topic))

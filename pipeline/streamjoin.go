@@ -319,6 +319,33 @@ func (p *planner) streamJoin(d *Def, i int, flows []*flow) []*flow {
 	return []*flow{{part: root, input: out, tail: &join.lead.Next, branches: []int{0}, facts: p.joinedFacts(d, i), lag: lag + d.Joins[i].heldBack()}}
 }
 
+// leftFirst puts branches that lead to the left side of a join of streams before
+// those that lead to its right side: a record that goes both ways is taken by the
+// left side first. What updates a table stays before what reads it.
+func leftFirst(steps []*Step) {
+	for _, s := range steps {
+		leftFirst(s.Next)
+	}
+	for k, s := range steps {
+		at := slices.IndexFunc(steps[:k], func(before *Step) bool {
+			return rank([]*Step{s}) == rank([]*Step{before}) && leftOf(s, before) && !leftOf(before, s)
+		})
+		if at >= 0 {
+			copy(steps[at+1:k+1], steps[at:k])
+			steps[at] = s
+		}
+	}
+}
+
+// leftOf says that a leads to the left side of a join and b to its right side.
+func leftOf(a, b *Step) bool {
+	left := map[*StreamJoinPlan]bool{}
+	eachStep([]*Step{a}, func(s *Step) { left[s.Stream] = left[s.Stream] || s.Stream != nil && !s.Right })
+	found := false
+	eachStep([]*Step{b}, func(s *Step) { found = found || s.Right && left[s.Stream] })
+	return found
+}
+
 // sided lists the flows of both sides.
 func (p *planner) sided(d *Def, i int, flows []*flow) []sidedFlow {
 	var sides []sidedFlow

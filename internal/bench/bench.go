@@ -81,6 +81,7 @@ func (b *bench) onKafka(ctx context.Context) error {
 		{"copy", b.bareCopy},
 		{"join", b.joins},
 		{"count", b.counts},
+		{"streamjoin", b.streamJoins},
 		{"restore", b.restore},
 		{"start", b.start},
 		{"takeover", b.takeover},

@@ -40,7 +40,7 @@ type options struct {
 // parts that are measured, in the order they run, and those of several
 // processes, which are measured only when they are asked for.
 var (
-	allParts   = []string{"copy", "join", "count", "restore", "start", "embedded"}
+	allParts   = []string{"copy", "join", "count", "streamjoin", "restore", "start", "embedded"}
 	fleetParts = []string{"takeover", "restart", "scale", "storm", "restorebare"}
 )
 
