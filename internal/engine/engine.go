@@ -358,7 +358,7 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	case committedEvent:
 		e.bounds.poke()
 	case idleQuestion:
-		e.beside(ctx, "idle", func() any { return e.answerIdle(ctx, ev) })
+		e.beside(ctx, "idle "+ev.task.id.String(), func() any { return e.answerIdle(ctx, ev) })
 		return false, nil
 	case idleAnswer:
 		ev.worker.mailbox.put(&ev)

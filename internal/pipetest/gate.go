@@ -2,6 +2,8 @@ package pipetest
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +21,9 @@ type gate struct {
 	parked  bool
 	woken   bool          // it was woken since it waited last
 	wait    time.Duration // how long it would wait
-	awaited int           // commits on their way, and answers that the worker has asked for
+	commits int           // on their way
+	asked   int           // questions of the worker that have no answer yet
+	held    []string      // those of them that are not looked into yet
 	ready   bool          // all tasks run
 	open    bool          // nobody is to wait any more
 	ended   bool          // the process has
@@ -51,6 +55,33 @@ func (g *gate) wake() {
 	g.note(func() { g.woken, g.parked = true, false })
 }
 
+// hold is where a goroutine waits that looks into a question of the worker.
+func (g *gate) hold(name string) {
+	if !strings.HasPrefix(name, "idle ") {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = append(g.held, name)
+	g.changed.Broadcast()
+	for slices.Contains(g.held, name) && !g.open {
+		g.changed.Wait()
+	}
+}
+
+// answer lets the first question that is held be looked into, and says whether there is one.
+func (g *gate) answer() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.held) == 0 {
+		return false
+	}
+	slices.Sort(g.held)
+	g.held = g.held[1:]
+	g.changed.Broadcast()
+	return true
+}
+
 // release lets a worker that waits go on.
 func (g *gate) release() {
 	g.note(func() { g.parked = false })
@@ -73,7 +104,7 @@ func (g *gate) note(change func()) {
 func (g *gate) await() (wait time.Duration, ended bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for !g.ended && (!g.parked || g.awaited > 0) {
+	for !g.ended && (!g.parked || g.commits > 0 || g.asked > len(g.held)) {
 		g.changed.Wait()
 	}
 	return g.wait, g.ended
@@ -122,6 +153,27 @@ func (p ports) NewProducer(ctx context.Context, id string, exactlyOnce bool) (en
 	return producer{inner, p.gate}, nil
 }
 
+// Join implements engine.Transport.
+func (p ports) Join(ctx context.Context, m engine.Membership) (engine.Coordinator, error) {
+	inner, err := p.Transport.Join(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return coordinator{inner, p.gate}, nil
+}
+
+// coordinator tells when the run ends: nobody waits for answers any more.
+type coordinator struct {
+	engine.Coordinator
+	gate *gate
+}
+
+// Leave implements engine.Coordinator.
+func (c coordinator) Leave(ctx context.Context, keepPlace bool) error {
+	c.gate.letGo()
+	return c.Coordinator.Leave(ctx, keepPlace)
+}
+
 type source struct {
 	engine.Source
 	gate *gate
@@ -147,9 +199,9 @@ type producer struct {
 
 // Commit implements engine.Producer.
 func (p producer) Commit(c engine.Commit, done func(engine.CommitResult)) {
-	p.gate.note(func() { p.gate.awaited++ })
+	p.gate.note(func() { p.gate.commits++ })
 	p.Producer.Commit(c, func(r engine.CommitResult) {
 		done(r) // wakes the worker
-		p.gate.note(func() { p.gate.awaited-- })
+		p.gate.note(func() { p.gate.commits-- })
 	})
 }

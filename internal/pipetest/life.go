@@ -79,8 +79,8 @@ func (l *life) run(ctx context.Context, db *state.DB) {
 	defer close(l.over)
 	_, err := engine.Run(ctx, engine.Options{
 		Topology: l.of.topology, Transport: ports{l.transport, l.gate}, State: db, Clock: l.of.world.clock, Workers: 1,
-		IdleTimeout: l.of.idleTimeout, Asked: func(n int) { l.gate.note(func() { l.gate.awaited += n }) },
-		ExactlyOnce: l.of.exactlyOnce, CommitInterval: commitInterval, Instance: instance, Monitor: l.of.monitor,
+		IdleTimeout: l.of.idleTimeout, Asked: func(n int) { l.gate.note(func() { l.gate.asked += n }) },
+		ExactlyOnce: l.of.exactlyOnce, CommitInterval: commitInterval, Instance: instance, Yield: l.gate.hold, Monitor: l.of.monitor,
 		Ready: func() { l.gate.note(func() { l.gate.ready = true }) },
 	})
 	err = errors.Join(err, db.Close())
@@ -99,6 +99,9 @@ func (l *life) settle() error {
 		if wait < time.Microsecond {
 			l.of.world.clock.Advance(max(wait, commitInterval))
 			l.gate.release()
+			continue
+		}
+		if l.gate.answer() {
 			continue
 		}
 		if l.gate.isReady() && l.behind() == "" {
