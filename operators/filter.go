@@ -27,7 +27,10 @@ func (f *filter) Process(e *Event) error {
 	if !e.Delete {
 		var err error
 		if holds, err = f.spec.Condition.Bool(&e.Frame); err != nil {
-			return f.task.refuseEvent(f.spec.Policy, e, ReasonExpression, err)
+			if err = f.task.refuseEvent(f.spec.Policy, e, ReasonExpression, err); err != nil {
+				return err
+			}
+			holds = false // of a table's row: the version before it goes
 		}
 	}
 	if e.Before == nil && !e.Change {
@@ -40,7 +43,7 @@ func (f *filter) Process(e *Event) error {
 	if e.Before != nil {
 		var err error
 		if held, err = f.spec.Condition.Bool(e.Before); err != nil {
-			return f.task.refuseEvent(f.spec.Policy, e, ReasonExpression, err)
+			held = false // which has been told when it came
 		}
 	}
 	if !holds && !held {

@@ -54,7 +54,10 @@ func (m *materialize) Process(e *Event) error {
 		var null bool
 		var err error
 		if m.row, null, err = m.spec.Doc.append(m.row[:0], e, &e.Frame); err != nil {
-			return m.task.refuseEvent(m.spec.Policy, e, ReasonExpression, err)
+			if err = m.task.refuseEvent(m.spec.Policy, e, ReasonExpression, err); err != nil {
+				return err
+			}
+			null = true // the version before it goes
 		}
 		if !null {
 			row = m.row

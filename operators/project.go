@@ -50,19 +50,25 @@ type project struct {
 	before value.Row // of a table's change: the columns of the old row
 }
 
-// Process evaluates the columns of e.
+// Process evaluates the columns of e. Of a table's changes, a version of a row
+// that fails is none: the one before it goes, and the one behind it comes as new.
 func (p *project) Process(e *Event) error {
+	gone, before := e.Delete, e.Before
+	if e.Before != nil && p.evaluate(e, e.Before, &p.before) != nil {
+		e.Before = nil // which has been told when it came
+	}
+	var err error
 	if !e.Delete {
-		if err := p.evaluate(e, &e.Frame, &p.now); err != nil {
-			return p.task.refuseEvent(p.spec.Policy, e, ReasonExpression, err)
+		if err = p.evaluate(e, &e.Frame, &p.now); err != nil {
+			err = p.task.refuseEvent(p.spec.Policy, e, ReasonExpression, err)
+			e.Delete = true
 		}
 	}
-	if e.Before != nil {
-		if err := p.evaluate(e, e.Before, &p.before); err != nil {
-			return p.task.refuseEvent(p.spec.Policy, e, ReasonExpression, err)
-		}
+	if err == nil && (!e.Delete || e.Before != nil || gone && before == nil) {
+		err = p.next.Process(e)
 	}
-	return p.next.Process(e)
+	e.Delete, e.Before = gone, before // for the other branches
+	return err
 }
 
 // evaluate fills row from the other rows of f.

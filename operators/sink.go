@@ -52,7 +52,10 @@ func (s *sink) Process(e *Event) error {
 	var out []byte
 	if !e.Delete {
 		if out, err = s.value(e); err != nil {
-			return s.task.refuseEvent(s.spec.Policy, e, ReasonEncode, err)
+			if err = s.task.refuseEvent(s.spec.Policy, e, ReasonEncode, err); err != nil || e.Before == nil {
+				return err
+			}
+			out = nil // the version of the row before it goes
 		}
 	}
 	s.task.Emitter.Emit(s.spec.Output, s.partition(e, key), record.Record{
