@@ -239,7 +239,7 @@ var All = []Kind{
 		Rules: []string{
 			"`tumbling` and `hopping`: [start, end), aligned to the epoch, or to `align`, `timezone` and `offset`. `session`: from the first to the last record; the gap is inclusive. `sliding`: both ends inclusive, for each record the window that ends with it and the one that begins behind it (KIP-450).",
 			"A window closes when its end + `grace` <= stream time, before the record that moves stream time there is processed; a session and a sliding window, whose ends are inclusive, when end (+ gap) + `grace` < stream time.",
-			"A record is late when all its windows are closed: it is counted, and with `late: dead_letter` goes to the dead letters. One of which some windows are open counts in these.",
+			"A record is late when all its windows are closed: it is counted, and with `late: dead_letter` goes to the dead letters, with `late: NAME` to a stream. One of which some windows are open counts in these.",
 			"The key is a list: the components of the group key, and the start of the window. Rows lie by the group key.",
 			"A session that grows keeps its key while its start is the same. A record that joins two sessions, or comes before the first of one, makes rows go: their deletions leave before the new row.",
 			"`emit: final` gives each window once, when it closes, in the order in which windows close; then of their starts and keys. A jump of stream time over many windows gives all of them, and for what stands behind time moves from one to the next.",

@@ -31,8 +31,39 @@ type Windowed struct {
 	DeadLetterLate bool
 	// Next takes what the windows give out.
 	Next []*Node
-	// Late takes the records that came too late, as they were.
-	Late []*Node
+}
+
+// LateRecords hands on the records that came too late for the windows of a table. It
+// stands beside these, and behind them in order.
+type LateRecords struct{ Table string }
+
+// Make implements Spec.
+func (s *LateRecords) Make(t *Task, next Operator) (Operator, error) {
+	return &lateRecords{clock: clockOf(t, s.Table), next: next}, nil
+}
+
+type lateRecords struct {
+	clock *windowClock
+	next  Operator
+}
+
+// Process decides on e as the windows have just done.
+func (l *lateRecords) Process(e *Event) error {
+	if !l.clock.late {
+		return nil
+	}
+	return l.next.Process(e)
+}
+
+// clockOf is the clock of the windows of a table.
+func clockOf(t *Task, table string) *windowClock {
+	name := "window " + table
+	if shared, ok := t.shared[name].(*windowClock); ok {
+		return shared
+	}
+	clock := &windowClock{now: noTime, due: nothingDue}
+	t.shared[name] = clock
+	return clock
 }
 
 // windowClock is the time of the windows of one table in one task, shared by the
@@ -41,6 +72,8 @@ type windowClock struct {
 	now int64 // stream time as they were told last, ms
 	// due: nothing happens before stream time is past it, less grace.
 	due int64
+	// late says that the record that was met last came too late.
+	late bool
 	// earliest is, of windows that tumble or hop, the start of the first in the state.
 	earliest int64
 	// queue is, of sessions and sliding windows, the order in which keys are due.
@@ -58,7 +91,6 @@ type windowed struct {
 	clock *windowClock
 	agg   *aggregator
 	next  Operator
-	late  Operator
 	// behind is the time of those behind windows that are given out once.
 	behind *timeline
 
@@ -78,16 +110,7 @@ func (s *Windowed) open(t *Task, lag int64) (w *windowed, err error) {
 	if w.table == nil {
 		return nil, fmt.Errorf("open window: the task has no table %q", s.Name)
 	}
-	name := "window " + s.Name
-	if shared, ok := t.shared[name].(*windowClock); ok {
-		w.clock = shared
-	} else {
-		w.clock = &windowClock{now: noTime, due: nothingDue}
-		t.shared[name] = w.clock
-	}
-	if w.late, err = makeAll(t, s.Late); err != nil {
-		return nil, err
-	}
+	w.clock = clockOf(t, s.Name)
 	behind := t
 	if s.Final {
 		w.behind = newTimeline(t, lag+s.Grace)
@@ -136,6 +159,7 @@ func (w *windowed) follow(first func() error, shut func() error) {
 
 // groupKey puts the key of e's group into w.key; false: e goes no further.
 func (w *windowed) groupKey(e *Event) (ok bool, err error) {
+	w.clock.late = false
 	if e.Null {
 		w.task.Counters.Drop(w.spec.Policy.Operator, ReasonNullValue)
 		return false, nil
@@ -164,11 +188,9 @@ func (w *windowed) tooLate(e *Event) error {
 		w.task.deadLetter(p, e.In, e.Key, e.Origin, ReasonLate,
 			fmt.Errorf("the record is of %d ms and the task's stream time %d ms: its windows are closed", e.Time, w.clock.now))
 	}
-	return w.late.Process(e)
+	w.clock.late = true
+	return nil
 }
-
-// components is how many components the group key has.
-func (w *windowed) components() int { return w.spec.Keys - 2 }
 
 // fresh makes the row of a window that has no records; key is the canonical
 // group key, which is kept.

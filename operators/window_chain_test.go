@@ -168,3 +168,41 @@ func TestStateOfClosedWindowsIsGone(t *testing.T) {
 		}
 	}
 }
+
+// Late records are a stream that others read; that it exists changes nothing for the windows.
+func TestStreamOfLateRecords(t *testing.T) {
+	for _, grouped := range []string{"v.key", "v.n"} { // as they lie, and through a repartition
+		src := `
+pipeline: p
+sources:
+  views: {topic: views, fields: {n: int}}
+tables:
+  counts:
+    from: views v
+    where: v.n > 0
+    group_by: {k: ` + grouped + `}
+    window: {tumbling: 1s, late: stragglers}
+    select: [{c: count()}]
+streams:
+  many:
+    from: stragglers l
+    where: l.n > 1
+    select: [{late: l.n}]
+sinks:
+  out: {from: counts, topic: out}
+  late: {from: stragglers, topic: late}
+  big: {from: many, topic: big, key: late}
+`
+		r := newRig(t, src, map[string]int{"views": 1, "out": 1, "late": 1, "big": 1})
+		for _, f := range []feedAt{{"a", 1000, 1}, {"a", 5000, 1}, {"a", 1500, 2}, {"a", 1600, 0}, {"b", 1700, 1}, {"a", 5500, 1}} {
+			f.to(r, "views")
+		}
+		r.mustRun()
+		if n := len(r.show("out")); n != 3 {
+			t.Errorf("by %s: %d updates, want 3: %v", grouped, n, r.show("out"))
+		}
+		expect(t, "late", r.show("late"), `0 a {"n":2} @1500`, `0 b {"n":1} @1700`)
+		expect(t, "big", r.show("big"), `0 2 {"late":2} @1500`)
+		expect(t, "drops", r.drops(), "counts late 2")
+	}
+}

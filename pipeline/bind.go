@@ -299,6 +299,8 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return next
 	case GroupStep:
 		return b.group(s, at)
+	case LateStep:
+		return b.lateStep(s, at)
 	case UnnestStep:
 		return b.unnest(s, at)
 	case DedupStep:

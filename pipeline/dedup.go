@@ -165,6 +165,9 @@ func (b *binder) carriedKept(kept []keptBinding) []*binding {
 // walk follows the way of a branch of d, d's own filters and joins included.
 func (k *canon) walk(d *Def, branch int) walked {
 	x := k.walkOn(d, branch)
+	if d.lateOf != nil {
+		return k.walkLate(d, x)
+	}
 	if d.Query == nil || d.Query.Dedup == nil {
 		return x
 	}

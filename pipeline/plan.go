@@ -79,6 +79,7 @@ const (
 	GroupStep                         // a derived table is updated and sends its changes
 	RepartitionStep                   // ends here; goes on in another sub-topology
 	SinkStep                          // ends here
+	LateStep                          // records that are too late for the windows beside it go on
 	StreamJoinStep                    // a record meets those of another stream; Right: of which side
 	UnnestStep                        // a record goes on once for every element of a list
 	DedupStep                         // the first record of each key goes on
@@ -129,6 +130,7 @@ type planner struct {
 	parts   []*part
 	flows   map[*Def][]*flow
 	tables  map[*Def]*part
+	lates   map[*Def][]lateFlow // of tables of windows
 	readers map[*Def]*InputPlan // inputs of topic tables
 	topics  map[string]*ownTopic
 	repeats map[string]*flow // repartition topics being filled

@@ -19,7 +19,7 @@ func MakePlan(t *Typed) (*Plan, diag.List) {
 	p := &planner{
 		typed: t, plan: &Plan{Pipeline: t.Name, typed: t},
 		flows: map[*Def][]*flow{}, tables: map[*Def]*part{}, readers: map[*Def]*InputPlan{},
-		topics: map[string]*ownTopic{}, repeats: map[string]*flow{}, replicas: map[*Def]*InputPlan{},
+		topics: map[string]*ownTopic{}, lates: map[*Def][]lateFlow{}, repeats: map[string]*flow{}, replicas: map[*Def]*InputPlan{},
 	}
 	for _, d := range t.Order {
 		if d.Kind == SinkDef {
@@ -47,6 +47,10 @@ func (p *planner) stream(d *Def) []*flow {
 		p.table(d)
 		return p.flows[d]
 	case StreamDef:
+		if d.lateOf != nil {
+			flows = p.late(d)
+			break
+		}
 		flows = p.query(d)
 		for _, f := range flows {
 			f.add(&Step{Kind: SelectStep, Def: d, Branch: f.branches[0]})
@@ -340,6 +344,9 @@ func (p *planner) derived(d *Def) *part {
 			f.input.Placed = true
 		} else if f = p.repartition(f, d, -1, in.root(), ids); f == nil {
 			continue
+		}
+		if d.windowed() {
+			p.lates[d] = append(p.lates[d], lateFlow{f, f.tail})
 		}
 		f.add(&Step{Kind: GroupStep, Def: d, Branch: f.branches[0]})
 		out = append(out, &flow{part: f.part, input: f.input, tail: f.tail, branches: []int{0}, facts: p.tableFact(d)})

@@ -107,6 +107,7 @@ type Def struct {
 	TTL       time.Duration // of a table: how long rows stay that are not updated, 0 = for ever
 	History   time.Duration // TopicTableDef: how much of it is kept, 0 = the last row only
 	Window    *WindowSpec   // of a table of windows
+	lateOf    *Def          // of a stream of late records: the table of windows
 	identity  string        // the name of its state, "" = Name
 	title     string        // the name in the file, where Name is another
 	UsedBy    []*Def        // definitions that read this one, in Order
@@ -144,6 +145,7 @@ func Resolve(f *File) (*Pipeline, diag.List) {
 	r := &resolver{file: f, out: &Pipeline{File: f, Name: f.Name.Value}, byName: map[string]*Def{}}
 	r.settings()
 	r.declare()
+	r.declareLate()
 	for _, d := range slices.Concat(r.out.Tables, r.out.Streams, r.out.Sinks) {
 		r.inputs(d)
 		r.windowOf(d)
@@ -291,6 +293,10 @@ func (r *resolver) inputs(d *Def) {
 		return
 	}
 	if d.Query == nil {
+		return
+	}
+	if d.lateOf != nil {
+		r.lateInputs(d)
 		return
 	}
 	for i := range d.Query.From {

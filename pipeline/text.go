@@ -254,6 +254,8 @@ func (w *textWriter) step(s *Step, depth int) {
 		for _, c := range d.Query.Select {
 			w.linef(depth, "select %s", columnText(c))
 		}
+	case LateStep:
+		w.linef(depth, "stream %s: what comes too late for %s", d.Name, d.lateOf.Name)
 	case GroupStep:
 		td := w.plan.typed.defs[d]
 		w.linef(depth, "group by %s into %s", oneLine(strings.Join(td.groupTexts, ", ")), d.Name)

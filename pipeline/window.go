@@ -65,7 +65,7 @@ func (p *parser) window(q *Query) func(*syntax.Node) {
 			{name: "sliding", read: duration(&w.Sliding)},
 			{name: "every", read: duration(&w.Every)},
 			{name: "grace", read: duration(&w.Grace)},
-			{name: "late", read: func(n *syntax.Node) { w.Late = p.text(n, "drop or dead_letter") }},
+			{name: "late", read: func(n *syntax.Node) { w.Late = p.text(n, "drop, dead_letter, or the name of a stream") }},
 			{name: "align", read: func(n *syntax.Node) { w.Align = p.choice(n, "align", append(weekdays(), "month"), nil) }},
 			{name: "timezone", read: func(n *syntax.Node) { w.Timezone = p.text(n, "the name of a time zone") }},
 			{name: "offset", read: duration(&w.Offset)},
@@ -117,7 +117,7 @@ func (r *resolver) windowOf(d *Def) {
 	}
 	d.Window = spec
 	spec.Grace = r.duration(w.Grace, 0, 0, maxDuration)
-	r.late(d, w, spec)
+	spec.DeadLetters = w.Late.Value == "dead_letter" // a name has become a stream
 	r.emitOf(d)
 	if spec.Kind == SessionWindow || spec.Kind == SlidingWindow {
 		spec.Span = r.duration(given[0], time.Minute, time.Millisecond, maxDuration)
@@ -136,18 +136,6 @@ func (r *resolver) windowOf(d *Def) {
 	}
 	if spec.Final {
 		spec.text += ", each once when it closes"
-	}
-}
-
-// late resolves what becomes of late records.
-func (r *resolver) late(d *Def, w *Window, spec *WindowSpec) {
-	switch w.Late.Value {
-	case "", "drop":
-	case "dead_letter":
-		spec.DeadLetters = true
-	default:
-		r.list.Errorf(codeWindow, w.Late.Span, "late cannot be %q", w.Late.Value).
-			Help = "use drop (counted, the default) or dead_letter"
 	}
 }
 

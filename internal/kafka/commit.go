@@ -25,7 +25,7 @@ const (
 type commitRun struct {
 	asked    engine.Commit
 	done     func(engine.CommitResult)
-	prepared bool                            // the offsets are in the transaction
+	prepared bool                               // the offsets are in the transaction
 	changed  map[record.TopicPartition]position // those that are not committed already
 }
 
