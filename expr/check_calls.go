@@ -293,6 +293,20 @@ func otherName(name string) string {
 		return "pow"
 	case "instr", "strpos", "position":
 		return "index_of"
+	case "array_agg", "list_agg", "collect":
+		return "collect_list"
+	case "approx_count_distinct", "countdistinct", "uniq_exact":
+		return "count_distinct"
+	case "topk":
+		return "top_k"
+	case "percentile_cont", "approx_percentile", "quantile":
+		return "percentile"
+	case "stddev_samp", "stdev", "stddev_sample":
+		return "stddev"
+	case "earliest_by_offset", "first_value":
+		return "first"
+	case "latest_by_offset", "last_value":
+		return "last"
 	}
 	return ""
 }

@@ -87,6 +87,10 @@ type pending struct {
 // coalesce asks for the clock.
 func (a *aggregate) coalesce() {
 	a.pending.event = a.task.event()
+	a.task.Timers.OnStart(func(int64) error { // with whatever state there is then
+		a.pending.keys, a.pending.found = nil, false
+		return nil
+	})
 	a.task.Timers.OnWallClock(WallTimer{Every: a.spec.Every, Fire: a.fire})
 }
 

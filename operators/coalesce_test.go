@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"streamctl/pipeline"
 )
 
 // wall lets ms of wall clock pass and fires the timers, in the order of the tasks.
@@ -209,4 +211,30 @@ sinks:
 		`a {"title":"two","n":3}`,
 		`a {"title":"three","n":3}`,
 		`a {"title":"three","n":4}`)
+}
+
+// A row that was still to be sent when the pipeline stopped to coalesce is told
+// with what was told last.
+func TestRowsOfAPipelineThatCoalesced(t *testing.T) {
+	r := newRig(t, coalesced, map[string]int{"views": 1, "out": 1})
+	view := func(ms int) {
+		r.produce("views", "1", fmt.Sprintf(`{"page":"a","ms":%d}`, ms), 1)
+		r.mustRun()
+	}
+	view(1)
+	r.wall(1000)
+	view(2)
+	result, diags := pipeline.Compile("test.yaml", []byte(replaced(coalesced, "    emit: {every: 1s}\n", "")), pipeline.ParseOptions{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	r.topology = result.Topology
+	r.reopen()
+	view(3)
+	r.reopen()
+	view(4)
+	expect(t, "outputs", r.values("out"),
+		`a {"page":"a","n":1,"longest":1,"all":[1]}`,
+		`a {"page":"a","n":3,"longest":3,"all":[1,2,3]}`,
+		`a {"page":"a","n":4,"longest":4,"all":[1,2,3,4]}`)
 }
