@@ -330,9 +330,32 @@ func (p *Plan) planStreams(ctx context.Context, c Cluster, r Request, v *view, c
 		ch.After, ch.Note = &got, note
 		p.Offsets = append(p.Offsets, ch)
 	}
+	if err := p.forgetTimes(ctx, c, v, counts); err != nil {
+		return err
+	}
 	if lostRecords {
 		p.Warnings = append(p.Warnings, "retention has removed records: the rerun cannot give what they gave")
 	}
+	return nil
+}
+
+// forgetTimes commits offsets that stay once more where they are, unless rows are
+// kept: beside them lies the stream time of tasks that also read what is rewound, and
+// whose windows would take all of that for late.
+func (p *Plan) forgetTimes(ctx context.Context, c Cluster, v *view, counts map[string]int32) error {
+	if len(p.KeptTables) > 0 {
+		return nil
+	}
+	moved := make(map[record.TopicPartition]bool)
+	for _, ch := range p.Offsets {
+		moved[record.TopicPartition{Topic: ch.Topic, Partition: ch.Partition}] = true
+	}
+	staying := slices.DeleteFunc(partitionsOf(v.streams, counts), func(tp record.TopicPartition) bool { return moved[tp] })
+	committed, err := c.Committed(ctx, staying)
+	if err != nil {
+		return err
+	}
+	maps.Copy(p.settle, committed)
 	return nil
 }
 

@@ -451,3 +451,21 @@ func TestInterruptedRewindIsDoneAgain(t *testing.T) {
 		}
 	}
 }
+
+// Offsets that a rewind leaves are committed once more: the stream time beside them
+// is that of a run that has not been.
+func TestStreamTimesAreForgotten(t *testing.T) {
+	c, r := fixture()
+	c.committed[tp("views", 1)] = 12
+	r.Only = []Selection{{Topic: "views", Partitions: []int32{0}}}
+	p, err := Make(t.Context(), c, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := p.settle[tp("views", 1)]; !ok || at != 12 {
+		t.Errorf("the offset that stays is committed again at %d, %v", at, ok)
+	}
+	if _, twice := p.settle[tp("views", 0)]; twice {
+		t.Error("the offset that moves is also to stay")
+	}
+}
