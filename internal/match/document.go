@@ -11,6 +11,7 @@ type document struct {
 	before  []int32 // by place: the place before with the same word, -1 = none
 	ranges  []fieldRange
 	touched []uint32 // atoms that it has and that queries are filed under
+	fields  int      // that have been added
 }
 
 // fieldRange is where the words of a field lie.
@@ -35,6 +36,7 @@ func (x *Index) Begin() {
 	}
 	d.number++
 	d.tokens, d.before, d.ranges, d.touched = d.tokens[:0], d.before[:0], d.ranges[:0], d.touched[:0]
+	d.fields = 0
 	x.stats.Documents++
 	if d.counted++; d.counted >= forgetAfter {
 		d.counted /= 2
@@ -63,6 +65,7 @@ func (x *Index) forgetStamps() {
 func (x *Index) Add(field string, text []byte) {
 	d := &x.doc
 	number := x.fields[field]
+	d.fields++
 	from := int32(len(d.tokens))
 	x.cut.each(text, func(w []byte) { x.take(number, w) })
 	if len(x.phrases) == 0 {
@@ -76,13 +79,13 @@ func (x *Index) Add(field string, text []byte) {
 func (x *Index) take(field uint32, text []byte) {
 	d := &x.doc
 	id := x.dict[string(text)]
-	if x.prefixes.live > 0 {
-		x.takePrefixes(field, text)
-	}
 	places := len(x.phrases) > 0
 	if id == 0 {
 		if places {
 			d.tokens, d.before = append(d.tokens, 0), append(d.before, -1)
+		}
+		if x.prefixes.live > 0 {
+			x.prefixes.walk(text, func(at uint32) { x.markAll(&x.prefixes.nodes[at].atoms, field) })
 		}
 		return
 	}
@@ -96,7 +99,32 @@ func (x *Index) take(field uint32, text []byte) {
 		d.tokens, d.before = append(d.tokens, id), append(d.before, w.last)
 		w.last = place
 	}
+	if !first && d.fields == 1 {
+		return // all of it is marked
+	}
 	x.markAll(&w.atoms, field)
+	if x.prefixes.live > 0 {
+		for _, at := range x.prefixesOf(id, text) {
+			x.markAll(&x.prefixes.nodes[at].atoms, field)
+		}
+	}
+}
+
+// knownPrefixes are the prefixes that a word of the dictionary begins with.
+type knownPrefixes struct {
+	version uint32 // of the prefixes that they were found among
+	nodes   []uint32
+}
+
+// prefixesOf finds the prefixes of a word of the dictionary; they are kept for
+// as long as no prefix comes or goes.
+func (x *Index) prefixesOf(id uint32, text []byte) []uint32 {
+	k := &x.known[id]
+	if k.version != x.prefixes.version {
+		k.version, k.nodes = x.prefixes.version, k.nodes[:0]
+		x.prefixes.walk(text, func(at uint32) { k.nodes = append(k.nodes, at) })
+	}
+	return k.nodes
 }
 
 // markAll marks the atoms that a word in a field makes true.
@@ -111,16 +139,6 @@ func (x *Index) markAll(f *fieldAtoms, field uint32) {
 		if fa.field == field {
 			x.mark(fa.atom)
 		}
-	}
-}
-
-func (x *Index) takePrefixes(field uint32, text []byte) {
-	at := uint32(0)
-	for _, b := range text {
-		if at = x.prefixes.step(at, b); at == 0 {
-			return
-		}
-		x.markAll(&x.prefixes.nodes[at].atoms, field)
 	}
 }
 

@@ -29,6 +29,7 @@ type Index struct {
 	freeAtoms []uint32
 	words     []word // 0 = none
 	freeWords []uint32
+	known     []knownPrefixes // by word
 	dict      map[string]uint32
 	prefixes  trie
 	phrases   map[string]uint32 // atoms, by field and words
@@ -136,7 +137,7 @@ const everyone = 0
 func NewIndex() *Index {
 	x := &Index{
 		keys: map[string]uint32{}, dict: map[string]uint32{}, phrases: map[string]uint32{}, fields: map[string]uint32{},
-		atoms: make([]atom, 1), words: make([]word, 1),
+		atoms: make([]atom, 1), words: make([]word, 1), known: make([]knownPrefixes, 1),
 	}
 	x.prefixes.nodes = make([]trieNode, 1)
 	return x

@@ -44,7 +44,7 @@ func (x *Index) wordID(text string) uint32 {
 		id, x.freeWords = x.freeWords[n-1], x.freeWords[:n-1]
 	} else {
 		id = uint32(len(x.words))
-		x.words = append(x.words, word{})
+		x.words, x.known = append(x.words, word{}), append(x.known, knownPrefixes{})
 	}
 	x.words[id] = word{text: text, refs: 1}
 	x.dict[text] = id
@@ -57,7 +57,7 @@ func (x *Index) releaseWord(id uint32) {
 		return
 	}
 	delete(x.dict, w.text)
-	*w = word{}
+	*w, x.known[id] = word{}, knownPrefixes{}
 	x.freeWords = append(x.freeWords, id)
 }
 
@@ -84,6 +84,7 @@ func (x *Index) prefixAtom(field uint32, text string) uint32 {
 	a := x.newAtom(atom{prefix: true, field: field, id: at})
 	x.prefixes.nodes[at].atoms.set(field, a)
 	x.prefixes.live++
+	x.prefixes.version++
 	return a
 }
 
@@ -131,6 +132,7 @@ func (x *Index) releaseAtom(a uint32) {
 	case t.prefix:
 		x.prefixes.nodes[t.id].atoms.set(t.field, 0)
 		x.prefixes.live--
+		x.prefixes.version++
 		x.prefixes.prune(t.id)
 	default:
 		x.words[t.id].atoms.set(t.field, 0)
@@ -145,6 +147,8 @@ type trie struct {
 	nodes []trieNode
 	free  []uint32
 	live  int // atoms of prefixes
+	// version changes with every prefix that comes or goes; 0 = there never was one.
+	version uint32
 }
 
 type trieNode struct {
@@ -166,6 +170,19 @@ func (t *trie) step(at uint32, b byte) uint32 {
 		}
 	}
 	return 0
+}
+
+// walk visits the nodes of the prefixes that a word begins with.
+func (t *trie) walk(word []byte, visit func(at uint32)) {
+	at := uint32(0)
+	for _, b := range word {
+		if at = t.step(at, b); at == 0 {
+			return
+		}
+		if f := &t.nodes[at].atoms; f.any != 0 || len(f.fields) > 0 {
+			visit(at)
+		}
+	}
 }
 
 // insert returns the node of a prefix.
