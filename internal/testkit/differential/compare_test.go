@@ -15,9 +15,11 @@ func expected(pipe *compiled, c *testCase) (*model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	for _, rec := range c.records {
-		if err := m.Take(rec); err != nil {
-			return nil, fmt.Errorf("model: %w", err)
+	for _, s := range c.script(pipe) {
+		for _, rec := range s.records {
+			if err := m.Take(rec); err != nil {
+				return nil, fmt.Errorf("model: %w", err)
+			}
 		}
 	}
 	return m, nil

@@ -126,6 +126,9 @@ func (g *generator) unnesting() {
 // lookingBack joins a stream with a table as it was.
 func (g *generator) lookingBack() {
 	of := g.facts()
+	if of.held {
+		return // its records come when the table's history may be over
+	}
 	t := &def{section: "tables", name: g.name("v"), fields: rowFields(), keys: []kind{aText}, changes: true, versioned: true}
 	t.topic = "in-" + t.name
 	t.add(true, "topic: "+t.topic)

@@ -177,7 +177,7 @@ func (g *generator) top() {
 	if by == "" || len(of.keys) != 1 {
 		return
 	}
-	d := &def{section: "tables", name: g.name("top"), reads: []string{of.name}, changes: true, strewn: true}
+	d := &def{section: "tables", name: g.name("top"), reads: []string{of.name}, changes: true, strewn: true, regroups: true}
 	d.add(true, fmt.Sprintf("from: %s", of.name))
 	if g.one(3) {
 		d.add(false, "where: "+g.quoted(scopeOf("", of), aBool))

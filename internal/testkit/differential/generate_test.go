@@ -50,6 +50,8 @@ type def struct {
 	versioned bool
 	// windowed: its rows go when their windows close, so that nobody can look them up.
 	windowed bool
+	// regroups: it brings the rows of a table to groups, between which they may move.
+	regroups bool
 	// held: it comes out of something that holds records back.
 	held bool
 }
@@ -360,7 +362,7 @@ func (g *generator) joinByKey(d, of *def, scopes *[]scope, alias string) []strin
 
 // grouping is a table by group_by over a stream, or over the changes of a table.
 func (g *generator) grouping(of *def) {
-	d := &def{section: "tables", name: g.name("a"), reads: []string{of.name}, changes: true}
+	d := &def{section: "tables", name: g.name("a"), reads: []string{of.name}, changes: true, regroups: of.changes}
 	d.add(true, fmt.Sprintf("from: %s v", of.name))
 	s := scopeOf("v", of)
 	if g.one(3) {
@@ -482,6 +484,20 @@ func (p *pipe) prune() {
 		}
 	}
 	p.defs = slices.DeleteFunc(p.defs, func(d *def) bool { return d.section != "sinks" && !needed[d.name] })
+}
+
+// scattered says that rows which have moved between groups are brought together
+// again: in several partitions, whether they go or come first is then not defined.
+func (p *pipe) scattered() bool {
+	moved := map[string]bool{}
+	for _, d := range p.defs { // readers come behind what they read
+		from := slices.ContainsFunc(d.reads, func(name string) bool { return moved[name] })
+		if from && d.regroups {
+			return true
+		}
+		moved[d.name] = from || d.regroups
+	}
+	return false
 }
 
 // topics are the inputs.

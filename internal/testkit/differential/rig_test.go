@@ -77,7 +77,7 @@ func (c *compiled) layout(partitions int32) model.Layout {
 }
 
 // ambiguous says that one record comes to a task on two ways, of which one is
-// a detour: which of the two is first is not defined.
+// a detour, or to both sides of a join: which of the two is first is not defined.
 func (c *compiled) ambiguous() bool {
 	for _, sub := range c.result.Plan.Subs {
 		seen := map[string]bool{}
@@ -88,6 +88,27 @@ func (c *compiled) ambiguous() bool {
 				}
 				seen[origin] = true
 			}
+			if meetsItself(in.Steps, map[string]bool{}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// meetsItself says that records of one input come to both sides of a join of
+// streams: which of them goes first is not defined.
+func meetsItself(steps []*pipeline.Step, sides map[string]bool) bool {
+	for _, s := range steps {
+		if s.Kind == pipeline.StreamJoinStep {
+			side := func(right bool) string { return fmt.Sprint(s.Def.Name, s.Join, right) }
+			if sides[side(!s.Right)] {
+				return true
+			}
+			sides[side(s.Right)] = true
+		}
+		if meetsItself(s.Next, sides) {
+			return true
 		}
 	}
 	return false

@@ -17,10 +17,11 @@ type settings struct {
 	cache       int64 // bytes
 	fetch       int   // records
 	atLeastOnce bool
-	stops       int // one in so many steps is followed by a restart, 0 = none
-	kills       int // of the restarts, one in so many is a kill, 0 = none
-	crashes     int // in one of so many steps a process dies in the middle of a commit, 0 = in none
-	losses      int // of the restarts, one in so many has lost its disk, 0 = none
+	stops       int  // one in so many steps is followed by a restart, 0 = none
+	kills       int  // of the restarts, one in so many is a kill, 0 = none
+	crashes     int  // in one of so many steps a process dies in the middle of a commit, 0 = in none
+	mixed       bool // records of several topics come together, and are merged by time
+	losses      int  // of the restarts, one in so many has lost its disk, 0 = none
 }
 
 func drawSettings(r *rand.Rand) settings {
@@ -42,6 +43,7 @@ func drawSettings(r *rand.Rand) settings {
 	}
 	s.stops = []int{0, 0, 3, 8, 20}[r.IntN(5)]
 	s.kills, s.losses = r.IntN(3), []int{0, 0, 4}[r.IntN(3)]
+	s.mixed = r.IntN(2) == 0
 	s.atLeastOnce = r.IntN(8) == 0
 	s.crashes = []int{0, 0, 5}[r.IntN(3)]
 	return s
@@ -75,12 +77,19 @@ type testCase struct {
 
 // script cuts the input into steps, whose order is the order of the records:
 // a step has records of one partition of one topic only, so that nothing else
-// can come between them.
+// can come between them. Where all is one task, records of several topics may
+// also come while nothing runs: their order is then that of the merge by time.
 func (c *testCase) script(pipe *compiled) []step {
 	r := rand.New(rand.NewPCG(c.seed, 2))
 	steps := []step{{kind: stepStart}}
 	for at := 0; at < len(c.records); {
 		end := at + 1
+		if c.settings.mixed && at > 0 && pipe.oneTask(c.settings.partitions) && r.IntN(3) == 0 {
+			end = min(at+2+r.IntN(12), len(c.records))
+			steps = append(steps, step{kind: stepStop}, step{kind: stepRecords, records: pipe.merge(c.records[at:end])}, step{kind: stepStart})
+			at = end
+			continue
+		}
 		longest := 1 + r.IntN(4)
 		if c.settings.partitions > 1 || c.pipe.async {
 			longest = 1 // behind a repartition they may meet again
@@ -108,4 +117,37 @@ func (c *testCase) script(pipe *compiled) []step {
 		steps = append(steps, step{kind: stepStart})
 	}
 	return steps
+}
+
+// oneTask says that one task does all of the pipeline.
+func (c *compiled) oneTask(partitions int32) bool {
+	return partitions == 1 && len(c.topology.Subs) == 1 && !c.repartitions()
+}
+
+// merge puts records in the order in which a task takes what has come while it did
+// not run: of the first ones of its topics that with the least event time, of
+// equal times that of a table.
+func (c *compiled) merge(records []model.Record) []model.Record {
+	var topics []string
+	for _, in := range c.result.Plan.Subs[0].Inputs { // tables are first there
+		topics = append(topics, in.Topic)
+	}
+	queues := map[string][]model.Record{}
+	for _, rec := range records {
+		queues[rec.Topic] = append(queues[rec.Topic], rec)
+	}
+	var out []model.Record
+	for {
+		best := ""
+		for _, topic := range topics {
+			if q := queues[topic]; len(q) > 0 && (best == "" || q[0].Time < queues[best][0].Time) {
+				best = topic
+			}
+		}
+		if best == "" {
+			return out
+		}
+		out = append(out, queues[best][0])
+		queues[best] = queues[best][1:]
+	}
 }

@@ -70,7 +70,7 @@ func candidates(c *testCase) (list []*testCase) {
 // calm are the circumstances under which nothing special happens.
 func calm(s settings) settings {
 	s.processes, s.workers, s.stops, s.kills, s.crashes, s.losses = 1, 1, 0, 0, 0, 0
-	s.cache, s.fetch = 1<<20, 500
+	s.cache, s.fetch, s.mixed = 1<<20, 500, false
 	return s
 }
 
