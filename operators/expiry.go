@@ -17,9 +17,9 @@ import (
 //
 // The rows have their time in them; there is no other copy of it, on disk or in
 // a changelog, that could differ or had to be written with every update. What is
-// due next is known by a part of the table: agenda holds every row whose time is
-// less than horizon, as it was when it was noted, maybe older than it is now.
-// When stream time comes to the horizon's end, the table is read once through
+// due next is known by a part of the table: agenda holds every row up to horizon, in
+// the order in which they go, as it was when it was noted, maybe older than it is now.
+// When stream time comes to the horizon, the table is read once through
 // for the rows that are the oldest then. A table that fits the agenda is so read about
 // once per ttl; of a greater one a reading finds the next maxAgenda rows to go.
 type expiry struct {
@@ -34,7 +34,7 @@ type expiry struct {
 
 	now     int64 // stream time as it was told last
 	agenda  agenda
-	horizon int64
+	horizon due
 	max     int // entries that a reading of the table leaves in the agenda
 }
 
@@ -72,7 +72,7 @@ func (n newest) Less(i, j int) bool { return n.agenda.Less(j, i) }
 
 // newExpiry begins to watch over the rows of a table, in the task's making.
 func newExpiry(t *Task, table *state.Table, ttl int64) *expiry {
-	x := &expiry{task: t, table: table, ttl: ttl, now: noTime, horizon: noTime, max: maxAgenda}
+	x := &expiry{task: t, table: table, ttl: ttl, now: noTime, horizon: due{time: noTime}, max: maxAgenda}
 	t.Timers.OnStart(func(now int64) error {
 		x.now = now
 		return nil
@@ -89,12 +89,16 @@ func (x *expiry) over(t, now int64) bool { return now != noTime && t <= earlier(
 
 // touch notes that the row of key has got a time.
 func (x *expiry) touch(key []byte, t int64) {
-	if t >= x.horizon {
+	if t > x.horizon.time {
 		return
 	}
-	heap.Push(&x.agenda, due{t, string(key)})
+	d := due{t, string(key)}
+	if d.compare(x.horizon) > 0 {
+		return
+	}
+	heap.Push(&x.agenda, d)
 	if len(x.agenda) > 2*x.max { // out of order, or of many keys at once
-		x.agenda, x.horizon = nil, noTime
+		x.agenda, x.horizon = nil, due{time: noTime}
 	}
 }
 
@@ -107,7 +111,7 @@ func (x *expiry) advance(now int64) error {
 				return err
 			}
 		}
-		if !x.past(x.horizon) {
+		if !x.past(x.horizon.time) {
 			return nil
 		}
 		if err := x.read(); err != nil {
@@ -138,7 +142,7 @@ func (x *expiry) settle(d due) error {
 }
 
 // read makes the agenda anew from the table: the oldest rows of it, and the
-// horizon, the time up to which it has them all.
+// horizon, up to which it has them all.
 func (x *expiry) read() error {
 	oldest := newest{x.agenda[:0]}
 	full, last := false, x.now
@@ -167,8 +171,8 @@ func (x *expiry) read() error {
 	if err != nil {
 		return x.failed(err)
 	}
-	if x.horizon = last + 1; full {
-		x.horizon = oldest.agenda[0].time
+	if x.horizon = (due{time: last + 1}); full {
+		x.horizon = oldest.agenda[0]
 	}
 	x.agenda = oldest.agenda
 	heap.Init(&x.agenda)

@@ -169,3 +169,23 @@ func TestTTLAgainstAModel(t *testing.T) {
 		}
 	}
 }
+
+// TestTTLOverRestarts restarts behind every record, jumps of time and rows that are
+// too old included.
+func TestTTLOverRestarts(t *testing.T) {
+	script := []input{
+		{"users", "a", `{"name":"Ada"}`, 1000},
+		{"users", "b", `{"name":"Bob"}`, 500},
+		{"ticks", "a", `{}`, 10_499},
+		{"ticks", "b", `{}`, 10_500},
+		{"users", "b", `{"name":"late"}`, 499},
+		{"users", "a", `{"name":"Ada"}`, 700},
+		{"ticks", "a", `{}`, 10_700},
+		{"users", "c", `{"name":"Cyd"}`, 11_000},
+		{"ticks", "c", `{}`, 9_000_000},
+	}
+	r := everyRestart(t, ttlOfTopic, map[string]int{"users": 1, "users-out": 1, "ticks": 1, "out": 1}, script, "out", "users-out")
+	expect(t, "users", r.show("users-out"), `0 a {"name":"Ada"} @1000`, `0 b {"name":"Bob"} @500`, `0 b - @10500`,
+		`0 a {"name":"Ada"} @700`, `0 a - @10700`, `0 c {"name":"Cyd"} @11000`, `0 c - @21000`)
+	expect(t, "joined", r.show("out"), `0 a {"name":"Ada"} @10499`, `0 b {"name":null} @10500`, `0 a {"name":null} @10700`, `0 c {"name":null} @9000000`)
+}

@@ -261,3 +261,29 @@ sinks:
 	slices.Sort(tables)
 	expect(t, "states", tables, "best", "best.top")
 }
+
+// TestTopOverRestarts restarts behind every record: of a list, of ranks that move
+// between groups, and of a table that is kept from them.
+func TestTopOverRestarts(t *testing.T) {
+	src := replaced(topOfTopic, "sinks:\n", `  kept: {from: best}
+  lists: {from: products p, select: [{name: p.name}, {sold: p.sold}], top: {n: 2, by: sold, order: asc, per: '"all"', list: least}}
+sinks:
+  kept_out: {from: kept, topic: kept, key_format: json}
+  lists_out: {from: lists, topic: lists}
+`)
+	script := []input{
+		{"products", "a", `{"kind":"tea","sold":10,"name":"A"}`, 1000},
+		{"products", "b", `{"kind":"tea","sold":10,"name":"B"}`, 900},
+		{"products", "c", `{"kind":"tea","sold":12,"name":"C"}`, 1100},
+		{"products", "d", `{"kind":"tea","sold":11,"name":"D"}`, 1100},
+		{"products", "a", `{"kind":"jam","sold":10,"name":"A"}`, 1200},
+		{"products", "b", `{"kind":null,"sold":10,"name":"B"}`, 1300},
+		{"products", "c", "-", 1400},
+		{"products", "b", `{"kind":"tea","sold":1,"name":"B"}`, 1500},
+		{"products", "x", "-", 1600},
+	}
+	r := everyRestart(t, src, map[string]int{"products": 1, "best": 1, "kept": 1, "lists": 1}, script, "best", "kept", "lists")
+	expect(t, "kept", sortedTable(r.table("kept")), `["jam","a"] {"kind":"jam","sold":10,"name":"A","rank":1}`,
+		`["tea","b"] {"kind":"tea","sold":1,"name":"B","rank":2}`, `["tea","d"] {"kind":"tea","sold":11,"name":"D","rank":1}`)
+	expect(t, "list", sortedTable(r.table("lists")), `all {"least":[{"name":"B","sold":1},{"name":"A","sold":10}]}`)
+}
