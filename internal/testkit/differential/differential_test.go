@@ -130,8 +130,13 @@ func TestDifferential(t *testing.T) {
 			outputs += v.outputs
 		}
 	}
+	lost := 0
 	for line, n := range refused {
 		t.Logf("%d refused: %s", n, line)
+		lost += n
+	}
+	if lost*20 > compared+skipped+lost {
+		t.Errorf("%d pipelines are refused: the generator does not know the language any more", lost)
 	}
 	t.Logf("%d pipelines compared in %v, %d outputs; %d left out", compared, time.Since(began).Round(time.Millisecond), outputs, skipped)
 	if !many && (compared < 20 || outputs == 0) && !t.Failed() {
