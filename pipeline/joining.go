@@ -51,7 +51,7 @@ func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*e
 		at := table.component(c.typed[j.Def], term.Right)
 		if at < 0 {
 			c.diags.Errorf(codeJoinKey, term.RightSource.At(0, len(term.RightSource.Text)), "%s is not the key of table %q", term.Right.Text(), j.Def.Name).
-				Help = fmt.Sprintf("a stream finds rows by the table's primary key: compare with %s", strings.Join(names, " and "))
+				Help = fmt.Sprintf("%s by the table's primary key: compare with %s", findsRows(c.typed[d]), strings.Join(names, " and "))
 			return nil
 		}
 		if keys[at] != nil {
@@ -70,6 +70,14 @@ func (c *compiler) join(d *Def, i int, view []*binding, table *joinedTable) []*e
 		}
 	}
 	return keys
+}
+
+// findsRows begins the help for a condition that names no key.
+func findsRows(td *typedDef) string {
+	if td.changes {
+		return "the row that another one refers to is found"
+	}
+	return "a stream finds rows"
 }
 
 // keyNames writes the components of the table's key as a condition names them.
