@@ -9,6 +9,15 @@ import (
 // lookedUp says that rows of d can be found by its key.
 func lookedUp(d *def) bool { return d.isTable() && !d.strewn && !d.windowed && !d.versioned }
 
+// replicated makes a table that every task has all of.
+func (g *generator) replicated() *def {
+	d := g.topicTable()
+	d.versioned = true
+	d.clauses = slices.DeleteFunc(d.clauses, func(c clause) bool { return strings.HasPrefix(c.lines[0], "ttl:") })
+	d.add(false, "replicate: true")
+	return d
+}
+
 // ofTable draws a table, or a stream of a table's changes.
 func (g *generator) ofTable() *def {
 	if d := g.among(func(d *def) bool { return d.changes && !d.versioned }); d != nil && !g.one(4) {

@@ -46,7 +46,7 @@ type def struct {
 	keys []kind
 	// strewn: its rows do not lie by its key, so that nobody can look them up.
 	strewn bool
-	// versioned: it keeps its history, for joins with as_of only.
+	// versioned: it keeps its history, or is replicated: it can be joined by streams only.
 	versioned bool
 	// windowed: its rows go when their windows close, so that nobody can look them up.
 	windowed bool
@@ -114,6 +114,11 @@ func generate(r *rand.Rand) *pipe {
 	g.sinks()
 	g.pipe.prune()
 	g.pipe.async = g.foreign
+	if g.pipe.timed() { // rows that come to a task through a replica move its time
+		for _, d := range g.pipe.defs {
+			d.clauses = slices.DeleteFunc(d.clauses, func(c clause) bool { return c.lines[0] == "replicate: true" })
+		}
+	}
 	return g.pipe
 }
 
@@ -315,6 +320,9 @@ func (g *generator) joining() {
 func (g *generator) joins(d, of *def, scopes *[]scope) (lines []string) {
 	for i := range 1 + g.r.IntN(2) {
 		t := g.table()
+		if g.one(5) {
+			t = g.replicated()
+		}
 		var on []string
 		alias := fmt.Sprint("t", i)
 		for n, k := range t.keys {
@@ -484,6 +492,16 @@ func (p *pipe) prune() {
 		}
 	}
 	p.defs = slices.DeleteFunc(p.defs, func(d *def) bool { return d.section != "sinks" && !needed[d.name] })
+}
+
+// timed says that stream time decides about something.
+func (p *pipe) timed() bool {
+	return slices.ContainsFunc(p.defs, func(d *def) bool {
+		return slices.ContainsFunc(d.clauses, func(c clause) bool {
+			text := strings.Join(c.lines, " ")
+			return slices.ContainsFunc([]string{"window:", "dedup:", "ttl:", "versioned:", "within:", "after:"}, func(word string) bool { return strings.Contains(text, word) })
+		})
+	})
 }
 
 // scattered says that rows which have moved between groups are brought together
