@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -19,13 +20,13 @@ import (
 	"streamctl/state"
 )
 
-// world is a log with the topics of a pipeline, and the one process that runs it.
+// world is a log with the topics of a pipeline, and the processes that run it.
 type world struct {
 	t        *testing.T
 	topology *operators.Topology
 	log      *memlog.Log
 	parts    map[string]int32
-	disk     state.FS
+	disks    map[string]state.FS // by process
 	exactly  bool
 
 	mu    sync.Mutex
@@ -42,7 +43,7 @@ func newWorld(t *testing.T, src string, parts map[string]int32, seed uint64, exa
 		_ = result.File.Printer().Print(&out, diags)
 		t.Fatalf("compile:\n%s", out.String())
 	}
-	w := &world{t: t, topology: result.Topology, parts: parts, disk: state.NewCrashFS(), exactly: exactly,
+	w := &world{t: t, topology: result.Topology, parts: parts, disks: map[string]state.FS{}, exactly: exactly,
 		rng: rand.New(rand.NewPCG(seed, 3)), start: time.Now().Add(-time.Hour).UnixMilli()}
 	w.log = memlog.New(memlog.Config{Clock: engine.SystemClock{}, FetchRecords: 5, Faults: w.fault})
 	for topic, n := range parts {
@@ -80,38 +81,60 @@ func (w *world) produce(topic, key, value string, at int64) {
 	w.log.Produce(topic, codec.Partition([]byte(key), w.parts[topic]), []byte(key), val, w.start+at)
 }
 
-// run runs the pipeline to the end of what is there, over crashes and lost disks.
+// run runs the pipeline to the end of what is there, over crashes and lost
+// disks: sometimes in two processes, each of which keeps copies of what the other runs.
 func (w *world) run() {
 	w.t.Helper()
+	names := []string{"one"}
+	w.mu.Lock()
+	if w.rng.IntN(3) == 0 {
+		names = append(names, "two")
+	}
+	w.mu.Unlock()
+	var lives sync.WaitGroup
+	errs := make([]error, len(names))
+	for i, name := range names {
+		lives.Go(func() { errs[i] = w.lives(name, len(names)-1) })
+	}
+	lives.Wait()
+	if err := errors.Join(errs...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// lives runs a process until it has come to the end.
+func (w *world) lives(name string, standbys int) error {
 	for attempt := range 200 {
 		w.mu.Lock()
 		w.calm = attempt > 20
-		if attempt > 0 {
-			w.disk = state.CrashClone(w.disk, w.rng.IntN(101), w.rng.Uint64())
+		switch {
+		case w.disks[name] == nil || w.rng.IntN(4) == 0:
+			w.disks[name] = state.NewCrashFS()
+		case attempt > 0:
+			w.disks[name] = state.CrashClone(w.disks[name], w.rng.IntN(101), w.rng.Uint64())
 		}
-		if w.rng.IntN(4) == 0 {
-			w.disk = state.NewCrashFS()
-		}
+		disk := w.disks[name]
 		w.mu.Unlock()
-		db, err := state.Open(state.Options{Dir: "state", FS: w.disk})
+		db, err := state.Open(state.Options{Dir: "state", FS: disk})
 		if err != nil {
-			w.t.Fatal(err)
+			return err
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		_, err = engine.Run(ctx, engine.Options{
-			Topology: w.topology, Transport: w.log.Transport(memlog.TransportConfig{Group: "p", Instance: "one"}), State: db,
-			ExactlyOnce: w.exactly, UntilEnd: true, Instance: "one", Workers: 2, CommitInterval: 200 * time.Microsecond,
+			Topology: w.topology, Transport: w.log.Transport(memlog.TransportConfig{Group: "p", Instance: name}), State: db,
+			ExactlyOnce: w.exactly, UntilEnd: true, Instance: name, Workers: 2, Standbys: standbys, CommitInterval: 200 * time.Microsecond,
 		})
+		late := ctx.Err()
 		cancel()
 		_ = db.Close()
-		if err == nil && ctx.Err() != context.DeadlineExceeded {
-			return
+		if late != nil {
+			return fmt.Errorf("process %s did not come to its end: %w", name, errors.Join(late, err))
 		}
-		if ctx.Err() == context.DeadlineExceeded {
-			w.t.Fatalf("the run did not come to its end: %v", err)
+		if err == nil {
+			return nil
 		}
 	}
-	w.t.Fatal("no end after 200 restarts")
+	return fmt.Errorf("process %s: no end after 200 restarts", name)
 }
 
 // rows is the table that a topic holds.
