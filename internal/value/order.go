@@ -104,11 +104,11 @@ func nearestFloat(v Value) float64 {
 
 // appendOrdered writes a decimal that is not zero: its point, then its digits;
 // of a negative one inverted.
-func (d decimal) appendOrdered(dst []byte) []byte {
+func (a decimal) appendOrdered(dst []byte) []byte {
 	start := len(dst)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(d.point)^1<<63)
-	dst = append(append(dst, d.digits...), 0)
-	if d.negative {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.point)^1<<63)
+	dst = append(append(dst, a.digits...), 0)
+	if a.negative {
 		Invert(dst[start:])
 	}
 	return dst
