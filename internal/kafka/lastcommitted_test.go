@@ -78,3 +78,50 @@ func TestLastCommitted(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamTimeBesideOffsets: what was committed beside an offset is found by who
+// takes the task over, with transactions and without. An offset that stays is committed
+// again for a new stream time, and for work that time alone has brought about. Set from
+// outside, an offset has none.
+func TestStreamTimeBesideOffsets(t *testing.T) {
+	onBoth(t, func(e *env) {
+		for _, exactly := range []bool{true, false} {
+			group := e.name("group")
+			tr := e.open(func(s *Settings) { s.Group = group })
+			in := tp(e.topic(tr, 1, nil), 0)
+			id := e.name("p")
+			p, err := tr.NewProducer(e.ctx(), id, exactly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			by := ""
+			if exactly {
+				by = id
+			}
+			for _, c := range []struct {
+				time  int64
+				timed bool
+			}{{1_700_000_000_000, false}, {1_700_000_000_500, false}, {1_700_000_000_500, true}} {
+				e.mustCommit(p, engine.Commit{
+					Offsets: map[record.TopicPartition]int64{in: 5}, StreamTimes: map[record.TopicPartition]int64{in: c.time},
+					Group: engine.GroupMeta{Group: group}, Timed: c.timed,
+				})
+				want := engine.LastCommit{Offset: 5, By: by, StreamTime: c.time}
+				with, err := tr.Admin().CommittedWith(e.ctx(), []record.TopicPartition{in})
+				if err != nil || with[in] != want {
+					t.Errorf("exactly once %v: %+v, %v; want %+v", exactly, with[in], err, want)
+				}
+			}
+			if err := p.Close(e.ctx()); err != nil {
+				t.Fatal(err)
+			}
+			if err := tr.Admin().(*Admin).SetGroupOffsets(e.ctx(), map[record.TopicPartition]int64{in: 5}); err != nil {
+				t.Fatal(err)
+			}
+			with, err := tr.Admin().CommittedWith(e.ctx(), []record.TopicPartition{in})
+			if err != nil || with[in] != (engine.LastCommit{Offset: 5}) {
+				t.Errorf("set from outside: %+v, %v", with[in], err)
+			}
+		}
+	})
+}
