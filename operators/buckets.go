@@ -96,6 +96,16 @@ func (b *buckets) add(bucket int64) {
 	}
 }
 
+// between lists the buckets that may have rows with times in [from, to].
+func (b *buckets) between(from, to int64) []int64 {
+	first, _ := slices.BinarySearch(b.live, b.bucket(from))
+	last, found := slices.BinarySearch(b.live, b.bucket(to))
+	if found {
+		last++
+	}
+	return b.live[first:max(first, last)]
+}
+
 // sweep has some rows deleted of buckets that end before a time.
 func (b *buckets) sweep(before int64, remove func(key []byte) error) error {
 	for range sweepRows {

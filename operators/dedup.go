@@ -104,14 +104,7 @@ type seen struct {
 func (m *seen) before(key []byte, time int64) (bool, error) {
 	alive := earlier(m.now, 2*m.within)
 	from, to := max(time-m.within, alive, 0), time+m.within
-	first, last := m.bucket(from), m.bucket(to)
-	for _, bucket := range m.live {
-		if bucket < first {
-			continue
-		}
-		if bucket > last {
-			break
-		}
+	for _, bucket := range m.between(from, to) {
 		row, err := m.table.Get(m.rowKey(bucket, key, 0))
 		if err != nil {
 			return false, m.wrap(err)

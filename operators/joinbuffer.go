@@ -246,14 +246,7 @@ func (p partner) entry() *joinEntry { return &p.row.entries[p.at] }
 // that are not older than alive, in the order of their times, and of their coming.
 func (b *joinBuffer) partners(dst []partner, key []byte, of joinedSide, from, to, alive int64) ([]partner, error) {
 	from = max(from, alive, 0)
-	first, last := b.bucket(from), b.bucket(to)
-	for _, bucket := range b.live {
-		if bucket < first {
-			continue
-		}
-		if bucket > last {
-			break
-		}
+	for _, bucket := range b.between(from, to) {
 		found, row, err := b.row(bucket, key, 0)
 		if err != nil {
 			return dst, err

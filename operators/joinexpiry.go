@@ -114,8 +114,8 @@ func (x *joinExpiry) send(j *streamJoin, d dueRow) error {
 		if err := j.behind.moveTo(j.now); err != nil {
 			return err
 		}
-		if err := j.self.read(e.blob); err != nil {
-			return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
+		if err := j.recall(&j.self, e); err != nil {
+			return err
 		}
 		return j.alone(e.side, e.time)
 	}
