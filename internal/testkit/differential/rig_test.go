@@ -129,26 +129,58 @@ func (c *compiled) repartitions() bool {
 // unordered lists the topics of sinks to which one record comes on several ways
 // through different tasks: which is first is not defined.
 func (c *compiled) unordered() map[string]bool {
+	behind := map[string][]string{} // joins of streams: the topics of sinks behind them
+	name := func(s *pipeline.Step) string { return fmt.Sprint(s.Def.Name, " ", s.Join) }
+	c.eachStep(func(s *pipeline.Step, _ []string) {
+		if s.Kind == pipeline.StreamJoinStep && !s.Right {
+			behind[name(s)] = sinksBehind(s)
+		}
+	})
 	seen, twice := map[string]bool{}, map[string]bool{}
-	var visit func(steps []*pipeline.Step, origins []string)
-	visit = func(steps []*pipeline.Step, origins []string) {
-		for _, s := range steps {
-			if s.Kind == pipeline.SinkStep {
-				for _, origin := range origins {
-					way := s.Topic + " " + origin
-					twice[s.Topic] = twice[s.Topic] || seen[way]
-					seen[way] = true
-				}
-			}
-			visit(s.Next, origins)
+	way := func(topic string, origins []string) {
+		for _, origin := range origins {
+			twice[topic] = twice[topic] || seen[topic+" "+origin]
+			seen[topic+" "+origin] = true
 		}
 	}
+	c.eachStep(func(s *pipeline.Step, origins []string) {
+		switch {
+		case s.Kind == pipeline.SinkStep:
+			way(s.Topic, origins)
+		case s.Kind == pipeline.StreamJoinStep && s.Right:
+			for _, topic := range behind[name(s)] {
+				way(topic, origins)
+			}
+		}
+	})
+	return twice
+}
+
+// sinksBehind lists the topics of the sinks behind a step.
+func sinksBehind(s *pipeline.Step) (topics []string) {
+	eachStep(s.Next, func(s *pipeline.Step) {
+		if s.Kind == pipeline.SinkStep {
+			topics = append(topics, s.Topic)
+		}
+	})
+	return topics
+}
+
+// eachStep visits steps and those behind them.
+func eachStep(steps []*pipeline.Step, visit func(*pipeline.Step)) {
+	for _, s := range steps {
+		visit(s)
+		eachStep(s.Next, visit)
+	}
+}
+
+// eachStep visits all steps of the plan with the topics that their records come from.
+func (c *compiled) eachStep(visit func(s *pipeline.Step, origins []string)) {
 	for _, sub := range c.result.Plan.Subs {
 		for _, in := range sub.Inputs {
-			visit(in.Steps, in.Origins)
+			eachStep(in.Steps, func(s *pipeline.Step) { visit(s, in.Origins) })
 		}
 	}
-	return twice
 }
 
 // outcome is what the engine has made of a case.
