@@ -225,11 +225,14 @@ func (l *Log) ReadFrom(tp record.TopicPartition, from int64) (recs []Rec, next i
 	return recs, next
 }
 
-// Partitions is how many partitions a topic has.
+// Partitions is how many partitions a topic has, 0 when there is none of the name.
 func (l *Log) Partitions(topicName string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.mustTopic(topicName).parts)
+	if t := l.topics[topicName]; t != nil {
+		return len(t.parts)
+	}
+	return 0
 }
 
 func (l *Log) read(topicName string, iso engine.Isolation) [][]Rec {

@@ -135,6 +135,9 @@ func (g *gate) isReady() bool {
 func (l *life) behind() string {
 	committed := l.of.world.log.Committed(l.of.name())
 	for _, topic := range l.inputs {
+		if l.of.world.log.Partitions(topic) == 0 {
+			return topic + " is not made yet"
+		}
 		high, _ := l.of.world.log.Ends(topic)
 		for p, end := range high {
 			if at := committed[record.TopicPartition{Topic: topic, Partition: int32(p)}]; at < end {

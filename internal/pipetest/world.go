@@ -166,8 +166,8 @@ func (w *world) close() {
 // in several partitions comes in their order.
 func (w *world) collect() {
 	for _, topic := range w.watched {
-		if w.read[topic] == nil {
-			w.read[topic] = make([]int64, w.log.Partitions(topic))
+		if n := w.log.Partitions(topic); len(w.read[topic]) != n { // that of the dead letters comes with the first start
+			w.read[topic] = make([]int64, n)
 		}
 		for p, from := range w.read[topic] {
 			recs, next := w.log.ReadFrom(record.TopicPartition{Topic: topic, Partition: int32(p)}, from)
