@@ -287,3 +287,17 @@ sinks:
 		`["tea","b"] {"kind":"tea","sold":1,"name":"B","rank":2}`, `["tea","d"] {"kind":"tea","sold":11,"name":"D","rank":1}`)
 	expect(t, "list", sortedTable(r.table("lists")), `all {"least":[{"name":"B","sold":1},{"name":"A","sold":10}]}`)
 }
+
+// The groups of a top's rows lie by their own key: they can be joined.
+func TestGroupsOfATopAreFound(t *testing.T) {
+	r := newRig(t, replaced(topOfTopic, "sinks:\n", `  per_name: {from: best b, group_by: b.name, select: [{n: count()}]}
+sources:
+  asks: {topic: asks}
+streams:
+  answers: {from: asks q, join: [{left: per_name c, on: q.key == c.key}], select: [{n: c.n}]}
+sinks:
+  answered: {from: answers, topic: answers}
+`), nil)
+	feed(r, `products a {"kind":"tea","sold":1,"name":"x"} @1`, `products b {"kind":"jam","sold":2,"name":"x"} @2`, `asks x {} @3`)
+	expect(t, "answers", r.values("answers"), `x {"n":2}`)
+}
