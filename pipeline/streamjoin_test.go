@@ -54,3 +54,37 @@ func TestStreamJoinFingerprints(t *testing.T) {
 		}
 	}
 }
+
+// TestLanguageExamplesOfStreams: what the language's page shows of joins of
+// streams, dedup and unnest is accepted.
+func TestLanguageExamplesOfStreams(t *testing.T) {
+	page, err := os.ReadFile("../docs/language.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for heading, stream := range map[string]string{
+		"### Joins of two streams": "paid_orders", "### Duplicates: dedup": "once", "### Elements of lists: unnest": "lines",
+	} {
+		_, section, found := strings.Cut(string(page), heading+"\n")
+		_, section, block := strings.Cut(section, "```yaml\n")
+		example, _, closed := strings.Cut(section, "```\n")
+		if !found || !block || !closed {
+			t.Errorf("%q has no example", heading)
+			continue
+		}
+		src := "pipeline: p\n" + example + "sinks: {out: {from: " + stream + ", topic: out}}\n"
+		if !strings.Contains(example, "sources:") {
+			src += sourcesOf(example)
+		}
+		describe(t, heading, src)
+	}
+}
+
+// sourcesOf declares the source that an example reads.
+func sourcesOf(example string) string {
+	name := "orders"
+	if strings.Contains(example, "events") {
+		name = "events"
+	}
+	return "sources: {" + name + ": {topic: " + name + "}}\n"
+}
