@@ -162,4 +162,3 @@ func (p *planner) joinedFacts(d *Def, i int) []fact {
 	}
 	return nil
 }
-
