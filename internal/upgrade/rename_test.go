@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,6 +117,43 @@ sinks:
 	for state, want := range map[string]string{"best": "4", "best.order": "4", "a": "1", pipeline.KeysTable("a"): "1"} {
 		if marks[state] != want {
 			t.Errorf("%s has the mark %q, want %q", state, marks[state], want)
+		}
+	}
+}
+
+func TestWhatAChangeOfTopAndTTLMeans(t *testing.T) {
+	const src = `pipeline: p
+sources:
+  views: {topic: views}
+tables:
+  pages: {topic: pages, ttl: 30d}
+  counts: {from: views, group_by: page, select: [{n: count()}], ttl: 7d}
+  best: {from: pages, top: {n: 3, by: views}}
+  kept: {from: pages, ttl: 7d}
+sinks:
+  a: {from: best, topic: a}
+  b: {from: counts, topic: b}
+  c: {from: kept, topic: c}
+`
+	for _, x := range []struct {
+		name, old, new, of string
+		choices            []Action
+	}{
+		{"how long rows of a topic stay", "ttl: 30d", "ttl: 31d", "pages", []Action{Rebuild}},
+		{"that they go at all", "pages, ttl: 30d", "pages", "pages", []Action{Rebuild}},
+		{"how long groups stay", "count()}], ttl: 7d", "count()}], ttl: 8d", "counts", []Action{Keep, Empty}},
+		{"that kept rows go", "{from: pages, ttl: 7d}", "{from: pages}", "kept", []Action{Keep, Empty}},
+		{"how many are first", "n: 3", "n: 4", "best", []Action{Empty}},
+		{"by what", "by: views", "by: likes", "best", []Action{Empty}},
+		{"of what", "by: views}", "by: views, per: site}", "best", []Action{Empty}},
+	} {
+		old, plan := describe(t, src), describe(t, strings.Replace(src, x.old, x.new, 1))
+		c, err := Compare(recorded(t, old), plan, situation(old, plan), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ch := find(t, c, x.of); ch.Verdict != Changed || !slices.Equal(ch.Choices, x.choices) {
+			t.Errorf("%s: %+v", x.name, ch)
 		}
 	}
 }
