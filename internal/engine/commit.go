@@ -158,8 +158,11 @@ func (w *worker) seal(t *task, commit *Commit) (sealedTask, error) {
 	if t.streamTime != noStreamTime {
 		t.store.SetStreamTime(t.streamTime)
 	}
+	var deleted []record.Header // what a tombstone carries, which has no row for the stamp
 	if !w.engine.opts.ExactlyOnce {
-		t.store.SetStamp(t.stamps().encode())
+		stamp := t.stamps().encode()
+		t.store.SetStamp(stamp)
+		deleted = []record.Header{{Key: stampHeader, Value: stamp}}
 	}
 	t.store.SetSavedAt(w.nowMillis)
 	var last *state.Table
@@ -169,6 +172,9 @@ func (w *worker) seal(t *task, commit *Commit) (sealedTask, error) {
 			last, sent = table, w.topic(table.Changelog())
 		}
 		rec := record.Record{Key: key, Value: row, Time: max(t.streamTime, 0)}
+		if row == nil {
+			rec.Headers = deleted
+		}
 		sent.count(rec)
 		w.producer.Send(record.TopicPartition{Topic: table.Changelog(), Partition: t.id.Partition}, rec)
 	})

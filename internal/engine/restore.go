@@ -303,6 +303,9 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 		return addRow(r.loader, key, row, rec)
 	}
 	if rec.Value == nil {
+		if ahead, err := r.seen.passedBy(stampOf(rec)); err != nil || ahead {
+			return err
+		}
 		return r.loader.Add(rec.Key, nil)
 	}
 	row, stamp, err := state.DecodeStamped(rec.Value)

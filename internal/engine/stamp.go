@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+
+	"streamctl/internal/record"
 )
 
 // Without transactions the changelog holds more than what was committed: rows
@@ -13,6 +15,21 @@ import (
 // again, so a restore that took them would count those twice. Each row of such
 // a changelog therefore carries the input positions that it has seen, and a
 // restore passes over those that have seen more than the group has committed.
+
+// stampHeader is the header in which a tombstone carries its stamp. A deletion
+// that is ahead of what was committed would otherwise be found done when its record
+// is read again, and those behind would never hear of it.
+const stampHeader = "streamctl.stamp"
+
+// stampOf is the stamp of a tombstone, nil when it has none.
+func stampOf(rec *record.Record) []byte {
+	for _, h := range rec.Headers {
+		if h.Key == stampHeader {
+			return h.Value
+		}
+	}
+	return nil
+}
 
 // stamps are positions of the inputs that a task's own tables come from, by a
 // short name of the topic: of its streams, and of the tables whose changes go on.

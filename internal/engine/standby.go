@@ -206,6 +206,8 @@ func (w *worker) loadFollowed(f *follower, rec *record.Record, seen stamps) (hel
 		if row, stamp, err = state.DecodeStamped(rec.Value); err == nil {
 			held, err = seen.passedBy(stamp)
 		}
+	default:
+		held, err = seen.passedBy(stampOf(rec))
 	}
 	if err != nil || held {
 		return held, err
