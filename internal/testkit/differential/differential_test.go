@@ -36,7 +36,7 @@ func number(t *testing.T, name string, otherwise uint64) (n uint64, set bool) {
 func drawCase(seed uint64) *testCase {
 	r := rand.New(rand.NewPCG(seed, 1))
 	c := &testCase{seed: seed, settings: drawSettings(r), pipe: generate(r)}
-	if c.pipe.scattered() {
+	if c.pipe.scattered() || c.pipe.bunched() {
 		c.settings.partitions = 1
 	}
 	c.records = drawInput(r, c.pipe, c.settings.partitions)

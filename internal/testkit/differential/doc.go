@@ -3,8 +3,9 @@
 // must write what the interpreter of package model says. docs/testing.md tells
 // how to reproduce a seed.
 //
-// It is tests only. The tour: generate_test.go writes pipelines and input_test.go
-// records for them; rig_test.go runs a case on the engine under the circumstances that
-// settings_test.go draws (restarts, kills, lost disks, several processes); compare_test.go
-// compares; shrink_test.go makes a failing case small.
+// It is tests only. The tour: generate_*_test.go write pipelines (pipe_test.go) and
+// input_test.go records for them; plan_test.go compiles them and knows what has no
+// order; rig_test.go runs a case on the engine under the circumstances that
+// settings_test.go draws (restarts, kills, lost disks, several processes);
+// compare_test.go compares; shrink_test.go makes a failing case small.
 package differential

@@ -15,7 +15,7 @@
 // The tour: read.go turns the text into definitions; model.go takes records in
 // and lets time pass; query.go sends a row through from, where, join and select;
 // table.go and aggregate.go keep tables, window.go those cut by time, tablejoin.go
-// and streamjoin.go join what triggers on both sides, top.go ranks; expr.go evaluates expressions over
+// and streamjoin.go join what triggers on both sides, top.go ranks; expr.go and functions.go evaluate expressions over
 // expr-lang's syntax trees, data.go is about values.
 package model
 

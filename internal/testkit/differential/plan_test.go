@@ -1,0 +1,171 @@
+package differential
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"streamctl/internal/codec"
+	"streamctl/internal/testkit/model"
+	"streamctl/operators"
+	"streamctl/pipeline"
+)
+
+// compiled is a pipeline through all stages.
+type compiled struct {
+	text     string
+	result   *pipeline.Result
+	topology *operators.Topology
+	topics   []string // all that is read
+}
+
+func compile(text string) (*compiled, error) {
+	result, diags := pipeline.Compile("pipeline.yaml", []byte(text), pipeline.ParseOptions{})
+	if diags.HasErrors() {
+		var out strings.Builder
+		_ = result.File.Printer().Print(&out, diags)
+		return nil, fmt.Errorf("compile: %s", out.String())
+	}
+	c := &compiled{text: text, result: result, topology: result.Topology}
+	for _, sub := range c.topology.Subs {
+		for _, in := range sub.Inputs {
+			c.topics = append(c.topics, in.Topic)
+		}
+	}
+	slices.Sort(c.topics)
+	c.topics = slices.Compact(c.topics)
+	return c, nil
+}
+
+// layout tells the model where the plan lets things run.
+func (c *compiled) layout(partitions int32) model.Layout {
+	l := model.Layout{Sub: map[string]string{}, Hops: map[string]string{}}
+	for _, sub := range c.result.Plan.Subs {
+		for _, in := range sub.Inputs {
+			switch in.Kind {
+			case pipeline.SourceInput, pipeline.TableInput, pipeline.ChangelogInput:
+				l.Sub[in.Def.Name] = sub.Name
+			case pipeline.RepartitionInput:
+				switch {
+				case in.Join >= 0 && in.Right:
+					l.Hops[model.RightHop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
+				case in.Join >= 0:
+					l.Hops[model.Hop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
+				case strings.HasSuffix(in.Topic, in.Def.Name+".dedup.repartition"):
+					l.Hops[model.DedupHop(in.Def.Name)] = sub.Name
+				case in.Join == -1:
+					l.Hops[model.Hop(in.Def.Name, "")] = sub.Name
+				}
+			}
+		}
+	}
+	l.Partition = func(_ string, key []byte) int32 { return codec.Partition(key, partitions) }
+	return l
+}
+
+// ambiguous says that one record comes to a task on two ways, of which one is
+// a detour, or to both sides of a join: which of the two is first is not defined.
+func (c *compiled) ambiguous() bool {
+	for _, sub := range c.result.Plan.Subs {
+		seen := map[string]bool{}
+		for _, in := range sub.Inputs {
+			for _, origin := range in.Origins {
+				if seen[origin] {
+					return true
+				}
+				seen[origin] = true
+			}
+			if meetsItself(in.Steps, map[string]bool{}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// meetsItself says that records of one input come to both sides of a join of
+// streams: which of them goes first is not defined.
+func meetsItself(steps []*pipeline.Step, sides map[string]bool) bool {
+	for _, s := range steps {
+		if s.Kind == pipeline.StreamJoinStep {
+			side := func(right bool) string { return fmt.Sprint(s.Def.Name, s.Join, right) }
+			if sides[side(!s.Right)] {
+				return true
+			}
+			sides[side(s.Right)] = true
+		}
+		if meetsItself(s.Next, sides) {
+			return true
+		}
+	}
+	return false
+}
+
+// repartitions says that there are topics of the pipeline's own between its parts.
+func (c *compiled) repartitions() bool {
+	for _, sub := range c.topology.Subs {
+		for _, out := range sub.Outputs {
+			if out.Internal {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unordered lists the topics of sinks to which one record comes on several ways
+// through different tasks: which is first is not defined.
+func (c *compiled) unordered() map[string]bool {
+	behind := map[string][]string{} // joins of streams: the topics of sinks behind them
+	name := func(s *pipeline.Step) string { return fmt.Sprint(s.Def.Name, " ", s.Join) }
+	c.eachStep(func(s *pipeline.Step, _ []string) {
+		if s.Kind == pipeline.StreamJoinStep && !s.Right {
+			behind[name(s)] = sinksBehind(s)
+		}
+	})
+	seen, twice := map[string]bool{}, map[string]bool{}
+	way := func(topic string, origins []string) {
+		for _, origin := range origins {
+			twice[topic] = twice[topic] || seen[topic+" "+origin]
+			seen[topic+" "+origin] = true
+		}
+	}
+	c.eachStep(func(s *pipeline.Step, origins []string) {
+		switch {
+		case s.Kind == pipeline.SinkStep:
+			way(s.Topic, origins)
+		case s.Kind == pipeline.StreamJoinStep && s.Right:
+			for _, topic := range behind[name(s)] {
+				way(topic, origins)
+			}
+		}
+	})
+	return twice
+}
+
+// sinksBehind lists the topics of the sinks behind a step.
+func sinksBehind(s *pipeline.Step) (topics []string) {
+	eachStep(s.Next, func(s *pipeline.Step) {
+		if s.Kind == pipeline.SinkStep {
+			topics = append(topics, s.Topic)
+		}
+	})
+	return topics
+}
+
+// eachStep visits steps and those behind them.
+func eachStep(steps []*pipeline.Step, visit func(*pipeline.Step)) {
+	for _, s := range steps {
+		visit(s)
+		eachStep(s.Next, visit)
+	}
+}
+
+// eachStep visits all steps of the plan with the topics that their records come from.
+func (c *compiled) eachStep(visit func(s *pipeline.Step, origins []string)) {
+	for _, sub := range c.result.Plan.Subs {
+		for _, in := range sub.Inputs {
+			eachStep(in.Steps, func(s *pipeline.Step) { visit(s, in.Origins) })
+		}
+	}
+}
