@@ -12,7 +12,8 @@
 // one (suite.go); compile.go compiles its pipelines, and bind.go says what its names
 // stand for. world.go is a cluster and a clock, running.go a pipeline in it,
 // life.go one life of its process, between two restarts; gate.go is how it is known
-// that a process has come to rest. run.go goes through the steps of a test, check.go
+// that a process has come to rest. run.go runs tests
+// side by side, runner.go goes through the steps of one, check.go
 // compares what came; pattern.go and match.go compare one value, sequence.go a list of
 // records. result.go and junit.go are what comes out.
 package pipetest
