@@ -58,6 +58,7 @@ var All = []Kind{
 			"The records have the key, the time and the fields of the one that they come from; `ALIAS` is the element, whatever it is, `ALIAS_index` its position from 0.",
 			"A null element is one. Null or an empty list gives no record: it is counted. What is neither null nor a list is an error of the record, an element that is not of its declared type one of that element alone.",
 			"A null value is dropped and counted.",
+			"A window that is final can be taken apart: its elements are facts, although it is a table's.",
 		},
 		Drops: []string{ReasonEmptyList, ReasonNullValue, ReasonWrongType, ReasonExpression},
 	},
