@@ -83,8 +83,8 @@ func (c *compiled) ambiguous() bool {
 	return false
 }
 
-// meetsItself says that records of one input come to both sides of a join of
-// streams: which of them goes first is not defined.
+// meetsItself says that records of one input come to a join of streams, or of
+// tables, from two sides: which of them goes first is not defined.
 func meetsItself(steps []*pipeline.Step, sides map[string]bool) bool {
 	for _, s := range steps {
 		if s.Kind == pipeline.StreamJoinStep {
@@ -93,6 +93,12 @@ func meetsItself(steps []*pipeline.Step, sides map[string]bool) bool {
 				return true
 			}
 			sides[side(s.Right)] = true
+		}
+		if s.Kind == pipeline.TableJoinStep {
+			if sides[s.Def.Name] {
+				return true
+			}
+			sides[s.Def.Name] = true
 		}
 		if meetsItself(s.Next, sides) {
 			return true
