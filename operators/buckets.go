@@ -3,6 +3,7 @@ package operators
 import (
 	"encoding/binary"
 	"errors"
+	"hash/maphash"
 	"slices"
 
 	"streamctl/state"
@@ -25,10 +26,21 @@ type buckets struct {
 	width int64   // of a bucket, ms
 	live  []int64 // buckets that have rows, in order
 	key   []byte
-	// dead are keys of rows of the first live bucket, which is to be deleted; next
-	// is where the next are found.
-	dead [][]byte
+	// dead are rows of the first live bucket, which is to be deleted; next is where
+	// the next are found.
+	dead []deadRow
 	next []byte
+	// names are the keys of buckets that have begun since the task was opened, by
+	// their hashes: most records are the first of their key in a bucket, and the store need
+	// not be asked for what cannot be there.
+	names map[int64]map[uint64]struct{}
+	seed  maphash.Seed
+}
+
+// deadRow is a row to delete, with what was noted of it when it was found.
+type deadRow struct {
+	key  []byte
+	note int
 }
 
 const (
@@ -91,8 +103,30 @@ func (b *buckets) add(bucket int64) {
 		return
 	}
 	at, found := slices.BinarySearch(b.live, bucket)
-	if !found {
-		b.live = slices.Insert(b.live, at, bucket)
+	if found {
+		return
+	}
+	b.live = slices.Insert(b.live, at, bucket)
+	if b.names == nil {
+		b.names, b.seed = make(map[int64]map[uint64]struct{}), maphash.MakeSeed()
+	}
+	b.names[bucket] = make(map[uint64]struct{})
+}
+
+// unknown says that a bucket cannot have rows of a key.
+func (b *buckets) unknown(bucket int64, key []byte) bool {
+	names := b.names[bucket]
+	if names == nil {
+		return false // it is older than the task
+	}
+	_, known := names[maphash.Bytes(b.seed, key)]
+	return !known
+}
+
+// name notes that a bucket has rows of a key.
+func (b *buckets) name(bucket int64, key []byte) {
+	if names := b.names[bucket]; names != nil {
+		names[maphash.Bytes(b.seed, key)] = struct{}{}
 	}
 }
 
@@ -106,44 +140,53 @@ func (b *buckets) between(from, to int64) []int64 {
 	return b.live[first:max(first, last)]
 }
 
-// sweep has some rows deleted of buckets that end before a time.
-func (b *buckets) sweep(before int64, remove func(key []byte) error) error {
+// sweep deletes some rows of buckets that end before a time: nothing changes
+// these any more. note, when not nil, looks at a row before; removed is told what it said.
+func (b *buckets) sweep(before int64, note func(*state.Row) (int, error), removed func(note int)) error {
 	for range sweepRows {
 		if len(b.dead) == 0 {
-			if more, err := b.findDead(before); err != nil || !more {
+			if more, err := b.findDead(before, note); err != nil || !more {
 				return err
 			}
 		}
-		key := b.dead[0]
+		row := b.dead[0]
 		b.dead = b.dead[1:]
-		if err := remove(key); err != nil {
+		if err := b.table.Remove(row.key); err != nil {
 			return err
+		}
+		if removed != nil {
+			removed(row.note)
 		}
 	}
 	return nil
 }
 
 // findDead looks up the next rows to delete; false: there are none now.
-func (b *buckets) findDead(before int64) (bool, error) {
+func (b *buckets) findDead(before int64, note func(*state.Row) (int, error)) (bool, error) {
 	for len(b.live) > 0 && (b.live[0]+1)*b.width-1 < before {
 		bucket := b.live[0]
 		if b.next == nil {
 			b.next = appendBucket(nil, bucket)
 		}
 		b.dead = b.dead[:0]
-		err := b.table.Scan(b.next, appendBucket(nil, bucket+1), func(key []byte, _ *state.Row) (bool, error) {
-			b.dead = append(b.dead, append([]byte(nil), key...))
-			return len(b.dead) < sweepBatch, nil
+		err := b.table.Scan(b.next, appendBucket(nil, bucket+1), func(key []byte, r *state.Row) (more bool, err error) {
+			row := deadRow{key: append([]byte(nil), key...)}
+			if note != nil {
+				row.note, err = note(r)
+			}
+			b.dead = append(b.dead, row)
+			return len(b.dead) < sweepBatch, err
 		})
 		if err != nil {
 			return false, err
 		}
 		if n := len(b.dead); n > 0 {
-			b.next = append(append(b.next[:0], b.dead[n-1]...), 0)
+			b.next = append(append(b.next[:0], b.dead[n-1].key...), 0)
 			return true, nil
 		}
 		b.next = nil
 		b.live = b.live[1:]
+		delete(b.names, bucket)
 	}
 	return false, nil
 }

@@ -105,6 +105,9 @@ func (m *seen) before(key []byte, time int64) (bool, error) {
 	alive := earlier(m.now, 2*m.within)
 	from, to := max(time-m.within, alive, 0), time+m.within
 	for _, bucket := range m.between(from, to) {
+		if m.unknown(bucket, key) {
+			continue
+		}
 		row, err := m.table.Get(m.rowKey(bucket, key, 0))
 		if err != nil {
 			return false, m.wrap(err)
@@ -130,23 +133,26 @@ func (m *seen) before(key []byte, time int64) (bool, error) {
 	if err := m.remember(key, time); err != nil {
 		return false, m.wrap(err)
 	}
-	return false, m.wrap(m.sweep(alive, m.table.Delete))
+	return false, m.wrap(m.sweep(alive, nil, nil))
 }
 
 func (m *seen) remember(key []byte, time int64) error {
 	bucket := m.bucket(time)
 	m.add(bucket)
 	rowKey := m.rowKey(bucket, key, 0)
-	row, err := m.table.Get(rowKey)
-	if err != nil {
-		return err
-	}
 	m.value = m.value[:0]
-	if row != nil {
-		m.value = append(m.value, row.Value...)
+	if !m.unknown(bucket, key) {
+		row, err := m.table.Get(rowKey)
+		if err != nil {
+			return err
+		}
+		if row != nil {
+			m.value = append(m.value, row.Value...)
+		}
 	}
+	m.name(bucket, key)
 	m.value = binary.AppendUvarint(m.value, uint64(time-bucket*m.width))
-	_, err = m.table.Put(rowKey, m.value)
+	_, err := m.table.Put(rowKey, m.value)
 	return err
 }
 

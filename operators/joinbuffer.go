@@ -153,6 +153,9 @@ type joinBuffer struct{ buckets }
 
 // row returns the nth row of a key in a bucket, nil when there is none.
 func (b *joinBuffer) row(bucket int64, key []byte, n uint64) (*state.Row, *joinRow, error) {
+	if b.unknown(bucket, key) {
+		return nil, nil, nil
+	}
 	return b.load(b.rowKey(bucket, key, n))
 }
 
@@ -230,6 +233,7 @@ func (b *joinBuffer) insert(bucket int64, key []byte, n uint64, e joinEntry) (st
 		return "", err
 	}
 	b.table.SetDecoded(made, row, row.memory())
+	b.name(bucket, key)
 	return made.Key(), nil
 }
 

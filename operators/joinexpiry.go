@@ -182,26 +182,29 @@ func (x *joinExpiry) loadBucket(j *streamJoin, bucket int64) error {
 	})
 }
 
-// sweep deletes some rows that nothing matches any more.
+// sweep deletes some rows that nothing matches any more, and counts what an
+// inner side had in them without a partner.
 func (x *joinExpiry) sweep(j *streamJoin) error {
 	late := max(j.sides[leftSide].late, j.sides[rightSide].late)
-	err := j.buffer.sweep(earlier(j.now, late), func(key []byte) error { return x.delete(j, key) })
+	unmatched := func(r *state.Row) (n int, err error) {
+		row, err := j.buffer.decoded(r, false)
+		if err != nil {
+			return 0, err
+		}
+		for i := range row.entries {
+			if e := &row.entries[i]; !e.matched && !j.sides[e.side].keep {
+				n++
+			}
+		}
+		return n, nil
+	}
+	err := j.buffer.sweep(earlier(j.now, late), unmatched, func(n int) {
+		for range n {
+			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNoMatch)
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("delete old records of join %s: %w", j.spec.Name, err)
 	}
 	return nil
-}
-
-// delete deletes a row, and counts what an inner side had in it without a partner.
-func (x *joinExpiry) delete(j *streamJoin, key []byte) error {
-	_, row, err := j.buffer.load(key)
-	if row == nil || err != nil {
-		return err
-	}
-	for i := range row.entries {
-		if e := &row.entries[i]; !e.matched && !j.sides[e.side].keep {
-			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNoMatch)
-		}
-	}
-	return j.buffer.table.Delete(key)
 }

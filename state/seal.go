@@ -149,9 +149,8 @@ func (e *encoder) encode(t *Table, r *Row) ([]byte, error) {
 		if !ok {
 			return nil, fmt.Errorf("encode row %q: %T has no AppendRow", r.key, r.Decoded)
 		}
-		head := len(e.chunk)
 		e.chunk = enc.AppendRow(e.chunk)
-		t.resize(r, rowSize(r.key, len(e.chunk)-head, r.extra))
+		t.resize(r, rowSize(r.key, 0, r.extra)) // the bytes are not kept with it
 	}
 	return e.chunk[start:len(e.chunk):len(e.chunk)], nil
 }

@@ -30,9 +30,8 @@ func (db *DB) storeOptions() *pebble.Options {
 		MemTableSize:       uint64(db.opts.MemTableBytes),
 		// A commit must not wait for a flush in the ordinary course.
 		MemTableStopWritesThreshold: 4,
-		// Bulk loads put many files into level 0 at once: that must not stop commits, nor
-		// begin to write all of it anew while the load goes on.
-		L0CompactionThreshold:      8,
+		// Bulk loads put many files into level 0 at once; that must not stop commits.
+		L0CompactionThreshold:      4,
 		L0StopWritesThreshold:      1000,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 		MaxOpenFiles:               500,

@@ -175,6 +175,30 @@ func (t *Table) Delete(key []byte) error {
 	return nil
 }
 
+// Remove deletes a row that is known to be there: unlike Delete it does not
+// look for it, and the key gets a tombstone in any case.
+func (t *Table) Remove(key []byte) error {
+	if t.task.closed {
+		return ErrClosed
+	}
+	r := t.rows[string(key)]
+	switch {
+	case r == nil:
+		t.trim(evictSteps)
+		r = &Row{key: string(key), gone: true}
+		t.insert(r)
+	case r.gone:
+		return nil
+	default:
+		r.gone = true
+		t.live--
+	}
+	r.Value, r.Decoded, r.extra, r.used = nil, nil, 0, false
+	t.change(r)
+	t.resize(r, rowSize(r.key, 0, 0))
+	return nil
+}
+
 // change puts a row into the current epoch, where it stays in memory until
 // that is applied.
 func (t *Table) change(r *Row) {
@@ -200,7 +224,7 @@ func (t *Table) unpin(rows []*Row, epoch uint64) {
 		}
 		t.pinned -= int64(r.size)
 		t.db.pinned.Add(-int64(r.size))
-		if r.gone && t.complete {
+		if r.gone && (t.complete || !r.used) { // nobody is about to ask for it
 			t.remove(r)
 		}
 	}
