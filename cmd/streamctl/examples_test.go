@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"streamctl/internal/lines"
+	"streamctl/pipeline"
 )
 
 const examplesDir = "../../examples/pipelines"
@@ -118,8 +119,12 @@ func runExample(t *testing.T, dir string, on target) {
 	if err != nil || len(outputs) == 0 {
 		t.Fatalf("expected output of %s: %v, %v", dir, outputs, err)
 	}
-	for _, path := range outputs {
-		topic := prefix + outputTopic(path)
+	checked, diags := pipeline.Check(file, []byte(text), pipeline.ParseOptions{})
+	if diags.HasErrors() {
+		t.Fatalf("compile %s: %v", dir, diags)
+	}
+	for _, sink := range checked.Pipeline.Sinks {
+		topic := sink.Sink.Topic.Value
 		streamctl(t, slices.Concat([]string{"produce", topic, "--from", os.DevNull, "--partitions", "4", "--config", "retention.ms=-1"}, on.broker)...)
 	}
 	inputs := inputsOf(t, dir)
