@@ -6,6 +6,7 @@ import (
 	"streamctl/expr"
 	"streamctl/internal/codec"
 	"streamctl/internal/record"
+	"streamctl/internal/value"
 )
 
 // joinedSide is one of the two of a join.
@@ -32,7 +33,11 @@ type StreamJoin struct {
 	Grace         int64 // ms
 	Left, Right   StreamSide
 	Origins       []Origin // outer topics, by the number in the state
-	Next          []*Node
+	// OwnRow is the frame row of the key of what leaves, where that may be of
+	// either side; OwnUsed is nil where it is the left side's, else says whether it is read.
+	OwnRow  int
+	OwnUsed func() bool
+	Next    []*Node
 }
 
 // StreamSide is one side of a StreamJoin.
@@ -121,6 +126,10 @@ func (s *StreamJoin) in(t *Task) (*streamJoin, error) {
 	}
 	j.behind.passWallTimers(t)
 	j.next, j.out = next, j.behind.task.event()
+	if s.OwnUsed != nil && s.OwnUsed() {
+		j.own = &value.Row{Slots: make([]value.Value, 1)}
+		j.out.Frame.Rows[s.OwnRow] = j.own
+	}
 	t.shared[s] = j
 	return j, nil
 }
@@ -141,6 +150,7 @@ type streamJoin struct {
 	key, blob []byte
 	found     []partner
 	out       *Event
+	own       *value.Row // the key of out, where that is read
 	in        record.Record
 	self      kept // the record being joined
 	other     kept // its partner
@@ -323,6 +333,9 @@ func (j *streamJoin) send(lead *kept, time int64, err error) error {
 	out.Key, out.KeyFormat, out.Headers = lead.key, origin.KeyFormat, lead.headers
 	j.in = record.Record{Key: lead.key, Value: lead.doc, Time: time, Offset: lead.origin.Offset, Headers: lead.headers}
 	out.In = &j.in
+	if j.own != nil && err == nil {
+		j.own.Slots[0], err = codec.DecodeKey(origin.KeyFormat, lead.key)
+	}
 	if err != nil {
 		return t.refuseEvent(j.spec.Policy, out, ReasonInvalidValue, err)
 	}

@@ -440,3 +440,37 @@ sinks:
 	r.mustRun()
 	expect(t, "out", r.values("out"), `x {"a":1,"b":1}`, `x {"a":2,"b":1}`, `x {"a":1,"b":2}`, `x {"a":2,"b":2}`)
 }
+
+// Behind an outer join a record without a partner has its own key, whichever
+// side it is of: in a sink, in a group, in a further join.
+func TestStreamJoinOuterKeepsTheRecordsKey(t *testing.T) {
+	const src = `
+pipeline: p
+sources:
+  orders: {topic: orders}
+  payments: {topic: payments}
+streams:
+  paid:
+    from: orders o
+    join: [{outer: payments p, on: o.n == p.n, within: 10ms}]
+    select: [{o: o.key}, {p: p.key}]
+tables:
+  per_key:
+    from: paid v
+    group_by: v.key
+    select: [{key: key}, {n: count()}]
+sinks:
+  out: {from: paid, topic: out}
+  counts: {from: per_key, topic: counts}
+`
+	counts := map[string]int{"orders": 1, "payments": 1, "out": 1, "counts": 1}
+	r := everyRestart(t, src, counts, []input{
+		{"orders", "a", `{"n":1}`, 1000},
+		{"payments", "b", `{"n":1}`, 1001},
+		{"payments", "c", `{"n":2}`, 1002},
+		{"orders", "d", `{"n":3}`, 1003},
+		{"orders", "a", `{"n":9}`, 2000},
+	}, "counts")
+	expect(t, "out", r.show("out"), `0 a {"o":"a","p":"b"} @1001`, `0 c {"o":null,"p":"c"} @1002`, `0 d {"o":"d","p":null} @1003`)
+	expect(t, "counts", r.show("counts"), `0 a {"key":"a","n":1} @1001`, `0 c {"key":"c","n":1} @1002`, `0 d {"key":"d","n":1} @1003`)
+}

@@ -13,8 +13,11 @@ type binding struct {
 	alias string
 	typ   expr.Type // of the whole value
 	key   *keySpace // nil: there is no key to speak of
-	space space
-	used  bool // something has been resolved through it
+	// record is the key of the records where that may be another binding's: behind
+	// an outer join of streams. nil = it is key.
+	record *keySpace
+	space  space
+	used   bool // something has been resolved through it
 	// plain: key and value are no names of its own, as those of an element are not.
 	plain bool
 }
@@ -70,6 +73,14 @@ func (k *keySpace) at(path []codec.Step) (*expr.Resolved, string) {
 		return nil, problem
 	}
 	return &expr.Resolved{Ref: expr.Ref{Row: k.row}, Type: at, Rest: path}, ""
+}
+
+// recordKey is the key of the records that a binding is the first of.
+func (b *binding) recordKey() *keySpace {
+	if b.record != nil {
+		return b.record
+	}
+	return b.key
 }
 
 // expr makes the binding usable in a scope.

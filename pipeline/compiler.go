@@ -263,7 +263,7 @@ func (c *compiler) selected(d *Def, view []*binding) *binding {
 		}
 	}
 	s.seal()
-	return &binding{typ: s.typ, key: view[0].key, space: s}
+	return &binding{typ: s.typ, key: view[0].recordKey(), space: s}
 }
 
 // column compiles one entry of a select list.

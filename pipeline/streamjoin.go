@@ -104,6 +104,8 @@ type typedStreamJoin struct {
 	rightKeys   []joinKeys // by branch of the right stream
 	// behind: identities of the keys of both sides as those behind see them.
 	behind [2]string
+	// stray: a record may come from the right side alone, here or in a join before.
+	stray bool
 }
 
 // defineStreams checks the joins of a query that joins streams, and gives what
@@ -159,6 +161,7 @@ func (c *compiler) defineStreamJoin(d *Def, i int, views [][]*binding) []*bindin
 		sj.rightKeys = append(sj.rightKeys, joinKeysOf(keys))
 		sj.right = uniteKept(sj.right, []*binding{right})
 	}
+	sj.stray = slices.ContainsFunc(d.Joins[:i+1], func(j ResolvedJoin) bool { return j.Bounds != nil && j.kind() == operators.OuterJoin })
 	behind := c.streamView(sj)
 	last := len(behind) - 1
 	left, right := c.streamKeys(d, i, behind[:last], behind[last])
@@ -197,9 +200,24 @@ func (c *compiler) streamKeys(d *Def, i int, view []*binding, right *binding) (l
 // streamView is what a definition sees behind a join of streams.
 func (c *compiler) streamView(sj *typedStreamJoin) []*binding {
 	left, right := c.streamSide(sj.left), c.streamSide(sj.right)
-	view := append(slices.Clone(left.view), right.view...)
+	view := sj.view(c.layout, left, right)
 	for n, v := range view {
 		c.layout.nameKept(v, fmt.Sprintf("joined[%d].", n))
+	}
+	if own := view[0].record; own != nil {
+		c.layout.places[own.row] = place{label: "joined.key", slot: func(int) string { return "joined.key" }}
+	}
+	return view
+}
+
+// view puts the sides together. Where a record may be the right side's alone, its
+// key is not that of the first binding.
+func (sj *typedStreamJoin) view(l *layout, left, right streamSide) []*binding {
+	view := append(slices.Clone(left.view), right.view...)
+	if sj.stray {
+		first := *view[0]
+		first.record = &keySpace{row: l.row(), typ: unite(typeOfKey(&first), typeOfKey(right.view[0]))}
+		view[0] = &first
 	}
 	return view
 }
@@ -286,10 +304,13 @@ func (b *binder) boundJoin(s *Step) *boundJoin {
 	r, td := d.Joins[i], b.plan.typed.defs[d]
 	left, right := b.c.streamSide(td.streams[i].left), b.c.streamSide(td.streams[i].right)
 	left.spec.Keep, right.spec.Keep = r.kind() != operators.InnerJoin, r.kind() == operators.OuterJoin
-	j := &boundJoin{view: append(slices.Clone(left.view), right.view...), origins: map[string]int{}}
+	j := &boundJoin{view: td.streams[i].view(b.c.layout, left, right), origins: map[string]int{}}
 	j.spec = &operators.StreamJoin{
 		Policy: b.c.policy(d), Name: s.Stream.State, Left: left.spec, Right: right.spec,
 		Before: r.Bounds.Before.Milliseconds(), After: r.Bounds.After.Milliseconds(), Grace: r.Bounds.Grace.Milliseconds(),
+	}
+	if own := j.view[0].record; own != nil {
+		j.spec.OwnRow, j.spec.OwnUsed = own.row, func() bool { return own.used }
 	}
 	for n, topic := range s.Stream.Origins {
 		j.origins[topic] = n
