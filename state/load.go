@@ -252,12 +252,12 @@ func (l *Loader) finishFiles(meta []metaEntry) error {
 	}
 	loading := append(task.metaPrefix(), kindLoading)
 	several := len(l.built) > 1
-	if several {
-		if err := db.store.Set(loading, nil, pebble.Sync); err != nil {
-			return err
-		}
-	} else if err := db.store.LogData(nil, pebble.Sync); err != nil {
-		return err // epochs applied before must not be lost when what follows them is not
+	begin := func() error { return db.store.Set(loading, nil, pebble.Sync) }
+	if !several { // epochs applied before must not be lost when what follows them is not
+		begin = func() error { return db.store.LogData(nil, pebble.Sync) }
+	}
+	if err := db.attempt(begin); err != nil {
+		return err
 	}
 	last, err := l.writeMeta(meta, loading, several)
 	if err != nil {
@@ -279,7 +279,9 @@ func (l *Loader) ingest(paths []string) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	return l.table.db.ok(l.table.db.store.Ingest(context.Background(), paths))
+	db := l.table.db
+	// It waits for a flush where rows in memory overlap, which never ends on a full disk.
+	return db.ok(db.attempt(func() error { return db.store.Ingest(context.Background(), paths) }))
 }
 
 // writeMeta writes positions and marks, and that the load is complete.
