@@ -215,9 +215,7 @@ func (c *compiler) streamView(sj *typedStreamJoin) []*binding {
 func (sj *typedStreamJoin) view(l *layout, left, right streamSide) []*binding {
 	view := append(slices.Clone(left.view), right.view...)
 	if sj.stray {
-		first := *view[0]
-		first.record = &keySpace{row: l.row(), typ: unite(typeOfKey(&first), typeOfKey(right.view[0]))}
-		view[0] = &first
+		view[0].record = &keySpace{row: l.row(), typ: unite(typeOfKey(view[0]), typeOfKey(right.view[0]))}
 	}
 	return view
 }
