@@ -137,10 +137,9 @@ func (r *repartitionChanges) send(e *Event, group value.Value, key, was, is []by
 		doc = append(append(doc, `,"new":`...), is...)
 	}
 	doc = a.end(append(doc, '}'))
-	origin := a.end(appendOrigin(a.begin(len(e.Key)+32), r.spec.Origins[e.Origin.Topic], e.Origin, e.Key))
 	r.task.Emitter.Emit(r.spec.Output, codec.Partition(text, r.partitions), record.Record{
 		Key: key, Value: doc, Time: e.Time, Offset: -1,
-		Headers: r.task.withHeader(e.Headers, record.Header{Key: originHeader, Value: origin}),
+		Headers: r.task.originHeaders(e, r.spec.Origins),
 	})
 	return nil
 }

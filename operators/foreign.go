@@ -311,27 +311,3 @@ func partitionOfStored(buf, key []byte, format codec.Format, partitions int32) (
 	}
 	return codec.Partition(buf, partitions), buf, nil
 }
-
-// fromOrigin takes the origin header, which is the last one, off a record of
-// the pipeline's own: e is then where the record came from.
-func (e *Event) fromOrigin(rec *record.Record, origins []Origin) error {
-	last := len(rec.Headers) - 1
-	if last < 0 || rec.Headers[last].Key != originHeader {
-		return faultf(ReasonInvalidValue, "the record has no origin header: it was not written by this pipeline")
-	}
-	e.Headers = rec.Headers[:last:last]
-	at, number, key, err := parseOrigin(rec.Headers[last].Value)
-	if err != nil || number >= len(origins) {
-		return faultf(ReasonInvalidValue, "the origin header is not of this version of the pipeline")
-	}
-	at.Topic = origins[number].Topic
-	e.Origin, e.Key, e.KeyFormat = at, key, origins[number].KeyFormat
-	return nil
-}
-
-// originHeaders are the headers of e with where it came from.
-func (t *Task) originHeaders(e *Event, origins map[string]int) []record.Header {
-	a := &t.arena
-	origin := a.end(appendOrigin(a.begin(len(e.Key)+32), origins[e.Origin.Topic], e.Origin, e.Key))
-	return t.withHeader(e.Headers, record.Header{Key: originHeader, Value: origin})
-}

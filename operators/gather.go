@@ -278,17 +278,9 @@ func (g *gather) emit(parts []partEntry) error {
 	e := g.event
 	g.whole = record.Record{Key: g.rec.Key, Value: doc, Time: home.time, Offset: g.rec.Offset, Headers: home.headers}
 	e.In, e.Time = &g.whole, home.time
-	last := len(home.headers) - 1
-	if last < 0 || home.headers[last].Key != originHeader {
-		return errors.New("read parts of a document: it has no origin header")
+	if err := e.fromOrigin(&g.whole, g.spec.Origins); err != nil {
+		return err
 	}
-	origin, number, key, err := parseOrigin(home.headers[last].Value)
-	if err != nil || number >= len(g.spec.Origins) {
-		return errors.Join(errors.New("read parts of a document: the origin header is not of this version of the pipeline"), err)
-	}
-	o := g.spec.Origins[number]
-	origin.Topic = o.Topic
-	e.Origin, e.Key, e.KeyFormat, e.Headers = origin, key, o.KeyFormat, home.headers[:last:last]
 	if err := g.kept.place(&e.Frame, doc); err != nil {
 		return err
 	}

@@ -97,8 +97,7 @@ func (s *scatter) send(e *Event) error {
 		return errors.New("scatter document: it has no value") // Null says so before
 	}
 	whole = a.end(append(whole, '}'))
-	origin := a.end(appendOrigin(a.begin(len(e.Key)+32), topic, e.Origin, e.Key))
-	headers := s.task.withHeader(e.Headers, record.Header{Key: originHeader, Value: origin})
+	headers := s.task.originHeaders(e, s.spec.Origins)
 	home := s.task.Partition % s.partitions
 	for p := range s.partitions {
 		rec := record.Record{Key: id, Value: part, Time: e.Time, Offset: -1}

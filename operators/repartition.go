@@ -76,10 +76,9 @@ func (r *repartition) send(e *Event) error {
 		doc = append(doc, "null"...)
 	}
 	doc = a.end(doc)
-	origin := a.end(appendOrigin(a.begin(len(e.Key)+32), r.spec.Origins[e.Origin.Topic], e.Origin, e.Key))
 	r.task.Emitter.Emit(r.spec.Output, partition, record.Record{
 		Key: key, Value: doc, Time: e.Time, Offset: -1,
-		Headers: r.task.withHeader(e.Headers, record.Header{Key: originHeader, Value: origin}),
+		Headers: r.task.originHeaders(e, r.spec.Origins),
 	})
 	return nil
 }
