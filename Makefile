@@ -18,8 +18,11 @@ build: ## build bin/streamctl, one static binary
 demo: build ## run the main job on the embedded broker: what went in, what came out
 	@bash examples/demo.sh bin/streamctl
 
+# The fast packages come first. Those that kill, stop and delay whole processes have the
+# machine to themselves, one after the other.
 test: ## run every test, on the embedded broker and on real Kafka (needs Java and Maven for the latter)
-	go test -timeout 20m ./...
+	go test -timeout 20m $$(go list ./... | grep -v /testkit/)
+	go test -timeout 30m -p 1 ./internal/testkit/...
 	$(MAKE) test-race
 
 test-fast: ## run the tests of one's own hands' work: no crash tests, no long ones
