@@ -11,7 +11,7 @@ import (
 
 // expected runs the interpreter over a case.
 func expected(pipe *compiled, c *testCase) (*model.Model, error) {
-	m, err := model.New(pipe.text, pipe.layout(c.settings.partitions))
+	m, err := model.New(pipe.text, pipe.layout(c.settings.Partitions))
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
@@ -55,11 +55,11 @@ func compare(m *model.Model, pipe *compiled, c *testCase, out outcome) string {
 			for _, list := range got {
 				sortOutputs(list)
 			}
-		} else if c.settings.partitions > 1 { // records without a key lie in several, which have no order among them
+		} else if c.settings.Partitions > 1 { // records without a key lie in several, which have no order among them
 			sortOutputs(want["-"])
 			sortOutputs(got["-"])
 		}
-		if c.settings.atLeastOnce && out.drops == nil {
+		if c.settings.AtLeastOnce && out.drops == nil {
 			problems = append(problems, atLeastOnce(sink, want, got)...)
 			continue
 		}

@@ -127,7 +127,7 @@ func (g *generator) joiningTables() {
 				lines = append(lines, fmt.Sprintf("  - %s: %s %s", pick(g.r, "inner", "left"), t.name, alias), fmt.Sprintf("    on: %s == %s.key", ours, alias))
 				d.reads = append(d.reads, t.name)
 				scopes = append(scopes, scopeOf(alias, t))
-				g.foreign, foreign = true, true
+				foreign = true
 				continue
 			}
 		}

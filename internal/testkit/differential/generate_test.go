@@ -12,8 +12,6 @@ type generator struct {
 	r     *rand.Rand
 	pipe  *pipe
 	named map[string]int
-	// foreign: there is a join by a foreign key.
-	foreign bool
 }
 
 func generate(r *rand.Rand) *pipe {
@@ -26,7 +24,6 @@ func generate(r *rand.Rand) *pipe {
 	}
 	g.sinks()
 	g.pipe.prune()
-	g.pipe.async = g.foreign
 	if g.pipe.timed() { // rows that come to a task through a replica move its time
 		for _, d := range g.pipe.defs {
 			d.clauses = slices.DeleteFunc(d.clauses, func(c clause) bool { return c.lines[0] == "replicate: true" })

@@ -2,7 +2,6 @@ package differential
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 
 	"streamctl/internal/codec"
@@ -123,14 +122,4 @@ func (d *def) has(line string) bool {
 		}
 	}
 	return false
-}
-
-func show(rec model.Record) string {
-	text := func(b []byte) string {
-		if b == nil {
-			return "-"
-		}
-		return string(b)
-	}
-	return fmt.Sprintf("%s/%d @%d %s %s", rec.Topic, rec.Partition, rec.Time-firstTime, text(rec.Key), text(rec.Value))
 }

@@ -64,8 +64,6 @@ func (d *def) isTable() bool { return d.section == "tables" }
 // pipe is a random pipeline.
 type pipe struct {
 	defs []*def
-	// async: tasks answer each other, so that of two changes in a row one may be skipped.
-	async bool
 }
 
 // text writes it.

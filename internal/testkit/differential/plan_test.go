@@ -119,6 +119,12 @@ func (c *compiled) repartitions() bool {
 	return false
 }
 
+// async says that tasks answer each other, so that of two changes in a row one may be skipped.
+func (c *compiled) async() (found bool) {
+	c.eachStep(func(s *pipeline.Step, _ []string) { found = found || s.Kind == pipeline.ForeignStep })
+	return found
+}
+
 // unordered lists the topics of sinks to which one record comes on several ways
 // through different tasks: which is first is not defined.
 func (c *compiled) unordered() map[string]bool {

@@ -57,7 +57,7 @@ type node struct {
 // execute runs a case on the engine.
 func execute(pipe *compiled, c *testCase) (out outcome, err error) {
 	r := &rig{pipe: pipe, set: c.settings, moved: make(chan struct{}, 1), readied: make(chan struct{}, 1), disks: map[string]state.FS{}, drops: map[string]int{}}
-	r.log = memlog.New(memlog.Config{Clock: engine.SystemClock{}, FetchRecords: c.settings.fetch, Faults: r.fault, Audit: func(memlog.Committing) { tell(r.moved) }})
+	r.log = memlog.New(memlog.Config{Clock: engine.SystemClock{}, FetchRecords: c.settings.Fetch, Faults: r.fault, Audit: func(memlog.Committing) { tell(r.moved) }})
 	defer func() {
 		for _, n := range r.nodes {
 			n.kill()
@@ -109,7 +109,7 @@ func (r *rig) createTopics() error {
 			return nil
 		}
 		made[topic] = true
-		return r.log.CreateTopic(topic, r.set.partitions, configs)
+		return r.log.CreateTopic(topic, r.set.Partitions, configs)
 	}
 	for _, sub := range r.pipe.topology.Subs {
 		for _, in := range sub.Inputs {
@@ -147,7 +147,7 @@ func (r *rig) do(s step) error {
 		defer r.crashAt.Store(0)
 		return r.drain()
 	case stepStart:
-		for i := range r.set.processes {
+		for i := range r.set.Processes {
 			if err := r.start(fmt.Sprint("process-", i)); err != nil {
 				return err
 			}
@@ -173,7 +173,7 @@ func (r *rig) topicParts(topic string) (int, error) {
 	if !slices.Contains(r.log.Topics(), topic) {
 		return 0, errors.New("no such topic")
 	}
-	return int(r.set.partitions), nil
+	return int(r.set.Partitions), nil
 }
 
 // start begins a process on its disk.
@@ -182,14 +182,14 @@ func (r *rig) start(name string) error {
 	if fs == nil {
 		fs = state.NewCrashFS()
 	}
-	db, err := state.Open(state.Options{Dir: "state", FS: fs, CacheBytes: r.set.cache, MemTableBytes: 256 << 10, BlockCacheBytes: 256 << 10})
+	db, err := state.Open(state.Options{Dir: "state", FS: fs, CacheBytes: r.set.Cache, MemTableBytes: 256 << 10, BlockCacheBytes: 256 << 10})
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
 	n := &node{name: name, fs: fs, db: db, ready: make(chan struct{}), ended: make(chan struct{}), transport: r.log.Transport(memlog.TransportConfig{Group: r.pipe.topology.Pipeline})}
 	opts := engine.Options{
-		Topology: r.pipe.topology, Transport: n.transport, State: db, ExactlyOnce: !r.set.atLeastOnce, Instance: name,
-		Workers: r.set.workers, CommitInterval: r.set.commit,
+		Topology: r.pipe.topology, Transport: n.transport, State: db, ExactlyOnce: !r.set.AtLeastOnce, Instance: name,
+		Workers: r.set.Workers, CommitInterval: r.set.Commit,
 		Ready:  func() { close(n.ready); tell(r.readied) },
 		Logger: slog.New(slog.NewTextHandler(&r.messages, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}

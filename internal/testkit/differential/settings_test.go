@@ -10,42 +10,42 @@ import (
 // settings are the circumstances under which a case runs: none of them may
 // change what comes out.
 type settings struct {
-	partitions  int32
-	processes   int
-	workers     int
-	commit      time.Duration
-	cache       int64 // bytes
-	fetch       int   // records
-	atLeastOnce bool
-	stops       int  // one in so many steps is followed by a restart, 0 = none
-	kills       int  // of the restarts, one in so many is a kill, 0 = none
-	crashes     int  // in one of so many steps a process dies in the middle of a commit, 0 = in none
-	mixed       bool // records of several topics come together, and are merged by time
-	losses      int  // of the restarts, one in so many has lost its disk, 0 = none
+	Partitions  int32         `json:"partitions"`
+	Processes   int           `json:"processes"`
+	Workers     int           `json:"workers"`
+	Commit      time.Duration `json:"commit"`
+	Cache       int64         `json:"cache"` // bytes
+	Fetch       int           `json:"fetch"` // records
+	AtLeastOnce bool          `json:"at_least_once,omitempty"`
+	Stops       int           `json:"stops,omitempty"`   // one in so many steps is followed by a restart, 0 = none
+	Kills       int           `json:"kills,omitempty"`   // of the restarts, one in so many is a kill, 0 = none
+	Crashes     int           `json:"crashes,omitempty"` // in one of so many steps a process dies in the middle of a commit, 0 = in none
+	Mixed       bool          `json:"mixed,omitempty"`   // records of several topics come together, and are merged by time
+	Losses      int           `json:"losses,omitempty"`  // of the restarts, one in so many has lost its disk, 0 = none
 }
 
 func drawSettings(r *rand.Rand) settings {
-	s := settings{partitions: 1, processes: 1, workers: 1 + r.IntN(2), commit: time.Millisecond, cache: 1 << 20, fetch: 500}
+	s := settings{Partitions: 1, Processes: 1, Workers: 1 + r.IntN(2), Commit: time.Millisecond, Cache: 1 << 20, Fetch: 500}
 	if r.IntN(3) == 0 {
-		s.partitions = int32(2 + r.IntN(2))
+		s.Partitions = int32(2 + r.IntN(2))
 	}
 	if r.IntN(6) == 0 {
-		s.processes = 2
+		s.Processes = 2
 	}
 	if r.IntN(4) == 0 {
-		s.commit = time.Duration(5+r.IntN(20)) * time.Millisecond
+		s.Commit = time.Duration(5+r.IntN(20)) * time.Millisecond
 	}
 	if r.IntN(3) == 0 {
-		s.cache = 1 << 10
+		s.Cache = 1 << 10
 	}
 	if r.IntN(3) == 0 {
-		s.fetch = 1 + r.IntN(3)
+		s.Fetch = 1 + r.IntN(3)
 	}
-	s.stops = []int{0, 0, 3, 8, 20}[r.IntN(5)]
-	s.kills, s.losses = r.IntN(3), []int{0, 0, 4}[r.IntN(3)]
-	s.mixed = r.IntN(2) == 0
-	s.atLeastOnce = r.IntN(8) == 0
-	s.crashes = []int{0, 0, 5}[r.IntN(3)]
+	s.Stops = []int{0, 0, 3, 8, 20}[r.IntN(5)]
+	s.Kills, s.Losses = r.IntN(3), []int{0, 0, 4}[r.IntN(3)]
+	s.Mixed = r.IntN(2) == 0
+	s.AtLeastOnce = r.IntN(8) == 0
+	s.Crashes = []int{0, 0, 5}[r.IntN(3)]
 	return s
 }
 
@@ -70,7 +70,8 @@ type step struct {
 // testCase is a pipeline, its input and the circumstances.
 type testCase struct {
 	seed     uint64
-	pipe     *pipe
+	pipe     *pipe // nil: it was not drawn but read
+	text     string
 	records  []model.Record
 	settings settings
 }
@@ -84,34 +85,34 @@ func (c *testCase) script(pipe *compiled) []step {
 	steps := []step{{kind: stepStart}}
 	for at := 0; at < len(c.records); {
 		end := at + 1
-		if c.settings.mixed && at > 0 && pipe.oneTask(c.settings.partitions) && r.IntN(3) == 0 {
+		if c.settings.Mixed && at > 0 && pipe.oneTask(c.settings.Partitions) && r.IntN(3) == 0 {
 			end = min(at+2+r.IntN(12), len(c.records))
 			steps = append(steps, step{kind: stepStop}, step{kind: stepRecords, records: pipe.merge(c.records[at:end])}, step{kind: stepStart})
 			at = end
 			continue
 		}
 		longest := 1 + r.IntN(4)
-		if c.settings.partitions > 1 || c.pipe.async {
+		if c.settings.Partitions > 1 || pipe.async() {
 			longest = 1 // behind a repartition they may meet again
 		}
 		for end < len(c.records) && end-at < longest && c.records[end].Topic == c.records[at].Topic && c.records[end].Partition == c.records[at].Partition {
 			end++
 		}
 		s := step{kind: stepRecords, records: c.records[at:end]}
-		if c.settings.crashes > 0 && r.IntN(c.settings.crashes) == 0 {
+		if c.settings.Crashes > 0 && r.IntN(c.settings.Crashes) == 0 {
 			s.crash = 1 + r.Int32N(3)
 		}
 		steps = append(steps, s)
 		at = end
-		if c.settings.stops == 0 || r.IntN(c.settings.stops) > 0 {
+		if c.settings.Stops == 0 || r.IntN(c.settings.Stops) > 0 {
 			continue
 		}
-		if c.settings.kills > 0 && r.IntN(c.settings.kills) == 0 {
+		if c.settings.Kills > 0 && r.IntN(c.settings.Kills) == 0 {
 			steps = append(steps, step{kind: stepKill, percent: r.IntN(101)})
 		} else {
 			steps = append(steps, step{kind: stepStop})
 		}
-		if c.settings.losses > 0 && r.IntN(c.settings.losses) == 0 {
+		if c.settings.Losses > 0 && r.IntN(c.settings.Losses) == 0 {
 			steps = append(steps, step{kind: stepLose})
 		}
 		steps = append(steps, step{kind: stepStart})

@@ -47,7 +47,7 @@ func candidates(c *testCase) (list []*testCase) {
 	}
 	for i := len(c.pipe.defs) - 1; i >= 0; i-- {
 		if p := c.pipe.without(c.pipe.defs[i].name); len(p.defs) > 0 && len(p.defs) < len(c.pipe.defs) {
-			with(func(d *testCase) { d.pipe = p })
+			with(func(d *testCase) { d.pipe, d.text = p, p.text() })
 		}
 	}
 	for size := len(c.records) / 2; size > 0; size /= 2 {
@@ -60,7 +60,10 @@ func candidates(c *testCase) (list []*testCase) {
 	for i, d := range c.pipe.defs {
 		for n, cl := range d.clauses {
 			if !cl.required {
-				with(func(e *testCase) { e.pipe = c.pipe.withoutClause(i, n) })
+				with(func(e *testCase) {
+					e.pipe = c.pipe.withoutClause(i, n)
+					e.text = e.pipe.text()
+				})
 			}
 		}
 	}
@@ -69,15 +72,15 @@ func candidates(c *testCase) (list []*testCase) {
 
 // calm are the circumstances under which nothing special happens.
 func calm(s settings) settings {
-	s.processes, s.workers, s.stops, s.kills, s.crashes, s.losses = 1, 1, 0, 0, 0, 0
-	s.cache, s.fetch, s.mixed = 1<<20, 500, false
+	s.Processes, s.Workers, s.Stops, s.Kills, s.Crashes, s.Losses = 1, 1, 0, 0, 0, 0
+	s.Cache, s.Fetch, s.Mixed = 1<<20, 500, false
 	return s
 }
 
 // without leaves out a definition, those that read it, and what only it needs.
 func (p *pipe) without(name string) *pipe {
 	gone := map[string]bool{name: true}
-	out := &pipe{async: p.async}
+	out := &pipe{}
 	for _, d := range p.defs {
 		if gone[d.name] || slices.ContainsFunc(d.reads, func(r string) bool { return gone[r] }) {
 			gone[d.name] = true
@@ -93,7 +96,7 @@ func (p *pipe) without(name string) *pipe {
 }
 
 func (p *pipe) withoutClause(def, clause int) *pipe {
-	out := &pipe{defs: slices.Clone(p.defs), async: p.async}
+	out := &pipe{defs: slices.Clone(p.defs)}
 	d := *p.defs[def]
 	d.clauses = slices.Delete(slices.Clone(d.clauses), clause, clause+1)
 	out.defs[def] = &d

@@ -120,7 +120,7 @@ func (m *Model) regroup(d *definition, parts []any, f flow, alter func(*groupSta
 	if len(g.members) == 0 && row == nil {
 		delete(t.groups, id) // nobody is in it and having leaves it out: it is forgotten
 	}
-	if d.ttl > 0 && g.time+d.ttl <= m.task(f.at).streamTime {
+	if d.ttl > 0 && g.time+d.ttl <= m.timeAt(d, f.at) {
 		m.drop(d, "expired")
 		row = nil
 		delete(t.groups, id)

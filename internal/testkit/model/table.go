@@ -50,7 +50,7 @@ func (m *Model) set(d *definition, at place, key, value any, time int64) {
 		return
 	}
 	old := t.rows[canon(key)]
-	if d.ttl > 0 && value != nil && time+d.ttl <= m.task(at).streamTime {
+	if d.ttl > 0 && value != nil && time+d.ttl <= m.timeAt(d, at) {
 		m.drop(d, "expired")
 		value = nil
 	}
@@ -164,6 +164,11 @@ func nullKey(key any) bool {
 	return key == nil || ok && slices.Contains(parts, nil)
 }
 
+// timeAt is the stream time of a task as a definition sees it whose rows live for a time.
+func (m *Model) timeAt(d *definition, at place) int64 {
+	return m.task(at).streamTime - m.lagIn(d, len(d.joins))
+}
+
 // dueRows lists the rows of a task that live only for a time, with the times when they go.
 func (m *Model) dueRows(at place) (list []due) {
 	for _, d := range m.order {
@@ -180,7 +185,7 @@ func (m *Model) dueRows(at place) (list []due) {
 		}
 		for _, r := range rows {
 			if r.at == at {
-				list = append(list, due{r.time + d.ttl, d.rank, func() {
+				list = append(list, due{r.time + d.ttl + m.lagIn(d, len(d.joins)), d.rank, func() {
 					delete(t.groups, canon(asList(r.key)))
 					m.set(d, at, r.key, nil, r.time+d.ttl)
 				}})
