@@ -76,3 +76,57 @@ sinks:
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(out.bytes)/float64(out.records), "bytes/record")
 }
+
+// BenchmarkSlidingCount counts the records of one key in sliding windows that hold
+// so many each, given out when they close.
+func BenchmarkSlidingCount(b *testing.B) {
+	for _, held := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("held=%d", held), func(b *testing.B) { benchSliding(b, held) })
+	}
+}
+
+func benchSliding(b *testing.B, held int) {
+	b.Helper()
+	in, out := benchInput(b, fmt.Sprintf(`
+pipeline: p
+sources:
+  views: {topic: page-views, key_format: string, fields: {n: int}}
+tables:
+  counts:
+    from: views v
+    group_by: {who: v.key}
+    window: {sliding: %dms}
+    emit: final
+    select: ['*', {views: count()}, {from: window.start}]
+sinks:
+  out: {from: counts, topic: out, key_format: json}
+`, held), "counts")
+	tp := record.TopicPartition{Topic: "page-views"}
+	at := 0
+	step := func() {
+		rec := &record.Record{Key: []byte("user"), Value: []byte(`{"n":1}`), Offset: int64(at), Time: int64(at)}
+		at++
+		time, skip, err := in.Decode(rec, tp)
+		if err == nil && !skip {
+			err = out.timers.Advance(time)
+		}
+		if err == nil {
+			err = in.Process()
+		}
+		if err == nil && at%100 == 0 {
+			err = out.commit()
+		}
+		if skip || err != nil {
+			b.Fatal(skip, err)
+		}
+	}
+	for range 4 * held { // until as much is forgotten as comes
+		step()
+	}
+	b.ReportAllocs()
+	before := cpuTime(b)
+	for b.Loop() {
+		step()
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+}

@@ -32,6 +32,7 @@ type keyRow struct {
 	windows []*groupRow
 	due     int64   // where the key is in the order of time, nothingDue = nowhere
 	times   []int64 // of sliding windows: of the records that are remembered, ascending
+	held    int     // what the windows hold in memory, bytes; kept in step by those who change them
 }
 
 // start and end are those of a window of a keyRow.
@@ -86,16 +87,19 @@ func (s *Windowed) readKey(key string, stored []byte) (*keyRow, error) {
 		}
 		k.windows = append(k.windows, row)
 	}
+	k.weigh()
 	return k, r.err
 }
 
 // memory estimates what the row holds, in bytes.
-func (k *keyRow) memory() int {
-	size := 96 + 8*len(k.times)
+func (k *keyRow) memory() int { return 96 + 8*len(k.times) + 8*len(k.windows) + k.held }
+
+// weigh finds out what the windows hold.
+func (k *keyRow) weigh() {
+	k.held = 0
 	for _, w := range k.windows {
-		size += w.memory() + 8
+		k.held += w.memory()
 	}
-	return size
 }
 
 // varints reads numbers one after the other.
@@ -232,21 +236,31 @@ type closing struct {
 	key        string
 }
 
-// shut looks at all keys that are due. settle takes out of a row what is to be
-// forgotten, appends the windows that close to list, and says when the row is due next.
-func (w *keyed) shut(settle func(k *keyRow, key string, list []closing) ([]closing, int64, error), lag int64) error {
+// keeper is what tells sessions and sliding windows apart, of the row of a key.
+type keeper interface {
+	// closes appends the windows that close to list.
+	closes(k *keyRow, key string, list []closing) []closing
+	// leave takes out what is to be forgotten.
+	leave(k *keyRow)
+	// due says when the row is to be looked at next.
+	due(k *keyRow) int64
+}
+
+// shut looks at all keys that are due. A window closes when stream time is lag and
+// grace past its end.
+func (w *keyed) shut(of keeper, lag int64) error {
 	keys, err := w.clock.queue.take(w.table, w.clock.now-w.spec.Grace)
 	w.clock.due = w.clock.queue.head()
 	if err != nil {
 		return err
 	}
 	if w.spec.Final {
-		if err := w.giveAll(keys, settle, lag); err != nil {
+		if err := w.giveAll(keys, of, lag); err != nil {
 			return err
 		}
 	}
 	for _, key := range keys {
-		if err := w.settle(key, settle); err != nil {
+		if err := w.settle(key, of); err != nil {
 			return err
 		}
 	}
@@ -254,17 +268,14 @@ func (w *keyed) shut(settle func(k *keyRow, key string, list []closing) ([]closi
 }
 
 // giveAll gives out the windows of keys that close, in the order of time.
-func (w *keyed) giveAll(keys [][]byte, settle func(*keyRow, string, []closing) ([]closing, int64, error), lag int64) error {
+func (w *keyed) giveAll(keys [][]byte, of keeper, lag int64) error {
 	var list []closing
 	for _, key := range keys {
 		k, _, err := w.load(append([]byte{keyKind}, key...))
 		if err != nil {
 			return err
 		}
-		probe := &keyRow{spec: k.spec, windows: slices.Clone(k.windows), due: k.due, times: slices.Clone(k.times)}
-		if list, _, err = settle(probe, string(key), list); err != nil {
-			return err
-		}
+		list = of.closes(k, string(key), list)
 	}
 	slices.SortFunc(list, func(a, b closing) int {
 		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.start, b.start), strings.Compare(a.key, b.key))
@@ -274,29 +285,28 @@ func (w *keyed) giveAll(keys [][]byte, settle func(*keyRow, string, []closing) (
 		if err != nil {
 			return err
 		}
-		for _, row := range k.windows {
-			if w.spec.start(row) == c.start {
-				if err := w.give(row, c.end+lag+w.spec.Grace); err != nil {
-					return err
-				}
-			}
+		i, found := slices.BinarySearchFunc(k.windows, c.start, func(r *groupRow, start int64) int {
+			return cmp.Compare(w.spec.start(r), start)
+		})
+		if !found {
+			continue
+		}
+		if err := w.give(k.windows[i], c.end+lag+w.spec.Grace); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // settle brings the row of a key up to date.
-func (w *keyed) settle(key []byte, settle func(*keyRow, string, []closing) ([]closing, int64, error)) error {
+func (w *keyed) settle(key []byte, of keeper) error {
 	stateKey := append([]byte{keyKind}, key...)
 	k, stored, err := w.load(stateKey)
 	if err != nil {
 		return err
 	}
-	_, due, err := settle(k, string(key), nil)
-	if err != nil {
-		return err
-	}
-	if err := w.move(key, k, due); err != nil {
+	of.leave(k)
+	if err := w.move(key, k, of.due(k)); err != nil {
 		return err
 	}
 	if len(k.windows) == 0 && len(k.times) == 0 {

@@ -25,7 +25,7 @@ func (s *SessionWindow) Make(t *Task, _ Operator) (Operator, error) {
 		return nil, err
 	}
 	op := &sessionWindow{keyed: keyed{windowed: w}, gap: s.Gap}
-	w.follow(op.first, func() error { return op.shut(op.leave, s.Gap+1) })
+	w.follow(op.first, func() error { return op.shut(op, s.Gap+1) })
 	return op, nil
 }
 
@@ -39,19 +39,28 @@ func (w *sessionWindow) closesAt(end int64) int64 { return end + w.gap + 1 }
 
 func (w *sessionWindow) closed(end int64) bool { return w.closesAt(end)+w.spec.Grace <= w.clock.now }
 
-// leave takes out the sessions that are closed.
-func (w *sessionWindow) leave(k *keyRow, key string, list []closing) ([]closing, int64, error) {
-	due := int64(nothingDue)
-	k.windows = slices.DeleteFunc(k.windows, func(row *groupRow) bool {
-		end := w.spec.end(row)
-		if w.closed(end) {
-			list = append(list, closing{end, w.spec.start(row), key})
-			return true
+// closes lists the sessions that are closed: the first ones, since they do not touch.
+func (w *sessionWindow) closes(k *keyRow, key string, list []closing) []closing {
+	for _, row := range k.windows {
+		if w.closed(w.spec.end(row)) {
+			list = append(list, closing{w.spec.end(row), w.spec.start(row), key})
 		}
-		due = min(due, w.closesAt(end))
-		return false
-	})
-	return list, due, nil
+	}
+	return list
+}
+
+// leave takes out the sessions that are closed.
+func (w *sessionWindow) leave(k *keyRow) {
+	k.windows = slices.DeleteFunc(k.windows, func(row *groupRow) bool { return w.closed(w.spec.end(row)) })
+	k.weigh()
+}
+
+// due is when the first session closes.
+func (w *sessionWindow) due(k *keyRow) int64 {
+	if len(k.windows) == 0 {
+		return nothingDue
+	}
+	return w.closesAt(w.spec.end(k.windows[0]))
 }
 
 // Process takes e into its session.
@@ -79,7 +88,8 @@ func (w *sessionWindow) Process(e *Event) error {
 		return w.refuse(e, err)
 	}
 	key := slices.Clone(w.key) // what is behind may come by here again
-	if err := w.save(key, k, stored, w.closesAt(w.spec.end(k.windows[0]))); err != nil {
+	k.weigh()
+	if err := w.save(key, k, stored, w.due(k)); err != nil {
 		return err
 	}
 	for i, old := range was {

@@ -27,7 +27,7 @@ func (s *SlidingWindow) Make(t *Task, _ Operator) (Operator, error) {
 		return nil, err
 	}
 	op := &slidingWindow{keyed: keyed{windowed: w}, size: s.Size}
-	w.follow(op.first, func() error { return op.shut(op.leave, 1) })
+	w.follow(op.first, func() error { return op.shut(op, 1) })
 	return op, nil
 }
 
@@ -42,30 +42,29 @@ func (w *slidingWindow) closed(end int64) bool { return end+1+w.spec.Grace <= w.
 // forgotten says that nothing can be made from the window any more.
 func (w *slidingWindow) forgotten(start int64) bool { return w.closed(start + 3*w.size) }
 
-// leave takes out what is to be forgotten, and lists what closes: what was open
-// when the row was looked at last.
-func (w *slidingWindow) leave(k *keyRow, key string, list []closing) ([]closing, int64, error) {
-	due, looked := int64(nothingDue), k.due
-	k.windows = slices.DeleteFunc(k.windows, func(row *groupRow) bool {
-		start, end := w.spec.start(row), w.spec.end(row)
-		if w.closed(end) && end+1 >= looked {
-			list = append(list, closing{end, start, key})
-		}
-		switch {
-		case !w.closed(end):
-			due = min(due, end+1)
-		case w.forgotten(start):
-			return true
-		default:
-			due = min(due, start+3*w.size+1)
-		}
-		return false
-	})
-	k.times = slices.DeleteFunc(k.times, func(t int64) bool { return w.forgotten(t) })
-	if len(k.times) > 0 {
-		due = min(due, k.times[0]+3*w.size+1)
+// closes lists what closes: what was open when the row was looked at last. Windows
+// lie in order of start, and so of end: those that close are one behind the other.
+func (w *slidingWindow) closes(k *keyRow, key string, list []closing) []closing {
+	for _, row := range k.windows[w.from(k, k.due-1-w.size):w.open(k)] {
+		list = append(list, closing{w.spec.end(row), w.spec.start(row), key})
 	}
-	return list, due, nil
+	return list
+}
+
+// leave takes out what is to be forgotten, the beginning of the row.
+func (w *slidingWindow) leave(k *keyRow) {
+	gone := 0
+	for gone < len(k.windows) && w.forgotten(w.spec.start(k.windows[gone])) {
+		k.held -= k.windows[gone].memory()
+		gone++
+	}
+	clear(k.windows[:gone])
+	k.windows = k.windows[gone:]
+	old := 0
+	for old < len(k.times) && w.forgotten(k.times[old]) {
+		old++
+	}
+	k.times = k.times[old:]
 }
 
 // Process takes e into its windows.
@@ -90,32 +89,62 @@ func (w *slidingWindow) Process(e *Event) error {
 	if err != nil {
 		return w.refuse(e, &stateError{err})
 	}
-	for _, row := range slices.Concat(k.windows, made) {
-		if w.holds(row, e.Time) {
-			if err := w.agg.fits(&row.cells); err != nil {
-				return w.refuse(e, err)
-			}
-		}
+	if err := w.room(k, e.Time, made); err != nil {
+		return w.refuse(e, err)
 	}
 	w.enter(k, e.Time, made)
 	key := slices.Clone(w.key)
 	if err := w.add(e, k, made); err != nil {
 		return err
 	}
-	return w.save(key, k, stored, w.firstDue(k))
+	return w.save(key, k, stored, w.due(k))
 }
 
-// firstDue is when the row is to be looked at first.
-func (w *slidingWindow) firstDue(k *keyRow) int64 {
+// due is when the row is to be looked at next: when its first open window
+// closes, or its first closed one or first record is to be forgotten.
+func (w *slidingWindow) due(k *keyRow) int64 {
 	due := int64(nothingDue)
-	for _, row := range k.windows {
-		if end := w.spec.end(row); !w.closed(end) {
-			due = min(due, end+1)
-		} else {
-			due = min(due, w.spec.start(row)+3*w.size+1)
-		}
+	if open := w.open(k); open < len(k.windows) {
+		due = w.spec.end(k.windows[open]) + 1
+	}
+	if len(k.windows) > 0 {
+		due = min(due, w.spec.start(k.windows[0])+3*w.size+1)
+	}
+	if len(k.times) > 0 {
+		due = min(due, k.times[0]+3*w.size+1)
 	}
 	return due
+}
+
+// from is the place of the first window that begins at start or later.
+func (w *slidingWindow) from(k *keyRow, start int64) int {
+	i, _ := slices.BinarySearchFunc(k.windows, start, func(r *groupRow, start int64) int {
+		return cmp.Compare(w.spec.start(r), start)
+	})
+	return i
+}
+
+// open is the place of the first window that is not closed.
+func (w *slidingWindow) open(k *keyRow) int {
+	if w.clock.now == noTime {
+		return 0
+	}
+	return w.from(k, w.clock.now-w.spec.Grace-w.size)
+}
+
+// room says why a record at t cannot be taken into all windows that hold it.
+func (w *slidingWindow) room(k *keyRow, t int64, made []*groupRow) error {
+	for _, list := range [][]*groupRow{k.windows[w.from(k, t-w.size):w.from(k, t+1)], made} {
+		for _, row := range list {
+			if !w.holds(row, t) {
+				continue
+			}
+			if err := w.agg.fits(&row.cells); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *slidingWindow) holds(row *groupRow, t int64) bool {
@@ -123,46 +152,29 @@ func (w *slidingWindow) holds(row *groupRow, t int64) bool {
 }
 
 // made makes the windows that a record at t brings into being, as they are
-// without it.
+// without it. The record before had none behind it if nothing was in its reach.
 func (w *slidingWindow) made(k *keyRow, t int64) (made []*groupRow, err error) {
 	at, known := slices.BinarySearch(k.times, t)
 	if known {
 		return nil, nil
 	}
-	var before, behind []int64 // other records in reach
-	for _, u := range k.times[:at] {
-		if u >= t-w.size-1 {
-			before = append(before, u)
+	begin := func(start int64, like *groupRow) {
+		if err != nil || w.at(k, start) != nil || slices.ContainsFunc(made, func(r *groupRow) bool { return w.spec.start(r) == start }) {
+			return
 		}
-	}
-	for _, u := range k.times[at:] {
-		if u <= t+1+w.size {
-			behind = append(behind, u)
-		}
-	}
-	begin := func(start int64, like *groupRow) error {
-		row, err := w.like(k, start, like)
+		var row *groupRow
+		row, err = w.like(k, start, like)
 		made = append(made, row)
-		return err
 	}
-	if w.at(k, t-w.size) == nil { // the one that ends with t
-		if err := begin(t-w.size, w.left(k, at, t)); err != nil {
-			return nil, err
-		}
+	begin(t-w.size, w.left(k, at, t)) // the one that ends with t
+	last, _ := slices.BinarySearch(k.times, t+w.size+2)
+	if last > at {
+		begin(t+1, w.right(k, at, last))
 	}
-	if len(behind) > 0 && w.at(k, t+1) == nil {
-		if err := begin(t+1, w.right(k, before, behind)); err != nil {
-			return nil, err
-		}
+	if at > 0 && k.times[at-1] >= t-w.size-1 {
+		begin(k.times[at-1]+1, nil)
 	}
-	for _, u := range before { // those behind earlier records, which were empty
-		if w.at(k, u+1) == nil && !slices.ContainsFunc(made, func(r *groupRow) bool { return w.spec.start(r) == u+1 }) {
-			if err := begin(u+1, nil); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return made, nil
+	return made, err
 }
 
 // enter notes a record at t and the windows that it has made.
@@ -171,19 +183,15 @@ func (w *slidingWindow) enter(k *keyRow, t int64, made []*groupRow) {
 		k.times = slices.Insert(k.times, at, t)
 	}
 	for _, row := range made {
-		i, _ := slices.BinarySearchFunc(k.windows, w.spec.start(row), func(r *groupRow, start int64) int {
-			return cmp.Compare(w.spec.start(r), start)
-		})
-		k.windows = slices.Insert(k.windows, i, row)
+		k.held += row.memory()
+		k.windows = slices.Insert(k.windows, w.from(k, w.spec.start(row)), row)
 	}
 }
 
 // at finds the window that begins at start, nil when there is none.
 func (w *slidingWindow) at(k *keyRow, start int64) *groupRow {
-	for _, row := range k.windows {
-		if w.spec.start(row) == start {
-			return row
-		}
+	if i := w.from(k, start); i < len(k.windows) && w.spec.start(k.windows[i]) == start {
+		return k.windows[i]
 	}
 	return nil
 }
@@ -194,22 +202,19 @@ func (w *slidingWindow) left(k *keyRow, at int, t int64) *groupRow {
 		return nil
 	}
 	last := k.times[at-1]
-	for _, u := range slices.Backward(k.times[:at]) {
-		if u < t-w.size {
-			if u >= last-w.size {
-				return w.at(k, u+1)
-			}
-			break
-		}
+	first, _ := slices.BinarySearch(k.times, t-w.size)
+	if first > 0 && k.times[first-1] >= last-w.size {
+		return w.at(k, k.times[first-1]+1)
 	}
 	return w.at(k, last-w.size)
 }
 
-// right finds the window that holds what (t, t + 1 + Size] holds: the records behind.
-func (w *slidingWindow) right(k *keyRow, before, behind []int64) *groupRow {
-	last := behind[len(behind)-1]
-	if n := len(before); n > 0 && before[n-1] >= last-w.size {
-		return w.at(k, before[n-1]+1)
+// right finds the window that holds what (t, t + 1 + Size] holds: the records from
+// place at up to end.
+func (w *slidingWindow) right(k *keyRow, at, end int) *groupRow {
+	last := k.times[end-1]
+	if at > 0 && k.times[at-1] >= last-w.size {
+		return w.at(k, k.times[at-1]+1)
 	}
 	return w.at(k, last-w.size)
 }
@@ -225,16 +230,18 @@ func (w *slidingWindow) like(k *keyRow, start int64, other *groupRow) (*groupRow
 
 // add takes e into the windows that hold it, and tells of those that are open.
 func (w *slidingWindow) add(e *Event, k *keyRow, made []*groupRow) error {
-	for _, row := range k.windows {
+	for _, row := range k.windows[w.from(k, e.Time-w.size):w.from(k, e.Time+2)] {
 		fresh, holds := slices.Contains(made, row), w.holds(row, e.Time)
 		if !fresh && !holds {
 			continue
 		}
 		w.keep(row)
 		if holds {
+			was := row.cells.memory()
 			if err := w.take(row, e.Time); err != nil {
 				return w.refuse(e, err)
 			}
+			k.held += row.cells.memory() - was
 		}
 		if w.closed(w.spec.end(row)) {
 			continue
