@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -335,6 +336,61 @@ func damage(t *testing.T, dir string, rng *rand.Rand) string {
 			t.Fatal(err)
 		}
 		return "change " + name
+	}
+}
+
+// A load that was handed over in part when a file could not be read any more is
+// finished when the store is opened. If the file cannot be read then either, opening
+// fails; it does not try for ever.
+func TestOpenGivesUpOnUnreadableFiles(t *testing.T) {
+	refused := 0
+	for seed := range int64(60) {
+		disk := NewMemFS()
+		var left atomic.Int64
+		var unreadable atomic.Pointer[string] // the file that cannot be read from some read on
+		left.Store(seed)
+		broken := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind != errorfs.OpFileReadAt || !strings.HasSuffix(op.Path, ".sst") || left.Add(-1) >= 0 {
+				return nil
+			}
+			path := op.Path
+			if !unreadable.CompareAndSwap(nil, &path) && *unreadable.Load() != path {
+				return nil
+			}
+			return &os.PathError{Op: "read", Path: op.Path, Err: syscall.EIO}
+		}))
+		o := Options{Dir: "state", FS: broken, CacheBytes: 1}
+		db, task, err := openEpochs(o)
+		for n := 1; err == nil && n <= 60; n += 2 {
+			if err = writeEpoch(task, n); err == nil {
+				err = loadEpoch(task, n+1)
+			}
+		}
+		if err == nil {
+			t.Fatalf("seed %d: nothing failed", seed)
+		}
+		if db != nil {
+			_ = db.Close()
+		}
+		opened := make(chan error, 1)
+		go func() {
+			db, _, err := openEpochs(o)
+			if err == nil {
+				err = db.Close()
+			}
+			opened <- err
+		}()
+		select {
+		case err := <-opened:
+			if err != nil {
+				refused++
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("seed %d: it still tries to open the state", seed)
+		}
+	}
+	if refused == 0 {
+		t.Error("every state could be opened: this shows too little")
 	}
 }
 

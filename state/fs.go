@@ -47,11 +47,16 @@ type fuseFS struct {
 	mu sync.RWMutex
 	// failed is told why the fuse has blown by itself.
 	failed func(error)
+	// refused counts the files that were not opened because the fuse is blown.
+	refused atomic.Int64
 }
 
-// blownDelay is how long opening a file takes to fail behind a blown fuse:
-// background work that needs one tries again at once.
-const blownDelay = 5 * time.Millisecond
+// Behind a blown fuse, opening a file takes blownDelay longer to fail each time, up
+// to blownMost: background work that needs one tries again at once, and for ever.
+const (
+	blownDelay = 5 * time.Millisecond
+	blownMost  = time.Minute
+)
 
 // blow cuts writes off. It may be called from within Pebble; settle then waits
 // for the writes in progress.
@@ -116,11 +121,12 @@ func (f *fuseFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.Fi
 // Open fails behind a blown fuse: what is there by now may be another store's.
 func (f *fuseFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	f.mu.RLock()
-	defer f.mu.RUnlock()
 	if !f.blown.Load() {
+		defer f.mu.RUnlock()
 		return f.FS.Open(name, o...)
 	}
-	time.Sleep(blownDelay)
+	f.mu.RUnlock() // settle must not wait for what follows
+	time.Sleep(min(time.Duration(f.refused.Add(1))*blownDelay, blownMost))
 	return nil, &fs.PathError{Op: "open", Path: name, Err: ErrFailed}
 }
 

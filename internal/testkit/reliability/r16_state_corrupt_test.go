@@ -110,6 +110,7 @@ func damagedWhileRunning(t *testing.T, seed uint64) {
 	}
 	w.check(newRunning())
 	rotten.armed.Store(false)
+	w.mustLive(store) // brings forward what the last damage has kept from being applied
 	w.checkState(store)
 	if total == 0 && rotten.hit.Load() {
 		t.Error("a damaged block was read and nobody noticed")
@@ -138,13 +139,22 @@ func (f *rottenFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return &rottenFile{file, f, name}, nil
 }
 
-// Create makes the file a new one, which is whole.
+// Create and Link make the file a new one, which is whole.
 func (f *rottenFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f.renewed(name)
+	return f.FS.Create(name, c)
+}
+
+func (f *rottenFS) Link(from, to string) error {
+	f.renewed(to)
+	return f.FS.Link(from, to)
+}
+
+func (f *rottenFS) renewed(name string) {
 	if rotten := f.file.Load(); rotten != nil && *rotten == name {
 		none := ""
 		f.file.Store(&none)
 	}
-	return f.FS.Create(name, c)
 }
 
 type rottenFile struct {

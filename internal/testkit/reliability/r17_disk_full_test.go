@@ -38,7 +38,9 @@ func (d *smallDisk) inject(op errorfs.Op) error {
 		return nil
 	}
 	d.full.Store(true)
-	if strings.HasSuffix(op.Path, "PROBE") && op.Kind == errorfs.OpCreate && d.probes.Add(-1) < 0 {
+	// A probe makes the directory first, where there was no space even for that.
+	probe := strings.HasSuffix(op.Path, "PROBE") && op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpMkdirAll
+	if probe && d.probes.Add(-1) < 0 {
 		d.left.Store(1 << 40) // somebody has made space
 		return nil
 	}
@@ -90,6 +92,7 @@ func diskFull(t *testing.T, seed uint64) int64 {
 		w.check(newRunning())
 	}
 	disk.left.Store(1 << 40)
+	w.mustLive(store) // brings forward what could not be applied
 	w.checkState(store)
 	n := stats.Incidents[engine.IncidentStateFull]
 	if n > 0 && !disk.full.Load() || (n > 0) != (suspended > 0) || ready > 0 {
