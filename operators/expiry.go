@@ -77,7 +77,7 @@ func newExpiry(t *Task, table *state.Table, ttl int64) *expiry {
 		x.now = now
 		return nil
 	})
-	t.Timers.OnStreamTime(x.advance)
+	t.Timers.OnDue(x.due, x.advance)
 	return x
 }
 
@@ -114,10 +114,23 @@ func (x *expiry) advance(now int64) error {
 		if !x.past(x.horizon.time) {
 			return nil
 		}
-		if err := x.read(); err != nil {
+		if err := x.read(now); err != nil {
 			return err
 		}
 	}
+}
+
+// due is when the first row goes, or may have to go, up to stream time now.
+func (x *expiry) due(now int64) (at int64, any bool, err error) {
+	for len(x.agenda) == 0 && x.over(x.horizon.time, now) {
+		if err := x.read(now); err != nil {
+			return 0, false, err
+		}
+	}
+	if len(x.agenda) == 0 || !x.over(x.agenda[0].time, now) {
+		return 0, false, nil
+	}
+	return x.agenda[0].time + x.ttl, true, nil
 }
 
 // settle deletes a row whose time seems to be over, unless it has been updated
@@ -141,18 +154,18 @@ func (x *expiry) settle(d due) error {
 	return x.expire([]byte(d.key))
 }
 
-// read makes the agenda anew from the table: the oldest rows of it, and the
-// horizon, up to which it has them all.
-func (x *expiry) read() error {
+// read makes the agenda anew from the table at stream time now: the oldest rows of
+// it, and the horizon, up to which it has them all.
+func (x *expiry) read(now int64) error {
 	oldest := newest{x.agenda[:0]}
-	full, last := false, x.now
+	full, last := false, now
 	err := x.table.Scan(nil, nil, func(key []byte, row *state.Row) (bool, error) {
 		t, err := x.timeOf(row)
 		if err != nil {
 			return false, err
 		}
 		if t == noTime { // of a table that had no ttl: its time begins now
-			if t, err = x.now, x.stamp(key, row, x.now); err != nil {
+			if t, err = now, x.stamp(key, row, now); err != nil {
 				return false, err
 			}
 		}

@@ -24,6 +24,9 @@ type Timers struct {
 type streamTimer struct {
 	height int
 	fire   func(now int64) error
+	// due says when fire has something to do that others must not see before its
+	// time, up to stream time now; nil = nothing is like that.
+	due func(now int64) (at int64, any bool, err error)
 }
 
 // WallTimer is called about every so often of wall clock, between two records.
@@ -45,8 +48,14 @@ func (t *Timers) OnStart(f func(now int64) error) { t.start = append(t.start, f)
 // time is closed for the record too. now is the new stream time, ms; it may have jumped
 // over any number of windows. What f emits is part of the same commit as the record.
 // Operators are told in the order in which records meet them.
-func (t *Timers) OnStreamTime(f func(now int64) error) {
-	t.stream = append(t.stream, streamTimer{t.height, f})
+func (t *Timers) OnStreamTime(f func(now int64) error) { t.OnDue(nil, f) }
+
+// OnDue is OnStreamTime for what changes tables because of time: where stream time
+// jumps, everybody is told of each moment that due names before f changes
+// something then, so that a jump over the ends of rows of several tables gives
+// what small steps give. due says when the first such moment up to now is.
+func (t *Timers) OnDue(due func(now int64) (at int64, any bool, err error), f func(now int64) error) {
+	t.stream = append(t.stream, streamTimer{t.height, f, due})
 	slices.SortStableFunc(t.stream, func(a, b streamTimer) int { return cmp.Compare(b.height, a.height) })
 }
 
@@ -65,6 +74,42 @@ func (t *Timers) Start(now int64) error {
 
 // Advance tells that stream time has moved to now.
 func (t *Timers) Advance(now int64) error {
+	for last := int64(noTime); len(t.stream) > 1; {
+		step, err := t.nextStep(now)
+		if err != nil {
+			return err
+		}
+		if step == now || step <= last {
+			break
+		}
+		last = step
+		if err := t.tell(step); err != nil {
+			return err
+		}
+	}
+	return t.tell(now)
+}
+
+// nextStep is the first moment up to now at which something is due.
+func (t *Timers) nextStep(now int64) (int64, error) {
+	step := now
+	for _, s := range t.stream {
+		if s.due == nil {
+			continue
+		}
+		at, any, err := s.due(now)
+		if err != nil {
+			return 0, err
+		}
+		if any {
+			step = min(step, at)
+		}
+	}
+	return step, nil
+}
+
+// tell tells everybody that stream time is now.
+func (t *Timers) tell(now int64) error {
 	for _, s := range t.stream {
 		if err := s.fire(now); err != nil {
 			return err
