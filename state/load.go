@@ -53,6 +53,10 @@ type Loader struct {
 	begun bool // a row has been written: seed and empty are set
 	empty bool // the table had no rows when the load began
 	cold  bool // nobody is about to read the rows: the cache is left to others
+	calm  bool // the load holds the store's compactions off, see DB.rushing
+
+	added       int64 // bytes of all runs before the present one
+	part, whole int64 // see Progress
 }
 
 // builtRun is a run as tables that do not overlap.
@@ -66,6 +70,13 @@ type builtOr struct {
 
 // Loader begins a bulk load. Until Finish the table must not be changed otherwise.
 func (t *Table) Loader() *Loader {
+	l := t.loader()
+	l.calm = true
+	t.db.rushing.Add(1)
+	return l
+}
+
+func (t *Table) loader() *Loader {
 	l := &Loader{table: t, run: &run{}}
 	t.task.loaders = append(t.task.loaders, l)
 	t.db.loading.Add(1)
@@ -75,13 +86,32 @@ func (t *Table) Loader() *Loader {
 // ColdLoader is Loader for a table that is kept for later: its rows do not
 // take the cache from tables that are in use.
 func (t *Table) ColdLoader() *Loader {
-	l := t.Loader()
+	l := t.loader()
 	l.cold = true
 	return l
 }
 
 // Bytes is the memory that what was added since the last spill takes.
 func (l *Loader) Bytes() int { return l.run.bytes() }
+
+// Progress tells how much of what there is to load has been added, in whatever
+// unit. A load that is seen not to fit the cache leaves none of its rows there:
+// some of them, taken by no merit of theirs, would not be worth the time.
+func (l *Loader) Progress(done, total int64) { l.part, l.whole = done, total }
+
+// judge stops filling the cache when the load will not fit.
+func (l *Loader) judge() {
+	l.added += int64(l.run.bytes())
+	if l.seed.closed || l.part <= 0 || l.whole <= 0 {
+		return
+	}
+	db := l.table.db
+	room := db.opts.CacheBytes - db.cached.Load() + l.seed.own - (db.seeding.Load() - l.seed.bytes)
+	if float64(l.added)/float64(l.part)*float64(l.whole) > float64(room) {
+		l.seed.release()
+		l.seed.all = false
+	}
+}
 
 // limit is how large a run may become: all loads together are to take no more
 // than a few times Options.LoadBytes, however many they are.
@@ -177,6 +207,7 @@ func (l *Loader) Abandon() {
 	l.done, l.run, l.spare = true, &run{}, nil
 	db, task := l.table.db, l.table.task
 	db.loading.Add(-1)
+	l.compact()
 	if l.seed != nil {
 		l.seed.release()
 	}
@@ -184,6 +215,14 @@ func (l *Loader) Abandon() {
 	if l.dir != "" {
 		// What remains after a failure is deleted at the next Open.
 		_ = db.fs.RemoveAll(l.dir)
+	}
+}
+
+// compact lets the store's compactions go on, as far as this load is concerned.
+func (l *Loader) compact() {
+	if l.calm {
+		l.calm = false
+		l.table.db.rushing.Add(-1)
 	}
 }
 
@@ -271,6 +310,7 @@ func (l *Loader) finishFiles(meta []metaEntry) error {
 		}
 		last = append(last, l.built[n-1].paths...)
 	}
+	l.compact() // before, since the store looks at it when it takes files in
 	return l.ingest(last)
 }
 
@@ -321,6 +361,7 @@ func (l *Loader) spill() error {
 	if err := l.makeDir(); err != nil {
 		return err
 	}
+	l.judge()
 	full := l.run
 	if l.run = l.spare; l.run == nil {
 		l.run = &run{}

@@ -33,17 +33,27 @@ func (db *DB) storeOptions() *pebble.Options {
 		// Bulk loads put many files into level 0 at once; that must not stop commits.
 		L0CompactionThreshold:      4,
 		L0StopWritesThreshold:      1000,
-		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		CompactionConcurrencyRange: db.compactions,
 		MaxOpenFiles:               500,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].FilterType = pebble.TableFilter
 		o.Levels[i].BlockSize = 8 << 10
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression } // MinLZ where that is made for the CPU
 	}
 	o.EnsureDefaults()
 	return o
+}
+
+// compactions is how many the store may run at once: the first number in the
+// ordinary course, up to the second where files of level 0 lie ten deep or 1 GB
+// waits. Pebble takes them when it changes its files.
+func (db *DB) compactions() (usual, most int) {
+	if db.rushing.Load() > 0 {
+		return 0, 2
+	}
+	return 1, 2
 }
 
 // classifyOpen tells a damaged store from one that cannot be read now: what is

@@ -287,6 +287,7 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 	if f.Next > r.pos {
 		r.pos = f.Next
 	}
+	r.loader.Progress(r.pos-r.from, max(r.target, f.End)-r.from)
 	w.source.Release(f)
 	return nil
 }
