@@ -101,6 +101,7 @@ type tally struct {
 	records     int                        // compared with the model
 	differences int                        // partitions whose records are not the model's
 	open        int                        // transactions that were left open
+	found       []string                   // what the differences are
 }
 
 func (t *tally) add(change func(*tally)) {
@@ -144,4 +145,7 @@ func (t *tally) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "| all | %d | | |\n\n", total)
 	fmt.Fprintf(w, "records checked: %d, differences: %d, open transactions: %d\n\n", t.records, t.differences, t.open)
+	for _, what := range t.found {
+		fmt.Fprintln(w, what)
+	}
 }

@@ -80,7 +80,7 @@ func (f *fleet) compareTasks(ctx context.Context, db *state.DB, sub *operators.S
 			err := task.Table(spec.Name).Scan(nil, nil, func(key []byte, row *state.Row) (bool, error) {
 				rows++
 				if got := string(row.Value); want[string(key)] != got {
-					f.t.Errorf("table %s/%d has %q at %s, its changelog %q", spec.Name, part, got, key, want[string(key)])
+					f.differs("table %s/%d has %q at %s, its changelog %q", spec.Name, part, got, key, want[string(key)])
 					same = false
 				}
 				return same, nil
@@ -89,7 +89,7 @@ func (f *fleet) compareTasks(ctx context.Context, db *state.DB, sub *operators.S
 				f.t.Fatal(err)
 			}
 			if rows != len(want) && same {
-				f.t.Errorf("table %s/%d has %d rows, its changelog %d", spec.Name, part, rows, len(want))
+				f.differs("table %s/%d has %d rows, its changelog %d", spec.Name, part, rows, len(want))
 				same = false
 			}
 		}

@@ -140,7 +140,7 @@ func (f *fleet) compare(ctx context.Context, j *job) (records int, same bool) {
 			f.t.Fatal(err)
 		}
 		for _, fault := range j.live.Faults() {
-			f.t.Errorf("%s: %s", j.name, fault)
+			f.differs("%s: %s", j.name, fault)
 			same = false
 		}
 	}
@@ -152,10 +152,18 @@ func (f *fleet) compare(ctx context.Context, j *job) (records int, same bool) {
 		f.t.Errorf("%s: nothing came out: this shows too little", j.name)
 	}
 	if diff := testkit.Diff(want, got); diff != "" {
-		f.t.Errorf("%s: output differs from the model: %s", j.name, diff)
+		f.differs("%s: output differs from the model: %s", j.name, diff)
 		same = false
 	}
 	return got.Len(), same
+}
+
+// differs fails the story, and has the summary say why.
+func (f *fleet) differs(format string, args ...any) {
+	f.t.Helper()
+	what := fmt.Sprintf(format, args...)
+	f.t.Error(what)
+	all.tally.add(func(t *tally) { t.found = append(t.found, f.t.Name()+": "+what) })
 }
 
 // openTransactions waits a little for the markers of the last transactions, and
