@@ -158,7 +158,7 @@ func (d *decoder) timed(rec *record.Record) error {
 	e := d.event
 	e.Time = rec.Time
 	now := d.task.Now()
-	if d.spec.Timestamp != nil {
+	if d.spec.Timestamp != nil && !e.Delete { // what an envelope deletes has the time of its own making
 		e.Frame.Now = now
 		t, notNull, err := d.spec.Timestamp.Int(&e.Frame)
 		if err != nil {

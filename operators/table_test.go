@@ -119,6 +119,22 @@ func TestTableRowsThatCannotBe(t *testing.T) {
 	}
 }
 
+// A deletion has the time of its record: the timestamp of the row that it deletes
+// says when that was made.
+func TestDeletionsHaveTheTimeOfTheirRecord(t *testing.T) {
+	for _, c := range []struct{ rest, value string }{
+		{"timestamp: value.at, envelope: old_new", `{"old":{"id":1,"at":5},"new":null}`},
+		{"timestamp: value.at, envelope: debezium", `{"before":{"id":1,"at":5},"after":null,"op":"d"}`},
+		{"timestamp: value.at, envelope: old_new", "-"},
+	} {
+		r := newRig(t, tableOf(c.rest), nil)
+		r.produce("users", "1", `{"old":null,"new":{"id":1,"at":5},"before":null,"after":{"id":1,"at":5},"op":"c"}`, 7)
+		r.produce("users", "1", c.value, 9)
+		r.mustRun()
+		expect(t, c.rest, r.show("out"), `1 1 {"id":1,"at":5} @5`, `1 1 - @9`)
+	}
+}
+
 func TestLoadEqualsProcess(t *testing.T) {
 	r := newRig(t, replaced(tableOf("value: value.row, envelope: old_new, on_error: skip"), "from: users, topic: out", "from: joined, topic: out")+`
 sources:
