@@ -34,6 +34,18 @@ func newTimeline(t *Task, lag int64) *timeline {
 	return l
 }
 
+// laterTime is the task that operators behind a repartition topic get, whose records
+// have been held back by lag ms at most. opened is to be called when they have been made.
+func laterTime(t *Task, lag int64) (behind *Task, opened func()) {
+	if lag == 0 {
+		return t, func() {}
+	}
+	l := newTimeline(t, lag)
+	t.Timers.OnStart(l.start)
+	t.Timers.OnStreamTime(l.moveTo)
+	return l.task, func() { l.passWallTimers(t) }
+}
+
 // passWallTimers asks t for the wall clock on behalf of those behind, when
 // they have been made.
 func (l *timeline) passWallTimers(t *Task) {

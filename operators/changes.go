@@ -157,11 +157,14 @@ type RepartitionedChanges struct {
 	// KeyRow is where the table's key lies, with its components.
 	KeyRow     int
 	Components int
+	Lag        int64 // ms, as of Repartitioned
 	Next       []*Node
 }
 
 // Open implements Head.
-func (s *RepartitionedChanges) Open(t *Task) (Input, error) {
+func (s *RepartitionedChanges) Open(outer *Task) (Input, error) {
+	t, opened := laterTime(outer, s.Lag)
+	defer opened()
 	next, err := makeAll(t, s.Next)
 	if err != nil {
 		return nil, err

@@ -118,15 +118,9 @@ type CarriedPart struct {
 }
 
 // Open implements Head.
-func (s *Repartitioned) Open(t *Task) (Input, error) {
-	outer := t
-	if s.Lag > 0 {
-		behind := newTimeline(outer, s.Lag)
-		t = behind.task
-		outer.Timers.OnStart(behind.start)
-		outer.Timers.OnStreamTime(behind.moveTo)
-		defer behind.passWallTimers(outer)
-	}
+func (s *Repartitioned) Open(outer *Task) (Input, error) {
+	t, opened := laterTime(outer, s.Lag)
+	defer opened()
 	next, err := makeAll(t, s.Next)
 	if err != nil {
 		return nil, err

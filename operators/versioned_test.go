@@ -87,6 +87,61 @@ func TestHistoryIsRemovedWithTime(t *testing.T) {
 	}
 }
 
+// A row that leaves an outer join long after its time still finds the row of its
+// time, although for others that is history by then; also if stream time jumps.
+func TestAsOfBehindWhatHoldsRecordsBack(t *testing.T) {
+	src := `
+pipeline: p
+sources:
+  sales: {topic: sales}
+  returns: {topic: returns}
+tables:
+  prices: {topic: prices, versioned: 20ms}
+streams:
+  kept:
+    from: sales s
+    join: [{left: returns r, on: s.item == r.item, within: 100ms}]
+    select: [{item: s.item}, {back: r.n}]
+  priced:
+    from: kept k
+    join: [{left: prices p, on: k.item == p.key, as_of: true%s}]
+    select: [{item: k.item}, {back: k.back}, {price: p.price}]
+sinks:
+  out: {from: priced, topic: out}
+`
+	records := []string{
+		`prices a {"price":1} @1000`,
+		`sales x {"item":"a"} @1005`,
+		`prices a {"price":2} @1010`,
+		`sales y {"item":"a"} @1010`,
+		`sales z {"item":"a"} @1011`,
+		`prices a {"price":3} @1012`,
+		`prices a {"price":4} @1060`,
+		`prices a {"price":5} @1105`,         // the last moment at which x may be joined
+		`returns r {"item":"a","n":7} @1106`, // x has left, y and z are joined
+		`sales v {"item":"a"} @1107`,
+		`sales w {"item":"b"} @5000`, // a jump
+	}
+	want := []string{
+		`x {"item":"a","back":null,"price":1} @1005`,
+		`y {"item":"a","back":7,"price":5} @1106`, `z {"item":"a","back":7,"price":5} @1106`,
+		`v {"item":"a","back":7,"price":5} @1107`,
+	}
+	counts := map[string]int{"sales": 1, "returns": 1, "prices": 1, "out": 1}
+	for _, grace := range []string{"", ", grace: 10ms"} {
+		for restart := -1; restart < len(records); restart++ {
+			r := newRig(t, fmt.Sprintf(src, grace), counts)
+			for i, rec := range records {
+				feed(r, rec)
+				if i == restart {
+					r.reopen()
+				}
+			}
+			expect(t, fmt.Sprintf("out%s with a restart behind %d", grace, restart), shown(r, "out"), want...)
+		}
+	}
+}
+
 // rowsIn counts the rows of a state table over all tasks.
 func rowsIn(r *rig, table string) int {
 	n := 0

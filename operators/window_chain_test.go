@@ -79,6 +79,42 @@ sinks:
 	expect(t, "drops", r.drops())
 }
 
+// Rows of windows that close together have different times. What stands behind a
+// partition of its own does not take those for late that come behind later ones.
+func TestShortWindowsBehindLongOnesOfAnotherKey(t *testing.T) {
+	src := `
+pipeline: p
+sources:
+  views: {topic: views, fields: {n: int}}
+tables:
+  seconds:
+    from: views v
+    group_by: {who: v.key, n: v.n}
+    window: {tumbling: 1s}
+    emit: final
+    select: ['*', {c: count()}]
+  sums:
+    from: seconds s
+    group_by: {n: s.n}
+    window: {tumbling: 100ms}
+    emit: final
+    select: ['*', {c: sum(s.c)}, {from: window.start}]
+sinks:
+  out: {from: sums, topic: out}
+`
+	r := newRig(t, src, map[string]int{"views": 1, "out": 1})
+	for _, f := range []feedAt{{"a", 900, 1}, {"b", 100, 1}, {"c", 1500, 1}, {"c", 9000, 1}, {"c", 20_000, 1}} {
+		f.to(r, "views")
+		r.mustRun()
+	}
+	expect(t, "out", r.show("out"),
+		`0 [1,100] {"n":1,"c":1,"from":100} @100`,
+		`0 [1,900] {"n":1,"c":1,"from":900} @900`,
+		`0 [1,1500] {"n":1,"c":1,"from":1500} @1500`,
+	)
+	expect(t, "drops", r.drops())
+}
+
 // Groups over the rows of windows take back what a window was.
 func TestGroupsOverWindows(t *testing.T) {
 	src := `

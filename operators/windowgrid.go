@@ -39,6 +39,19 @@ type Grid struct {
 	Loc    *time.Location // nil = UTC
 }
 
+// Longest is more than the length of any window, ms, whatever clocks do.
+func (g *Grid) Longest() int64 {
+	switch g.Unit {
+	case GridDays:
+		return g.Size * (dayMillis + hourMillis*2)
+	case GridMonths:
+		return g.Size * (31*dayMillis + hourMillis*2)
+	case GridHours:
+		return g.Size + hourMillis*2
+	}
+	return g.Size
+}
+
 // Floor is the start of the last window that begins at t or before, ms.
 func (g *Grid) Floor(t int64) int64 {
 	switch g.Unit {

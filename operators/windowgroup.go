@@ -18,16 +18,7 @@ type GridWindow struct {
 
 // Make implements Spec. What the windows give out goes to Next.
 func (s *GridWindow) Make(t *Task, _ Operator) (Operator, error) {
-	lag := s.Grid.Size
-	switch s.Grid.Unit {
-	case GridDays:
-		lag *= dayMillis + hourMillis*2
-	case GridMonths:
-		lag *= 31*dayMillis + hourMillis*2
-	case GridHours:
-		lag += hourMillis * 2
-	}
-	w, err := s.open(t, lag)
+	w, err := s.open(t, s.Grid.Longest())
 	if err != nil {
 		return nil, err
 	}

@@ -121,11 +121,11 @@ func (b *binder) head(in *InputPlan) operators.Head {
 		if b.plan.typed.defs[in.Def].rekeyed {
 			h.Keys = components(r.key)
 		}
-		h.History = in.Def.History.Milliseconds()
+		h.History = in.history()
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case ChangelogInput:
-		h := &operators.ChangelogInput{History: in.Def.History.Milliseconds(), Policy: b.c.policy(in.Def), Name: in.table(), Timed: b.plan.typed.defs[in.Def].timed, TTL: in.Def.TTL.Milliseconds()}
+		h := &operators.ChangelogInput{History: in.history(), Policy: b.c.policy(in.Def), Name: in.table(), Timed: b.plan.typed.defs[in.Def].timed, TTL: in.Def.TTL.Milliseconds()}
 		h.Reader, h.Next = b.changes(in)
 		return h
 	case RekeyInput:

@@ -60,7 +60,7 @@ func (b *binder) repartitionChanges(s *Step, view []*binding, keys []*expr.Progr
 // comes out of it.
 func (b *binder) repartitionedChanges(in *InputPlan, view []*binding) *operators.RepartitionedChanges {
 	l := b.c.layout
-	h := &operators.RepartitionedChanges{Policy: b.c.policy(in.Def), Origins: b.origins(in)}
+	h := &operators.RepartitionedChanges{Policy: b.c.policy(in.Def), Origins: b.origins(in), Lag: in.Lag.Milliseconds()}
 	first := view[0].key
 	h.KeyRow, h.Components = first.row, len(first.components)
 	if len(view) == 1 {

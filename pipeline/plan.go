@@ -55,6 +55,9 @@ type InputPlan struct {
 	// Lag, of a repartition topic, is how much later than their times records may
 	// come, because they were held back before: stream time behind it runs as much behind.
 	Lag time.Duration
+	// Held, of a table that keeps its history: how much longer that is kept, for joins
+	// of records that were held back.
+	Held time.Duration
 	// Origins are the outer topics that the records come from, sorted.
 	Origins []string
 	// Placed says that the sub-topology relies on the partitions of an outer topic.

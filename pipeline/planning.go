@@ -349,7 +349,7 @@ func (p *planner) derived(d *Def) *part {
 			p.lates[d] = append(p.lates[d], lateFlow{f, f.tail})
 		}
 		f.add(&Step{Kind: GroupStep, Def: d, Branch: f.branches[0]})
-		out = append(out, &flow{part: f.part, input: f.input, tail: f.tail, branches: []int{0}, facts: p.tableFact(d)})
+		out = append(out, &flow{part: f.part, input: f.input, tail: f.tail, branches: []int{0}, facts: p.tableFact(d), lag: f.lag + d.heldBack()})
 	}
 	root := in.root()
 	root.tables = append(root.tables, state.TableSpec{Name: d.Name, Changelog: p.ownTopic(d.Name+".changelog", in, compacted())})
@@ -377,6 +377,7 @@ func (p *planner) sink(d *Def) {
 // finish makes the sub-topologies of the parts that are left and gives every
 // topic its partitions.
 func (p *planner) finish() (diags diag.List) {
+	p.keepHistories()
 	for _, part := range p.parts {
 		if part.into != nil {
 			continue

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -152,10 +153,22 @@ func (j ResolvedJoin) timesOf() string {
 	return fmt.Sprintf(", as of the record's time, after %s", formatDuration(j.Wait))
 }
 
+// history is how long the table of the input keeps older rows, ms, 0 = it does not.
+func (in *InputPlan) history() int64 {
+	if in.Def.History == 0 {
+		return 0
+	}
+	return (in.Def.History + in.Held).Milliseconds()
+}
+
 // versionedText writes how the topic of a table with its history is read.
 func versionedText(in *InputPlan) string {
-	if in.Kind == ChangelogInput {
-		return fmt.Sprintf("as changes of table %s, which keeps %s of its history; nothing is read before %s has been copied", in.Def.Name, formatDuration(in.Def.History), strings.Join(in.Origins, ", "))
+	keeps := "which keeps " + formatDuration(in.Def.History) + " of its history"
+	if held := in.Held.Truncate(time.Second); in.Held > 0 {
+		keeps += fmt.Sprintf(", and %s more for records that were held back", formatDuration(cmp.Or(held, in.Held)))
 	}
-	return fmt.Sprintf("as table %s, which keeps %s of its history", in.Def.Name, formatDuration(in.Def.History))
+	if in.Kind == ChangelogInput {
+		return fmt.Sprintf("as changes of table %s, %s; nothing is read before %s has been copied", in.Def.Name, keeps, strings.Join(in.Origins, ", "))
+	}
+	return fmt.Sprintf("as table %s, %s", in.Def.Name, keeps)
 }
