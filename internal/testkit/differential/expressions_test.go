@@ -68,6 +68,11 @@ func (g *generator) expression(s scope, k kind, depth int) string {
 		return g.leaf(s, k)
 	}
 	sub := func(k kind) string { return g.expression(s, k, depth-1) }
+	if g.one(8) {
+		if call := g.call(s, k, depth); call != "" {
+			return call
+		}
+	}
 	switch g.r.IntN(8) {
 	case 0:
 		return fmt.Sprintf("(%s ? %s : %s)", sub(aBool), sub(k), sub(k))

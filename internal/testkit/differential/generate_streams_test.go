@@ -3,6 +3,7 @@ package differential
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // joiningStreams joins streams within a span of time.
@@ -73,6 +74,60 @@ func (g *generator) windowing() {
 	}
 	d.add(true, g.groupBy(d, of, s))
 	window := "window: {"
+	if g.one(4) {
+		window += g.calendar()
+		g.pipe.wide = true
+	} else {
+		window += g.plainWindow()
+	}
+	if g.one(2) {
+		window += ", grace: " + g.span()
+	}
+	if window += g.late(d, of); g.one(3) {
+		d.add(false, "emit: final")
+	}
+	d.add(true, window+"}")
+	g.aggregates(d, s, false)
+	last := &d.clauses[len(d.clauses)-1]
+	last.lines = append(last.lines, "  - since: window.start", "  - until: window.end")
+	d.fields = append(d.fields, field{"since", anInt}, field{"until", anInt})
+	d.keys = append(d.keys, anInt)
+	g.pipe.defs = append(g.pipe.defs, d)
+}
+
+// late draws what becomes of late records; a stream of them is a definition of its own.
+func (g *generator) late(d, of *def) string {
+	switch g.r.IntN(6) {
+	case 0:
+		return ", late: dead_letter"
+	case 1:
+		name := g.name("late")
+		l := &def{section: "late", name: name, reads: []string{d.name}, fields: of.fields, keys: of.keys, held: of.held}
+		g.lates = append(g.lates, l)
+		return ", late: " + name
+	}
+	return ""
+}
+
+// calendar draws a window that follows the clock on the wall.
+func (g *generator) calendar() string {
+	window := pick(g.r, "tumbling: 1d", "hopping: 2d, every: 1d", "tumbling: 6h", "tumbling: 1h", "tumbling: 15m", "tumbling: 3h", "tumbling: 12h", "tumbling: 7d", "tumbling: 14d", "tumbling: 1month", "hopping: 2month, every: 1month", "tumbling: 3d")
+	zone := pick(g.r, "Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC", "Australia/Lord_Howe")
+	if strings.Contains(window, "7d") || strings.Contains(window, "14d") {
+		window += ", align: " + pick(g.r, "monday", "sunday", "wednesday")
+		if g.one(3) {
+			return window
+		}
+	}
+	window += ", timezone: " + zone
+	if g.one(3) && !strings.Contains(window, "15m") {
+		window += ", offset: " + pick(g.r, "5m", "30m")
+	}
+	return window
+}
+
+// plainWindow draws one that counts time from the epoch, or from record to record.
+func (g *generator) plainWindow() (window string) {
 	switch size := g.size(); g.r.IntN(4) {
 	case 0:
 		window += "tumbling: " + size
@@ -83,19 +138,7 @@ func (g *generator) windowing() {
 	case 3:
 		window += "sliding: " + size
 	}
-	if g.one(2) {
-		window += ", grace: " + g.span()
-	}
-	d.add(true, window+"}")
-	if g.one(3) {
-		d.add(false, "emit: final")
-	}
-	g.aggregates(d, s, false)
-	last := &d.clauses[len(d.clauses)-1]
-	last.lines = append(last.lines, "  - since: window.start", "  - until: window.end")
-	d.fields = append(d.fields, field{"since", anInt}, field{"until", anInt})
-	d.keys = append(d.keys, anInt)
-	g.pipe.defs = append(g.pipe.defs, d)
+	return window
 }
 
 // size is that of a window.
@@ -132,8 +175,8 @@ func (g *generator) lookingBack() {
 	t := &def{section: "tables", name: g.name("v"), fields: rowFields(), keys: []kind{aText}, changes: true, versioned: true}
 	t.topic = "in-" + t.name
 	t.add(true, "topic: "+t.topic)
-	t.add(true, declared(t.fields))
-	t.add(true, "versioned: "+pick(g.r, "3s", "2m", "1d"))
+	t.add(true, t.declared())
+	t.add(true, "versioned: "+pick(g.r, "30m", "1d")) // a deletion that is history is forgotten: no row comes as late
 	ours := g.path(scopeOf("v", of), aText)
 	if ours == "" {
 		return

@@ -51,6 +51,16 @@ func (g *generator) aggregate(s scope, undo bool) (string, kind) {
 	if g.one(3) && k == anInt {
 		p = g.expression(s, anInt, 1)
 	}
+	if k == anInt && g.one(10) {
+		x := pick(g.r, p, g.leaf(s, aFloat))
+		if undo || g.one(2) {
+			return "stddev(" + x + ")", aFloat
+		}
+		return fmt.Sprintf("percentile(%s, %s)", x, pick(g.r, "0.5", "0", "1", "0.9")), aFloat
+	}
+	if !undo && g.one(12) {
+		return "count_distinct(" + p + ", \"approx\")", anInt
+	}
 	switch g.r.IntN(13) {
 	case 0:
 		return "count(" + p + ")", anInt
@@ -174,6 +184,41 @@ func (g *generator) havingAndTTL(d, of *def) {
 	if g.one(8) && !of.changes {
 		d.add(false, "ttl: "+g.size())
 	}
+}
+
+// topOfGroups orders the groups of the table that d is.
+func (g *generator) topOfGroups(d, of *def) {
+	by := ""
+	for _, f := range d.fields {
+		if f.kind == anInt && strings.HasPrefix(f.name, "c") {
+			by = f.name
+		}
+	}
+	if by == "" {
+		return
+	}
+	line := fmt.Sprintf("top: {n: %d, by: %s, order: %s", 1+g.r.IntN(3), by, pick(g.r, "asc", "desc"))
+	switch g.r.IntN(4) {
+	case 0:
+		line += ", list: rows, per: '\"all\"'"
+		d.fields, d.keys = []field{{"rows", aList}}, []kind{aText}
+	case 1:
+		line += fmt.Sprintf(", per: %s", pick(g.r, "key[0]", "by0"))
+		if len(d.keys) == 1 {
+			return
+		}
+		d.strewn = true
+		if strings.Contains(line, "by0") {
+			d.keys = append([]kind{d.keys[0]}, d.keys...)
+		}
+		d.fields = append(d.fields, field{"rank", anInt})
+	default:
+		d.strewn = true
+		d.fields = append(d.fields, field{"rank", anInt})
+	}
+	d.regroups, d.scatters = true, of.changes
+	d.clauses = slices.DeleteFunc(d.clauses, func(c clause) bool { return strings.HasPrefix(c.lines[0], "ttl:") })
+	d.add(false, line+"}")
 }
 
 // top is the first rows of each group of a table.

@@ -12,10 +12,18 @@ type generator struct {
 	r     *rand.Rand
 	pipe  *pipe
 	named map[string]int
+	// lates are the streams of late records.
+	lates []*def
 }
 
 func generate(r *rand.Rand) *pipe {
-	g := &generator{r: r, pipe: &pipe{}, named: map[string]int{}}
+	g := &generator{r: r, pipe: &pipe{onError: "skip"}, named: map[string]int{}}
+	if g.one(4) {
+		g.pipe.onError = "dead_letter"
+	}
+	for range r.IntN(6) - 3 {
+		g.function()
+	}
 	for range 1 + r.IntN(2) {
 		g.source()
 	}
@@ -32,6 +40,36 @@ func generate(r *rand.Rand) *pipe {
 	return g.pipe
 }
 
+// function adds a function of the pipeline's own.
+func (g *generator) function() {
+	d := &def{section: "functions", name: g.name("f"), keys: []kind{pick(g.r, anInt, aText, aBool)}}
+	d.fields = []field{{"p", anInt}, {"q", aText}}[:1+g.r.IntN(2)]
+	if g.one(2) {
+		d.fields[0].kind = aFloat
+	}
+	var params []string
+	for _, f := range d.fields {
+		params = append(params, fmt.Sprintf("%s: %s", f.name, f.kind))
+	}
+	d.add(true, "params: {"+strings.Join(params, ", ")+"}", "returns: "+string(d.keys[0]))
+	d.add(true, "expr: "+g.quoted(scopeOf("", d), d.keys[0]))
+	g.pipe.functions = append(g.pipe.functions, d)
+}
+
+// call is one of a function of the pipeline's own that gives a kind; "" = there is none.
+func (g *generator) call(s scope, k kind, depth int) string {
+	at := slices.IndexFunc(g.pipe.functions, func(d *def) bool { return d.keys[0] == k })
+	if at < 0 {
+		return ""
+	}
+	f := g.pipe.functions[at]
+	var args []string
+	for _, p := range f.fields {
+		args = append(args, g.expression(s, p.kind, depth-1))
+	}
+	return f.name + "(" + strings.Join(args, ", ") + ")"
+}
+
 func (g *generator) one(of int) bool { return g.r.IntN(of) == 0 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
@@ -46,9 +84,12 @@ func rowFields() []field {
 	return []field{{"k", aText}, {"g", anInt}, {"n", anInt}, {"m", anInt}, {"x", aFloat}, {"s", aText}, {"b", aBool}, {"l", aList}}
 }
 
-func declared(fields []field) string {
+func (d *def) declared() string {
 	var parts []string
-	for _, f := range fields {
+	if d.byField {
+		parts = append(parts, "at: int")
+	}
+	for _, f := range d.fields {
 		if f.kind == aList {
 			parts = append(parts, f.name+": [{a: int, c: string}]")
 			continue
@@ -62,8 +103,12 @@ func (g *generator) source() *def {
 	d := &def{section: "sources", name: g.name("s"), fields: rowFields(), keys: []kind{aText}}
 	d.topic = "in-" + d.name
 	d.add(true, "topic: "+d.topic)
+	if g.one(8) {
+		d.byField = true
+		d.add(false, "timestamp: at")
+	}
 	if !g.one(3) {
-		d.add(true, declared(d.fields))
+		d.add(true, d.declared())
 	}
 	g.pipe.defs = append(g.pipe.defs, d)
 	return d
@@ -73,6 +118,10 @@ func (g *generator) topicTable() *def {
 	d := &def{section: "tables", name: g.name("t"), fields: rowFields(), keys: []kind{aText}, changes: true}
 	d.topic = "in-" + d.name
 	d.add(true, "topic: "+d.topic)
+	if g.one(8) {
+		d.byField = true
+		d.add(false, "timestamp: at")
+	}
 	switch g.r.IntN(5) {
 	case 0:
 		d.add(true, "key: value.g")
@@ -87,7 +136,7 @@ func (g *generator) topicTable() *def {
 		d.add(true, "envelope: old_new")
 	}
 	if !g.one(3) {
-		d.add(true, declared(d.fields))
+		d.add(true, d.declared())
 	}
 	if g.one(8) {
 		d.add(false, "ttl: "+g.size())
@@ -290,6 +339,9 @@ func (g *generator) grouping(of *def) {
 	d.add(true, by)
 	g.aggregates(d, s, of.changes)
 	g.havingAndTTL(d, of)
+	if g.one(6) {
+		g.topOfGroups(d, of)
+	}
 	g.pipe.defs = append(g.pipe.defs, d)
 }
 

@@ -11,12 +11,19 @@ import (
 // firstTime is the event time of the first record, ms.
 const firstTime = 1_700_000_000_000
 
+// clocksChange is a week before clocks go forward in Europe and half a year before
+// they go back, ms.
+const clocksChange = 1_711_200_000_000
+
 // drawInput draws records for the topics of a pipeline: few keys, times that are
 // equal, out of order, late, and jump; nulls and tombstones.
 func drawInput(r *rand.Rand, p *pipe, partitions int32) []model.Record {
 	topics := p.topics()
 	now := int64(firstTime)
 	step := pick(r, int64(1), 1000, 60_000)
+	if p.wide {
+		now, step = clocksChange, pick(r, int64(900_000), 3_600_000, 20_000_000)
+	}
 	var records []model.Record
 	for len(records) < 15+r.IntN(45) {
 		d := topics[r.IntN(len(topics))]
@@ -26,7 +33,7 @@ func drawInput(r *rand.Rand, p *pipe, partitions int32) []model.Record {
 			case 3:
 				now += 30 * step
 			case 4:
-				if r.IntN(4) == 0 {
+				if r.IntN(4) == 0 && !p.wide {
 					now += 1000 * step
 				}
 			default:
@@ -57,6 +64,9 @@ func drawRecord(r *rand.Rand, d *def, at int64, partitions int32) model.Record {
 		return rec
 	}
 	row := drawRow(r)
+	if d.byField {
+		drawTime(r, &rec, row)
+	}
 	if d.isTable() { // rows of a table that has its key in the value are not fought for
 		if row["k"] != nil {
 			row["k"] = key
@@ -78,6 +88,18 @@ func drawRecord(r *rand.Rand, d *def, at int64, partitions int32) model.Record {
 	}
 	rec.Value, _ = json.Marshal(doc)
 	return rec
+}
+
+// drawTime puts the time into the row, where it may be missing, and gives the record another one.
+func drawTime(r *rand.Rand, rec *model.Record, row map[string]any) {
+	row["at"] = rec.Time
+	switch r.IntN(20) {
+	case 0:
+		delete(row, "at")
+	case 1:
+		row["at"] = -1
+	}
+	rec.Time = firstTime + r.Int64N(1_000_000)
 }
 
 // drawRow draws a value: each field is null or absent now and then.

@@ -33,7 +33,7 @@ type clause struct {
 
 // def is a definition of a random pipeline.
 type def struct {
-	section string // sources, tables, streams, sinks
+	section string // functions, sources, tables, streams, sinks; late: declared by a window
 	name    string
 	topic   string
 	clauses []clause
@@ -51,6 +51,10 @@ type def struct {
 	windowed bool
 	// regroups: it brings the rows of a table to groups, between which they may move.
 	regroups bool
+	// scatters: it does so twice.
+	scatters bool
+	// byField: its event time is a field of its records.
+	byField bool
 	// held: it comes out of something that holds records back.
 	held bool
 }
@@ -63,16 +67,22 @@ func (d *def) isTable() bool { return d.section == "tables" }
 
 // pipe is a random pipeline.
 type pipe struct {
-	defs []*def
+	functions []*def
+	defs      []*def
+	// onError is that of the pipeline.
+	onError string
+	// wide: its windows follow the calendar, so that its records lie far apart.
+	wide bool
 }
 
 // text writes it.
 func (p *pipe) text() string {
 	var b strings.Builder
-	b.WriteString("pipeline: p\non_error: skip\n")
-	for _, section := range []string{"sources", "tables", "streams", "sinks"} {
+	fmt.Fprintf(&b, "pipeline: p\non_error: %s\n", p.onError)
+	defs := slices.Concat(p.functions, p.defs)
+	for _, section := range []string{"functions", "sources", "tables", "streams", "sinks"} {
 		begun := false
-		for _, d := range p.defs {
+		for _, d := range defs {
 			if d.section != section {
 				continue
 			}
@@ -121,7 +131,7 @@ func (p *pipe) scattered() bool {
 	moved := map[string]bool{}
 	for _, d := range p.defs { // readers come behind what they read
 		from := slices.ContainsFunc(d.reads, func(name string) bool { return moved[name] })
-		if from && d.regroups {
+		if from && d.regroups || d.scatters {
 			return true
 		}
 		moved[d.name] = from || d.regroups

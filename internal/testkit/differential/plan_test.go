@@ -66,6 +66,14 @@ func (c *compiled) layout(partitions int32) model.Layout {
 // ambiguous says that one record comes to a task on two ways, of which one is
 // a detour, or to both sides of a join: which of the two is first is not defined.
 func (c *compiled) ambiguous() bool {
+	twice := c.filledTwice()
+	for _, sub := range c.result.Plan.Subs {
+		for _, in := range sub.Inputs {
+			if twice[in.Topic] && ordered(in.Steps) {
+				return true
+			}
+		}
+	}
 	for _, sub := range c.result.Plan.Subs {
 		seen := map[string]bool{}
 		for _, in := range sub.Inputs {
@@ -81,6 +89,40 @@ func (c *compiled) ambiguous() bool {
 		}
 	}
 	return false
+}
+
+// filledTwice lists the repartition topics to which one record comes on several
+// ways: which of them is first there is not defined.
+func (c *compiled) filledTwice() map[string]bool {
+	twice, seen := map[string]bool{}, map[string]bool{}
+	for range c.result.Plan.Subs { // far enough: topics behind topics
+		clear(seen)
+		for _, sub := range c.result.Plan.Subs {
+			for _, in := range sub.Inputs {
+				eachStep(in.Steps, func(s *pipeline.Step) {
+					if s.Kind != pipeline.RepartitionStep {
+						return
+					}
+					for _, origin := range in.Origins {
+						twice[s.Topic] = twice[s.Topic] || twice[in.Topic] || seen[s.Topic+" "+origin]
+						seen[s.Topic+" "+origin] = true
+					}
+				})
+			}
+		}
+	}
+	return twice
+}
+
+// ordered says that what steps make of records depends on their order.
+func ordered(steps []*pipeline.Step) (found bool) {
+	eachStep(steps, func(s *pipeline.Step) {
+		switch s.Kind {
+		case pipeline.GroupStep, pipeline.DedupStep, pipeline.TopStep, pipeline.StreamJoinStep:
+			found = true
+		}
+	})
+	return found
 }
 
 // meetsItself says that records of one input come to a join of streams, or of
@@ -128,10 +170,13 @@ func (c *compiled) async() (found bool) {
 // unordered lists the topics of sinks to which one record comes on several ways
 // through different tasks: which is first is not defined.
 func (c *compiled) unordered() map[string]bool {
-	behind := map[string][]string{} // joins of streams: the topics of sinks behind them
-	name := func(s *pipeline.Step) string { return fmt.Sprint(s.Def.Name, " ", s.Join) }
+	behind := map[string][]string{} // of what has steps behind it in one of its places only: the topics of sinks there
+	name := func(s *pipeline.Step) string { return fmt.Sprint(s.Kind, " ", s.Def.Name, " ", s.Join) }
+	shared := func(s *pipeline.Step) bool {
+		return s.Kind == pipeline.StreamJoinStep && s.Right || s.Kind == pipeline.DelayStep && len(s.Next) == 0
+	}
 	c.eachStep(func(s *pipeline.Step, _ []string) {
-		if s.Kind == pipeline.StreamJoinStep && !s.Right {
+		if (s.Kind == pipeline.StreamJoinStep || s.Kind == pipeline.DelayStep) && !shared(s) {
 			behind[name(s)] = sinksBehind(s)
 		}
 	})
@@ -142,11 +187,21 @@ func (c *compiled) unordered() map[string]bool {
 			seen[topic+" "+origin] = true
 		}
 	}
+	double := c.filledTwice()
+	for _, sub := range c.result.Plan.Subs {
+		for _, in := range sub.Inputs {
+			eachStep(in.Steps, func(s *pipeline.Step) {
+				if s.Kind == pipeline.SinkStep {
+					twice[s.Topic] = twice[s.Topic] || double[in.Topic]
+				}
+			})
+		}
+	}
 	c.eachStep(func(s *pipeline.Step, origins []string) {
 		switch {
 		case s.Kind == pipeline.SinkStep:
 			way(s.Topic, origins)
-		case s.Kind == pipeline.StreamJoinStep && s.Right:
+		case shared(s):
 			for _, topic := range behind[name(s)] {
 				way(topic, origins)
 			}

@@ -79,6 +79,9 @@ func execute(pipe *compiled, c *testCase) (out outcome, err error) {
 	if !r.recount {
 		out.drops = r.drops
 	}
+	if letters := pipe.result.Plan.DeadLetterTopic(); slices.Contains(r.log.Topics(), letters) {
+		out.records[letters] = r.log.ReadCommitted(letters)
+	}
 	for _, sub := range pipe.topology.Subs {
 		for _, o := range sub.Outputs {
 			if !o.Internal {

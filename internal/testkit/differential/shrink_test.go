@@ -80,7 +80,7 @@ func calm(s settings) settings {
 // without leaves out a definition, those that read it, and what only it needs.
 func (p *pipe) without(name string) *pipe {
 	gone := map[string]bool{name: true}
-	out := &pipe{}
+	out := &pipe{functions: p.functions, onError: p.onError, wide: p.wide}
 	for _, d := range p.defs {
 		if gone[d.name] || slices.ContainsFunc(d.reads, func(r string) bool { return gone[r] }) {
 			gone[d.name] = true
@@ -96,7 +96,7 @@ func (p *pipe) without(name string) *pipe {
 }
 
 func (p *pipe) withoutClause(def, clause int) *pipe {
-	out := &pipe{defs: slices.Clone(p.defs)}
+	out := &pipe{functions: p.functions, defs: slices.Clone(p.defs), onError: p.onError, wide: p.wide}
 	d := *p.defs[def]
 	d.clauses = slices.Delete(slices.Clone(d.clauses), clause, clause+1)
 	out.defs[def] = &d

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ type member struct {
 
 func isAggregate(name string) bool {
 	return slices.Contains([]string{"count", "count_rows", "sum", "avg", "min", "max", "first", "last",
-		"count_distinct", "collect_list", "collect_set", "top_k", "histogram", "percentile"}, name)
+		"count_distinct", "collect_list", "collect_set", "top_k", "histogram", "percentile", "stddev"}, name)
 }
 
 // isFunction says that with several arguments it is a function of one record.
@@ -55,7 +56,7 @@ func (m *Model) aggregate(d *definition, f flow) {
 		}
 	}
 	if err != nil {
-		m.refuse(d, "expression", err)
+		m.refuse(d, f.change, "expression", err)
 		return
 	}
 	id := canon(f.key)
@@ -113,7 +114,7 @@ func (m *Model) regroup(d *definition, parts []any, f flow, alter func(*groupSta
 	alter(g)
 	row, err := d.rowOf(g)
 	if err != nil {
-		m.refuse(d, "expression", err)
+		m.refuse(d, f.change, "expression", err)
 		return
 	}
 	t.groups[id] = g
@@ -125,7 +126,7 @@ func (m *Model) regroup(d *definition, parts []any, f flow, alter func(*groupSta
 		row = nil
 		delete(t.groups, id)
 	}
-	m.set(d, f.at, g.key, row, g.time)
+	m.set(d, f, g.key, row, g.time)
 }
 
 // rowOf computes the row of a group from all its members; nil = having leaves it out.
@@ -249,6 +250,8 @@ func summary(name string, values []sample, option any) (any, error) {
 	case "last":
 		slices.Reverse(values)
 		return slices.MaxFunc(values, func(a, b sample) int { return cmp.Compare(a.time, b.time) }).value, nil
+	case "stddev":
+		return deviation(plain), nil
 	case "percentile":
 		return percentile(plain, option), nil
 	}
@@ -299,6 +302,31 @@ func percentile(values []any, fraction any) any {
 	low := int(at)
 	high := min(low+1, len(list)-1)
 	return list[low] + (list[high]-list[low])*(at-float64(low))
+}
+
+// deviation is the standard deviation of a sample: the root of the sum of the squares
+// of what lies between the numbers and their mean, divided by one less than there are.
+func deviation(values []any) any {
+	if len(values) < 2 {
+		return nil
+	}
+	mean, n := new(big.Rat), big.NewRat(int64(len(values)), 1)
+	var list []*big.Rat
+	for _, v := range values {
+		f, _ := number(v)
+		list = append(list, new(big.Rat).SetFloat64(f))
+		mean.Add(mean, list[len(list)-1])
+	}
+	mean.Quo(mean, n)
+	sum := new(big.Rat)
+	for _, r := range list {
+		off := new(big.Rat).Sub(r, mean)
+		sum.Add(sum, off.Mul(off, off))
+	}
+	sum.Quo(sum, n.Sub(n, big.NewRat(1, 1)))
+	root := new(big.Float).SetPrec(200).SetRat(sum)
+	f, _ := root.Sqrt(root).Float64()
+	return f
 }
 
 func total(name string, values []any) (any, error) {

@@ -26,7 +26,7 @@ func (m *Model) first(d *definition, f flow) {
 		key = b.value
 	}
 	if err != nil {
-		m.refuse(d, "expression", err)
+		m.refuse(d, f.change, "expression", err)
 		return
 	}
 	m.hop(DedupHop(d.name), f.change, key, func(c change) {

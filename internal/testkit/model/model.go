@@ -41,6 +41,16 @@ type Output struct {
 	Time  int64  // ms
 }
 
+// Letter is a dead letter: which record of a topic, and why.
+type Letter struct {
+	Reason, Operator string
+	Topic            string
+	Partition        int32
+	Offset           int64
+	Key, Value       string // as in the topic; "-" = null
+	Time             int64  // ms, of the record
+}
+
 // Row is a row of a table.
 type Row struct{ Key, Value string } // canonical JSON
 
@@ -73,6 +83,8 @@ type Model struct {
 	tasks   map[place]*task
 	outputs map[string][]Output
 	drops   map[string]int
+	letters []Letter
+	offsets map[string]int64         // by topic and partition: of the next record
 	waiting []*waiting               // records in joins of streams
 	delayed []*delayed               // records that wait for the rows of their time
 	seen    map[*definition][]passed // what a dedup has handed on
@@ -114,7 +126,7 @@ type change struct {
 	at       place
 	time     int64
 	key      any
-	origin   int32 // the partition of the input that the record came from
+	origin   source
 	isChange bool
 	now      any
 	before   any
@@ -127,6 +139,12 @@ type change struct {
 	null bool
 }
 
+// source is the record of a topic that a change comes from.
+type source struct {
+	Record
+	offset int64
+}
+
 // New reads a pipeline. It must be one that the compiler takes.
 func New(text string, layout Layout) (*Model, error) {
 	m, err := read(text)
@@ -136,7 +154,7 @@ func New(text string, layout Layout) (*Model, error) {
 	m.layout = layout
 	m.sides, m.seen = map[*definition]sides{}, map[*definition][]passed{}
 	m.tables, m.tasks = map[*definition]*table{}, map[place]*task{}
-	m.outputs, m.drops = map[string][]Output{}, map[string]int{}
+	m.outputs, m.drops, m.offsets = map[string][]Output{}, map[string]int{}, map[string]int64{}
 	for _, d := range m.order {
 		if d.isTable() {
 			m.tables[d] = newTable()
@@ -148,9 +166,12 @@ func New(text string, layout Layout) (*Model, error) {
 // Take processes one record to its end: everything that follows from it has
 // happened before the next one comes.
 func (m *Model) Take(r Record) error {
+	part := fmt.Sprint(r.Topic, "/", r.Partition)
+	from := source{r, m.offsets[part]}
+	m.offsets[part]++
 	for _, d := range m.order {
 		if d.topic == r.Topic && len(d.from) == 0 {
-			m.takeInto(d, r)
+			m.takeInto(d, from)
 		}
 	}
 	for len(m.arrivals) > 0 && m.err == nil {
@@ -237,7 +258,7 @@ func (m *Model) hop(name string, from change, key any, then func(change)) {
 	if m.layout.Partition != nil {
 		at.partition = m.layout.Partition(name, []byte(keyText(key)))
 		if nullKey(key) {
-			at.partition = from.origin // as good as any
+			at.partition = from.origin.Partition // as good as any
 		}
 	}
 	from.at = at
@@ -266,13 +287,32 @@ func (m *Model) publish(d *definition, c change) {
 }
 
 // refuse is a record that cannot be processed.
-func (m *Model) refuse(d *definition, reason string, cause error) {
-	if d.onError != "skip" {
+func (m *Model) refuse(d *definition, c change, reason string, cause error) {
+	switch d.onError {
+	case "skip":
+	case "dead_letter":
+		m.letter(d, reason, c)
+	default:
 		m.err = fmt.Errorf("%s: %s: %w", d.name, reason, cause)
 		return
 	}
 	m.drop(d, reason)
 }
+
+// letter sends the record that a change comes from to the dead letters.
+func (m *Model) letter(d *definition, reason string, c change) {
+	text := func(b []byte) string {
+		if b == nil {
+			return "-"
+		}
+		return string(b)
+	}
+	o := c.origin
+	m.letters = append(m.letters, Letter{reason, d.name, o.Topic, o.Partition, o.offset, text(o.Key), text(o.Value), o.Time})
+}
+
+// Letters are the dead letters in the order in which they were sent.
+func (m *Model) Letters() []Letter { return m.letters }
 
 func (m *Model) drop(d *definition, reason string) { m.drops[d.name+" "+reason]++ }
 
@@ -334,7 +374,7 @@ func (m *Model) write(d *definition, c change) {
 		}
 		var err error
 		if key, err = d.key.eval(env{"": {value: row, key: c.key}}); err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, c, "expression", err)
 			return
 		}
 	}

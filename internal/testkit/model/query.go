@@ -50,7 +50,7 @@ func (m *Model) elements(d *definition, f flow) {
 	list, ok := v.([]any)
 	switch {
 	case err != nil || v != nil && !ok:
-		m.refuse(d, "expression", err)
+		m.refuse(d, f.change, "expression", err)
 		return
 	case len(list) == 0:
 		m.drop(d, "empty-list")
@@ -71,7 +71,7 @@ func (m *Model) filter(d *definition, f *flow) bool {
 		}
 		holds, err := d.where.holds(*e)
 		if err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, f.change, "expression", err)
 			return false
 		}
 		if !holds {
@@ -102,7 +102,7 @@ func (m *Model) join(d *definition, i int, f flow) {
 	keys, null, err := j.keys(f.now)
 	switch {
 	case err != nil:
-		m.refuse(d, "expression", err)
+		m.refuse(d, f.change, "expression", err)
 		return
 	case null && j.kind == "inner":
 		m.drop(d, "null-key")
@@ -196,14 +196,14 @@ func (m *Model) shape(d *definition, f flow) {
 	var err error
 	if f.now != nil {
 		if c.now, err = d.project(f.now); err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, f.change, "expression", err)
 			return
 		}
 		c.has = true
 	}
 	if f.before != nil {
 		if c.before, err = d.project(f.before); err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, f.change, "expression", err)
 			return
 		}
 		c.had = true

@@ -37,7 +37,8 @@ type definition struct {
 	unnest             *unnest
 	versioned          int64 // ms of history, 0 = the last row only
 	window             *window
-	readers            []reader // who reads it, those of lower rank first
+	lateOf             *definition // the table for which its records were late
+	readers            []reader    // who reads it, those of lower rank first
 	node               *syntax.Node
 }
 
@@ -134,9 +135,17 @@ func read(text string) (m *Model, err error) {
 			m.add(&definition{name: e.Key.Value, kind: strings.TrimSuffix(section, "s"), node: e.Value})
 		}
 	}
+	functions := readFunctions(file.Root.Get("functions"))
 	for _, d := range m.order {
 		m.readDefinition(d)
+		for _, x := range d.expressions() {
+			if x != nil {
+				x.inline(functions)
+			}
+		}
 	}
+	m.declareLate()
+	m.partTops()
 	m.connect()
 	return m, nil
 }
@@ -310,6 +319,32 @@ func readColumns(n *syntax.Node) []column {
 	return columns
 }
 
+// declareLate makes the streams of records that are late for windows.
+func (m *Model) declareLate() {
+	for _, d := range m.order {
+		if d.window == nil || slices.Contains([]string{"", "drop", "dead_letter"}, d.window.latePolicy) {
+			continue
+		}
+		m.add(&definition{name: d.window.latePolicy, kind: "stream", onError: d.onError, from: d.from, lateOf: d})
+	}
+}
+
+// partTops makes two definitions of a table with group_by and top: the groups, and
+// their first rows.
+func (m *Model) partTops() {
+	for _, d := range m.order {
+		if d.top == nil || len(d.groups) == 0 {
+			continue
+		}
+		groups := *d
+		groups.top = nil
+		m.defs[d.name+".groups"] = &groups
+		m.order = append(m.order, &groups)
+		d.from, d.joins, d.groups, d.where, d.having, d.window, d.ttl = []input{{name: d.name + ".groups"}}, nil, nil, nil, nil, nil, 0
+		d.columns, d.unnest, d.dedup = []column{{spread: "*"}}, nil, nil
+	}
+}
+
 // connect finds what definitions read, and puts those first on which others depend.
 func (m *Model) connect() {
 	var sorted []*definition
@@ -326,6 +361,9 @@ func (m *Model) connect() {
 			j.table = m.find(j.input.name)
 			visit(j.table)
 		}
+		if d.lateOf != nil {
+			visit(d.lateOf)
+		}
 		d.rank = len(sorted)
 		sorted = append(sorted, d)
 	}
@@ -335,6 +373,9 @@ func (m *Model) connect() {
 	m.order = sorted
 	for _, d := range sorted {
 		for i, of := range d.inputs {
+			if d.lateOf != nil {
+				continue // its table gives it what it gets
+			}
 			of.readers = append(of.readers, reader{d, i})
 		}
 		for i, j := range d.joins {

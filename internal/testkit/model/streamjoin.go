@@ -85,7 +85,7 @@ func (m *Model) joinRight(d *definition, i int, c change) {
 	for _, cond := range j.on {
 		v, err := cond.theirs.eval(w.env)
 		if err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, c, "expression", err)
 			return
 		}
 		w.keys, w.null = append(w.keys, v), w.null || v == nil

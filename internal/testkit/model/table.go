@@ -43,8 +43,8 @@ func (t *table) all() []*row {
 
 // set changes a row, nil deletes it, and tells those who read the table. What
 // was not there is not deleted.
-func (m *Model) set(d *definition, at place, key, value any, time int64) {
-	t := m.tables[d]
+func (m *Model) set(d *definition, f flow, key, value any, time int64) {
+	t, at := m.tables[d], f.at
 	if d.versioned > 0 {
 		t.history[canon(key)] = append(t.history[canon(key)], &row{key, value, time, at})
 		return
@@ -57,7 +57,7 @@ func (m *Model) set(d *definition, at place, key, value any, time int64) {
 	if value == nil && old == nil {
 		return
 	}
-	c := change{at: at, time: time, key: key, isChange: true, now: value, has: value != nil}
+	c := change{at: at, origin: f.origin, time: time, key: key, isChange: true, now: value, has: value != nil}
 	if old != nil {
 		c.before, c.had = old.value, true
 	}
@@ -70,7 +70,8 @@ func (m *Model) set(d *definition, at place, key, value any, time int64) {
 }
 
 // takeInto brings a record of a topic into a source or table.
-func (m *Model) takeInto(d *definition, r Record) {
+func (m *Model) takeInto(d *definition, r source) {
+	raw := change{origin: r}
 	var key, value any
 	if r.Key != nil {
 		key = string(r.Key)
@@ -78,11 +79,10 @@ func (m *Model) takeInto(d *definition, r Record) {
 	if r.Value != nil {
 		var err error
 		if value, err = decode(r.Value); err != nil {
-			m.refuse(d, "invalid-value", err)
+			m.refuse(d, raw, "invalid-value", err)
 			return
 		}
 	}
-	whole := value
 	switch {
 	case value == nil:
 	case d.envelope == "old_new":
@@ -92,26 +92,29 @@ func (m *Model) takeInto(d *definition, r Record) {
 	}
 	time := r.Time
 	if d.timeOf != nil {
-		at, err := d.timeOf.eval(env{"": {value: whole, key: key}})
+		at, err := d.timeOf.eval(env{"": {value: value, key: key}})
 		ms, ok := at.(int64)
-		if err != nil || !ok || ms < 0 {
-			m.refuse(d, "invalid-timestamp", err)
+		switch {
+		case at == nil && d.isTable() && value == nil: // a deletion has the record's own time
+		case err != nil || !ok || ms < 0:
+			m.refuse(d, raw, "invalid-timestamp", err)
 			return
+		default:
+			time = ms
 		}
-		time = ms
 	}
 	at := place{m.layout.Sub[d.name], r.Partition}
 	if d.kind == "source" {
 		m.arrivals = append(m.arrivals, arrival{at, time, func() {
-			m.publish(d, change{at: at, time: time, key: key, origin: r.Partition, now: value, null: value == nil})
+			m.publish(d, change{at: at, time: time, key: key, origin: r, now: value, null: value == nil})
 		}})
 		return
 	}
-	m.takeRow(d, at, key, value, time)
+	m.takeRow(d, raw, at, key, value, time)
 }
 
 // takeRow is a record of a table's topic: its row lies under the table's key.
-func (m *Model) takeRow(d *definition, at place, recordKey, value any, time int64) {
+func (m *Model) takeRow(d *definition, raw change, at place, recordKey, value any, time int64) {
 	key, t := recordKey, m.tables[d]
 	last, known := t.keys[canon(recordKey)]
 	if d.key != nil {
@@ -123,19 +126,19 @@ func (m *Model) takeRow(d *definition, at place, recordKey, value any, time int6
 		} else {
 			var err error
 			if key, err = d.key.eval(env{"": {value: value, key: recordKey}}); err != nil {
-				m.refuse(d, "expression", err)
+				m.refuse(d, raw, "expression", err)
 				return
 			}
 		}
 	}
 	if nullKey(key) {
-		m.refuse(d, "null-key", errNullKey)
+		m.refuse(d, raw, "null-key", errNullKey)
 		return
 	}
 	if d.value != nil && value != nil {
 		var err error
 		if value, err = d.value.eval(env{"": {value: value, key: recordKey}}); err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, raw, "expression", err)
 			return
 		}
 	}
@@ -144,7 +147,7 @@ func (m *Model) takeRow(d *definition, at place, recordKey, value any, time int6
 			at.partition = m.layout.Partition(Hop(d.name, ""), []byte(keyText(key)))
 		}
 		to := at
-		m.arrivals = append(m.arrivals, arrival{to, time, func() { m.set(d, to, key, value, time) }})
+		m.arrivals = append(m.arrivals, arrival{to, time, func() { m.set(d, flow{change: change{at: to, time: time, origin: raw.origin}}, key, value, time) }})
 	}
 	if d.keyFromValue {
 		delete(t.keys, canon(recordKey))
@@ -187,7 +190,7 @@ func (m *Model) dueRows(at place) (list []due) {
 			if r.at == at {
 				list = append(list, due{r.time + d.ttl + m.lagIn(d, len(d.joins)), d.rank, func() {
 					delete(t.groups, canon(asList(r.key)))
-					m.set(d, at, r.key, nil, r.time+d.ttl)
+					m.set(d, flow{change: change{at: at}}, r.key, nil, r.time+d.ttl)
 				}})
 			}
 		}

@@ -158,12 +158,12 @@ func (m *Model) materialise(d *definition, f flow) {
 	if f.now != nil {
 		var err error
 		if value, err = d.project(f.now); err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, f.change, "expression", err)
 			return
 		}
 	}
 	if d.top == nil {
-		m.set(d, f.at, f.key, value, f.time)
+		m.set(d, f, f.key, value, f.time)
 		return
 	}
 	m.rank(d, f, value)

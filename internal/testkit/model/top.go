@@ -31,7 +31,7 @@ func (m *Model) rank(d *definition, f flow, value any) {
 			fresh.group, err = d.top.per.eval(e)
 		}
 		if err != nil {
-			m.refuse(d, "expression", err)
+			m.refuse(d, f.change, "expression", err)
 			return
 		}
 		if d.top.per != nil && nullKey(fresh.group) {
@@ -83,13 +83,13 @@ func (m *Model) showTop(d *definition, f flow) {
 	}
 	for id, r := range t.rows {
 		if want[id] == nil {
-			m.set(d, f.at, r.key, nil, max(f.time, t.shown[id]))
+			m.set(d, f, r.key, nil, max(f.time, t.shown[id]))
 			delete(t.shown, id)
 		}
 	}
 	for id, r := range want {
 		if old := t.rows[id]; old == nil || !equal(old.value, r.value) {
-			m.set(d, f.at, r.key, r.value, r.time)
+			m.set(d, f, r.key, r.value, r.time)
 		}
 		t.shown[id] = own[id]
 	}
@@ -103,7 +103,7 @@ func (m *Model) showLists(d *definition, f flow) {
 	}
 	for id, r := range t.rows {
 		if len(groups[id]) == 0 {
-			m.set(d, f.at, r.key, nil, max(f.time, t.shown[id]))
+			m.set(d, f, r.key, nil, max(f.time, t.shown[id]))
 			delete(t.shown, id)
 		}
 	}
@@ -127,7 +127,7 @@ func (m *Model) showLists(d *definition, f flow) {
 		t.shown[id] = time
 		value := object{d.top.list: first}
 		if old := t.rows[id]; old == nil || !equal(old.value, value) {
-			m.set(d, f.at, list[0].group, value, max(time, was))
+			m.set(d, f, list[0].group, value, max(time, was))
 		}
 	}
 }

@@ -15,6 +15,8 @@ type window struct {
 	offset      int64
 	grace       int64
 	final       bool
+	latePolicy  string    // drop | dead_letter | the name of a stream
+	calendar    *calendar // nil = ms since the epoch
 }
 
 func readWindow(n, emit *syntax.Node) *window {
@@ -22,14 +24,14 @@ func readWindow(n, emit *syntax.Node) *window {
 		return nil
 	}
 	w := &window{final: textOf(emit) == "final", grace: duration(textOf(n.Get("grace"))), offset: duration(textOf(n.Get("offset")))}
-	for _, unknown := range []string{"align", "timezone", "late"} {
-		if n.Get(unknown) != nil {
-			fail("the model does not know %s of a window", unknown)
-		}
-	}
+	w.latePolicy = textOf(n.Get("late"))
 	for _, kind := range []string{"tumbling", "hopping", "session", "sliding"} {
 		if size := n.Get(kind); size != nil {
-			w.kind, w.size = kind, duration(size.Value)
+			w.kind = kind
+			if w.calendar = readCalendar(n, size.Value); w.calendar != nil {
+				return w
+			}
+			w.size = duration(size.Value)
 		}
 	}
 	w.every = w.size
@@ -44,6 +46,8 @@ func (d *definition) hold() int64 {
 	switch w := d.window; {
 	case w == nil || !w.final:
 		return 0
+	case w.calendar != nil:
+		return w.calendar.longest() + w.grace
 	case w.kind == "tumbling" || w.kind == "hopping":
 		return w.size + w.grace
 	default:
@@ -89,7 +93,7 @@ func (m *Model) toWindows(d *definition, parts []any, f flow) {
 	f.lag = g.lag
 	now := m.now(f.change)
 	if d.window.late(g, f.time, now) {
-		m.drop(d, "late")
+		m.tooLate(d, f)
 		return
 	}
 	before := g.taken
@@ -107,7 +111,7 @@ func (m *Model) toWindows(d *definition, parts []any, f flow) {
 	told, err := d.tellWindows(g, fresh, f.time)
 	if err != nil {
 		g.taken = before
-		m.refuse(d, "expression", err)
+		m.refuse(d, f.change, "expression", err)
 		return
 	}
 	g.open = fresh
@@ -121,6 +125,18 @@ func (m *Model) toWindows(d *definition, parts []any, f flow) {
 	}
 	for _, u := range told {
 		m.publish(d, u(f))
+	}
+}
+
+// tooLate is a record whose windows are all closed.
+func (m *Model) tooLate(d *definition, f flow) {
+	m.drop(d, "late")
+	switch policy := d.window.latePolicy; policy {
+	case "", "drop":
+	case "dead_letter":
+		m.letter(d, "late", f.change)
+	default:
+		m.publish(m.find(policy), f.change)
 	}
 }
 
@@ -186,6 +202,9 @@ func (w *window) late(g *windows, t, now int64) bool {
 
 // around are the windows of the grid that t lies in.
 func (w *window) around(t int64) (list []*oneWindow) {
+	if w.calendar != nil {
+		return w.calendar.around(t)
+	}
 	shift := w.offset % w.every
 	last := t - ((t-shift)%w.every+w.every)%w.every
 	for start := last; start > t-w.size; start -= w.every {
