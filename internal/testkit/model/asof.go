@@ -42,7 +42,8 @@ func (m *Model) dueDelayed(at place) (list []due) {
 // lookBack finds the row as it was at a record's time; before the table's history
 // there is none.
 func (m *Model) lookBack(j *join, keys []any, f flow) *row {
-	if f.time < m.task(f.at).streamTime-j.table.versioned {
+	// For what was held back before, history ends as much earlier.
+	if f.time < m.now(f.change)+j.wait-j.table.versioned {
 		return nil
 	}
 	var last *row
