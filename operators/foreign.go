@@ -176,9 +176,9 @@ func joinRight(row, key []byte) []byte {
 }
 
 func splitRight(b []byte) (row, key []byte) {
-	r := blobReader{b: b}
+	r := wire{rest: b}
 	key = r.text()
-	return r.b, key
+	return r.rest, key
 }
 
 // foreignLeft takes the changes of the left side.

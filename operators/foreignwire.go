@@ -41,14 +41,12 @@ func (s *subscription) append(dst []byte) []byte {
 }
 
 func (s *subscription) read(b []byte) error {
-	if len(b) < 3 || b[0] != foreignVersion {
+	r := wire{rest: b}
+	version, flags := r.octet(), r.octet()
+	s.away, s.number, s.left = flags&foreignAway != 0, r.number(), r.rest
+	if version != foreignVersion || r.short {
 		return errForeign
 	}
-	number, n := binary.Uvarint(b[2:])
-	if n <= 0 {
-		return errForeign
-	}
-	s.away, s.number, s.left = b[1]&foreignAway != 0, number, b[2+n:]
 	return nil
 }
 
@@ -71,32 +69,18 @@ func (a *answer) append(dst []byte) []byte {
 	}
 	dst = binary.AppendUvarint(append(dst, foreignVersion, flags), a.number)
 	dst = binary.AppendVarint(dst, a.time)
-	dst = append(binary.AppendUvarint(dst, uint64(len(a.foreign))), a.foreign...)
-	return append(dst, a.row...)
+	return append(appendBytes(dst, a.foreign), a.row...)
 }
 
 func (a *answer) read(b []byte) error {
-	if len(b) < 3 || b[0] != foreignVersion {
+	r := wire{rest: b}
+	version, flags := r.octet(), r.octet()
+	*a = answer{number: r.number(), time: r.signed(), timed: flags&foreignTimed != 0, foreign: r.bytes()}
+	if version != foreignVersion || r.short {
 		return errForeign
 	}
-	flags, b := b[1], b[2:]
-	number, n := binary.Uvarint(b)
-	if n <= 0 {
-		return errForeign
-	}
-	time, m := binary.Varint(b[n:])
-	if m <= 0 {
-		return errForeign
-	}
-	b = b[n+m:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return errForeign
-	}
-	a.number, a.time, a.timed = number, time, flags&foreignTimed != 0
-	a.foreign, a.row = b[n:n+int(size)], nil
 	if flags&foreignPresent != 0 {
-		a.row = b[n+int(size):]
+		a.row = r.rest
 	}
 	return nil
 }
@@ -144,26 +128,11 @@ func (r *foreignRow) append(dst []byte) []byte {
 }
 
 func (r *foreignRow) read(b []byte) error {
-	if len(b) == 0 {
-		return errForeign
-	}
-	flags := b[0]
-	number, n := binary.Uvarint(b[1:])
-	if n <= 0 {
-		return errForeign
-	}
-	b = b[1+n:]
-	var times [2]int64
-	for i := range times {
-		if times[i], n = binary.Varint(b); n <= 0 {
-			return errForeign
-		}
-		b = b[n:]
-	}
-	t := blobReader{b: b}
+	t := wire{rest: b}
+	flags := t.octet()
 	*r = foreignRow{
-		number: number, time: times[0], rightAt: times[1],
 		known: flags&foreignKnown != 0, shown: flags&foreignShown != 0, timed: flags&foreignRightAt != 0,
+		number: t.number(), time: t.signed(), rightAt: t.signed(),
 		foreign: t.text(), left: t.text(), right: t.text(), shownLeft: t.text(), shownRight: t.text(),
 	}
 	if t.short {

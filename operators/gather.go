@@ -153,20 +153,14 @@ func (g *gather) sweep(done []partEntry) error {
 //
 //	length of the part | the part | its offset | time (varint) | number of headers | headers
 //
-// with the lengths of name and value in front of each header, that of a null
-// value one less than that of an empty one: 0.
+// A header is its name with the length in front, and its value, see appendText.
 func appendEntry(dst []byte, rec *record.Record) []byte {
-	dst = append(binary.AppendUvarint(dst, uint64(len(rec.Value))), rec.Value...)
+	dst = appendBytes(dst, rec.Value)
 	dst = binary.AppendUvarint(dst, uint64(rec.Offset))
 	dst = binary.AppendVarint(dst, rec.Time)
 	dst = binary.AppendUvarint(dst, uint64(len(rec.Headers)))
 	for _, h := range rec.Headers {
-		dst = append(binary.AppendUvarint(dst, uint64(len(h.Key))), h.Key...)
-		if h.Value == nil {
-			dst = append(dst, 0)
-			continue
-		}
-		dst = append(binary.AppendUvarint(dst, uint64(len(h.Value)+1)), h.Value...)
+		dst = appendText(appendBytes(dst, []byte(h.Key)), h.Value)
 	}
 	return dst
 }
@@ -183,57 +177,18 @@ var errPartEntry = errors.New("read parts of a document: damaged row")
 
 // readEntry reads what appendEntry wrote.
 func readEntry(b []byte) (e partEntry, rest []byte, err error) {
-	r := entryReader{b: b}
-	part := r.bytes(r.number())
-	if r.bad {
+	r := wire{rest: b}
+	part := r.bytes()
+	e.offset, e.time = int64(r.number()), r.signed()
+	for count := r.number(); count > 0 && !r.short; count-- {
+		name := string(r.bytes())
+		e.headers = append(e.headers, record.Header{Key: name, Value: r.text()})
+	}
+	if r.short {
 		return e, nil, errPartEntry
 	}
-	if e.matchPart, err = parsePart(part); err != nil {
-		return e, nil, err
-	}
-	e.offset = int64(r.number())
-	time, n := binary.Varint(r.b)
-	if n <= 0 || r.bad {
-		return e, nil, errPartEntry
-	}
-	r.b, e.time = r.b[n:], time
-	for count := r.number(); count > 0 && !r.bad; count-- {
-		h := record.Header{Key: string(r.bytes(r.number()))}
-		if length := r.number(); length > 0 {
-			h.Value = r.bytes(length - 1)
-		}
-		e.headers = append(e.headers, h)
-	}
-	if r.bad {
-		return e, nil, errPartEntry
-	}
-	return e, r.b, nil
-}
-
-// entryReader reads lengths and bytes; bad stays when something was not there.
-type entryReader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *entryReader) number() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad = true
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *entryReader) bytes(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad = true
-		return nil
-	}
-	out := r.b[:n:n]
-	r.b = r.b[n:]
-	return out
+	e.matchPart, err = parsePart(part)
+	return e, r.rest, err
 }
 
 // complete returns the first part of every partition, nil while one of them
@@ -292,11 +247,11 @@ func (g *gather) document(doc []byte, parts []partEntry) ([]byte, error) {
 	var keys []matchedKey
 	size := len(doc) + 32
 	for _, p := range parts {
-		r := entryReader{b: p.keys}
-		for len(r.b) > 0 {
-			text := r.bytes(r.number())
+		r := wire{rest: p.keys}
+		for len(r.rest) > 0 {
+			text := r.bytes()
 			v, err := value.ParseStored(text)
-			if r.bad || err != nil {
+			if r.short || err != nil {
 				return nil, errors.Join(errPartEntry, err)
 			}
 			keys = append(keys, matchedKey{v, text})

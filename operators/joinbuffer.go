@@ -45,12 +45,9 @@ func (m *joinMeta) AppendRow(dst []byte) []byte {
 }
 
 func (m *joinMeta) decode(b []byte) error {
-	seq, n := binary.Uvarint(b)
-	if n <= 0 {
-		return errJoinRow
-	}
-	emitted, k := binary.Varint(b[n:])
-	if k <= 0 {
+	r := wire{rest: b}
+	seq, emitted := r.number(), r.signed()
+	if r.short {
 		return errJoinRow
 	}
 	m.seq, m.emitted = seq, emitted
@@ -95,38 +92,24 @@ func (r *joinRow) AppendRow(dst []byte) []byte {
 		dst = append(dst, flags)
 		dst = binary.AppendUvarint(dst, uint64(e.time))
 		dst = binary.AppendUvarint(dst, e.seq)
-		dst = binary.AppendUvarint(dst, uint64(len(e.blob)))
-		dst = append(dst, e.blob...)
+		dst = appendBytes(dst, e.blob)
 	}
 	return dst
 }
 
 // decodeJoinRow reads a row; its blobs alias b.
 func decodeJoinRow(b []byte) (*joinRow, error) {
-	r := &joinRow{}
-	more, n := binary.Uvarint(b)
-	if n <= 0 {
-		return nil, errJoinRow
-	}
-	r.more = more
-	b = b[n:]
-	for len(b) > 0 {
-		e := joinEntry{side: joinedSide(b[0] & entryRight), matched: b[0]&entryMatched != 0}
-		b = b[1:]
-		var v [3]uint64
-		for i := range v {
-			if v[i], n = binary.Uvarint(b); n <= 0 {
-				return nil, errJoinRow
-			}
-			b = b[n:]
-		}
-		if v[2] > uint64(len(b)) {
-			return nil, errJoinRow
-		}
-		e.time, e.seq, e.blob = int64(v[0]), v[1], b[:v[2]:v[2]]
-		b = b[v[2]:]
+	w := wire{rest: b}
+	r := &joinRow{more: w.number()}
+	for len(w.rest) > 0 {
+		flags := w.octet()
+		e := joinEntry{side: joinedSide(flags & entryRight), matched: flags&entryMatched != 0}
+		e.time, e.seq, e.blob = int64(w.number()), w.number(), w.bytes()
 		r.bytes += len(e.blob)
 		r.entries = append(r.entries, e)
+	}
+	if w.short {
+		return nil, errJoinRow
 	}
 	return r, nil
 }
@@ -294,7 +277,7 @@ func (r *joinRow) partners(dst []partner, in *state.Row, of joinedSide, from, to
 //	topic number | partition | offset (uvarints) | key (text) |
 //	number of headers (uvarint) | for each: name, value (texts) | value
 //
-// A text is its length + 1 (uvarint) and its bytes; 0 = null.
+// See appendText.
 func appendBlob(dst []byte, topic int, e *Event) []byte {
 	dst = binary.AppendUvarint(dst, uint64(topic))
 	dst = binary.AppendUvarint(dst, uint64(e.Origin.Partition))
@@ -308,13 +291,6 @@ func appendBlob(dst []byte, topic int, e *Event) []byte {
 	return dst
 }
 
-func appendText(dst, text []byte) []byte {
-	if text == nil {
-		return append(dst, 0)
-	}
-	return append(binary.AppendUvarint(dst, uint64(len(text))+1), text...)
-}
-
 // kept is what a blob holds.
 type kept struct {
 	topic   int
@@ -326,7 +302,7 @@ type kept struct {
 
 // read takes a blob apart; all but the names of headers aliases it.
 func (k *kept) read(b []byte) error {
-	r := blobReader{b: b}
+	r := wire{rest: b}
 	k.topic = int(r.number())
 	k.origin.Partition, k.origin.Offset = int32(r.number()), int64(r.number())
 	k.key = r.text()
@@ -335,39 +311,9 @@ func (k *kept) read(b []byte) error {
 		name := string(r.text())
 		k.headers = append(k.headers, record.Header{Key: name, Value: r.text()})
 	}
-	k.doc = r.b
+	k.doc = r.rest
 	if r.short {
 		return errJoinRow
 	}
 	return nil
-}
-
-// blobReader reads what appendBlob wrote.
-type blobReader struct {
-	b     []byte
-	short bool
-}
-
-func (r *blobReader) number() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.b, r.short = nil, true
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *blobReader) text() []byte {
-	n := r.number()
-	if n == 0 {
-		return nil
-	}
-	if n--; n > uint64(len(r.b)) {
-		r.b, r.short = nil, true
-		return nil
-	}
-	text := r.b[:n:n]
-	r.b = r.b[n:]
-	return text
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/fnv"
 
 	"streamctl/expr"
@@ -293,21 +292,12 @@ func uvarintLen(n int) int {
 
 // parsePart reads what appendPart wrote.
 func parsePart(b []byte) (p matchPart, err error) {
-	bad := fmt.Errorf("read part of a document: not written by this version")
-	if len(b) == 0 || b[0] != partVersion {
-		return p, bad
+	r := wire{rest: b}
+	version := r.octet()
+	partition, of := r.number(), r.number()
+	p = matchPart{int(partition), int(of), r.bytes(), r.rest}
+	if version != partVersion || partition >= of || r.short {
+		return matchPart{}, errors.New("read part of a document: not written by this version")
 	}
-	b = b[1:]
-	var n [3]uint64
-	for i := range n {
-		v, w := binary.Uvarint(b)
-		if w <= 0 {
-			return p, bad
-		}
-		n[i], b = v, b[w:]
-	}
-	if n[0] >= n[1] || n[2] > uint64(len(b)) {
-		return p, bad
-	}
-	return matchPart{int(n[0]), int(n[1]), b[:n[2]], b[n[2]:]}, nil
+	return p, nil
 }

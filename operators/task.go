@@ -122,27 +122,16 @@ func appendOrigin(dst []byte, topic int, at record.Position, key []byte) []byte 
 
 // parseOrigin reads what appendOrigin wrote; the topic is a number still.
 func parseOrigin(b []byte) (at record.Position, topic int, key []byte, err error) {
-	bad := errors.New("read origin header: not written by this version")
-	if len(b) == 0 || b[0] != originVersion {
-		return at, 0, nil, bad
+	r := wire{rest: b}
+	version, number := r.octet(), r.number()
+	at.Partition, at.Offset = int32(r.number()), int64(r.number())
+	if r.octet() == 1 {
+		key = r.rest
 	}
-	b = b[1:]
-	var n [3]uint64
-	for i := range n {
-		v, w := binary.Uvarint(b)
-		if w <= 0 {
-			return at, 0, nil, bad
-		}
-		n[i], b = v, b[w:]
+	if version != originVersion || r.short {
+		return record.Position{}, 0, nil, errors.New("read origin header: not written by this version")
 	}
-	if len(b) == 0 {
-		return at, 0, nil, bad
-	}
-	at.Partition, at.Offset = int32(n[1]), int64(n[2])
-	if b[0] == 1 {
-		key = b[1:]
-	}
-	return at, int(min(n[0], math.MaxInt32)), key, nil
+	return at, int(min(number, math.MaxInt32)), key, nil
 }
 
 // originHeaders are the headers of e and one more: where e came from.

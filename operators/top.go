@@ -265,26 +265,14 @@ func (p *top) store(at, is *place) (old place, err error) {
 //	event time, ms (varint) | length (uvarint), order | length, canonical key | JSON
 func appendRow(dst []byte, r *place) []byte {
 	dst = binary.AppendVarint(dst, r.time)
-	dst = append(binary.AppendUvarint(dst, uint64(len(r.order))), r.order...)
-	dst = append(binary.AppendUvarint(dst, uint64(len(r.text))), r.text...)
-	return append(dst, r.doc...)
+	return append(appendBytes(appendBytes(dst, r.order), r.text), r.doc...)
 }
 
 // readRow reads what appendRow wrote; it points into row.
 func readRow(row []byte) (r place, err error) {
-	time, n := binary.Varint(row)
-	rest := row[max(n, 0):]
-	take := func() (part []byte) {
-		size, w := binary.Uvarint(rest)
-		if w <= 0 || size > uint64(len(rest)-w) {
-			n = 0
-			return nil
-		}
-		part, rest = rest[w:w+int(size)], rest[w+int(size):]
-		return part
-	}
-	r.time, r.order, r.text = time, take(), take()
-	if r.doc = rest; n <= 0 {
+	w := wire{rest: row}
+	r.time, r.order, r.text = w.signed(), w.bytes(), w.bytes()
+	if r.doc = w.rest; w.short {
 		return r, fmt.Errorf("read row of top: %q is not of this version", row)
 	}
 	return r, nil

@@ -60,7 +60,7 @@ func (k *keyRow) AppendRow(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, start)
 		dst = binary.AppendVarint(dst, k.spec.end(w)-start)
 		row = w.AppendRow(row[:0])
-		dst = append(binary.AppendUvarint(dst, uint64(len(row))), row...)
+		dst = appendBytes(dst, row)
 	}
 	return dst
 }
@@ -68,7 +68,7 @@ func (k *keyRow) AppendRow(dst []byte) []byte {
 // readKey reads what AppendRow wrote.
 func (s *Windowed) readKey(key string, stored []byte) (*keyRow, error) {
 	k := &keyRow{spec: s}
-	r := varints{rest: stored}
+	r := wire{rest: stored}
 	k.due = r.signed()
 	last := int64(0)
 	for range r.count() {
@@ -79,16 +79,15 @@ func (s *Windowed) readKey(key string, stored []byte) (*keyRow, error) {
 		start := r.signed()
 		end := start + r.signed()
 		row, err := s.read(key, start, end, r.bytes())
-		if err == nil {
-			err = r.err
-		}
 		if err != nil {
 			return nil, fmt.Errorf("decode row of table %s: %w", s.Name, err)
 		}
 		k.windows = append(k.windows, row)
 	}
-	k.weigh()
-	return k, r.err
+	if r.short {
+		return nil, fmt.Errorf("decode row of table %s: it is cut short", s.Name)
+	}
+	return k, nil
 }
 
 // memory estimates what the row holds, in bytes.
@@ -100,51 +99,6 @@ func (k *keyRow) weigh() {
 	for _, w := range k.windows {
 		k.held += w.memory()
 	}
-}
-
-// varints reads numbers one after the other.
-type varints struct {
-	rest []byte
-	err  error
-}
-
-func (r *varints) signed() int64 {
-	v, n := binary.Varint(r.rest)
-	r.skip(n)
-	return v
-}
-
-func (r *varints) skip(n int) {
-	if n <= 0 || n > len(r.rest) {
-		r.err = fmt.Errorf("cut short: %d bytes are left", len(r.rest))
-		r.rest = nil
-		return
-	}
-	r.rest = r.rest[n:]
-}
-
-// count is a number of things that follow: no more than there are bytes.
-func (r *varints) count() int {
-	v, n := binary.Uvarint(r.rest)
-	if v > uint64(len(r.rest)) {
-		n = 0
-	}
-	r.skip(n)
-	if r.err != nil {
-		return 0
-	}
-	return int(v)
-}
-
-func (r *varints) bytes() []byte {
-	n := r.count()
-	b := r.rest
-	if r.err != nil || n > len(b) {
-		r.skip(-1)
-		return nil
-	}
-	r.rest = b[n:]
-	return b[:n]
 }
 
 // keyed is what both operators have in common.
