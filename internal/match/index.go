@@ -1,6 +1,9 @@
 package match
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Index holds queries by key. A document is put in by Begin and Add, and
 // AppendMatches tells which queries it satisfies:
@@ -25,12 +28,13 @@ type Index struct {
 	free  []uint32
 	keys  map[string]uint32
 
-	atoms     []atom // 0 = the term that every document has
+	atoms     []atom   // 0 = the term that every document has
+	stamps    []uint32 // by atom: the last document that has it
 	freeAtoms []uint32
 	words     []word // 0 = none
 	freeWords []uint32
 	known     []knownPrefixes // by word
-	dict      map[string]uint32
+	dict      dictionary
 	prefixes  trie
 	phrases   map[string]uint32 // atoms, by field and words
 	fields    map[string]uint32 // numbers, 0 = any
@@ -64,16 +68,19 @@ type slot struct {
 
 // atom is a term that queries name: a word, a prefix or a phrase, in a field or in any.
 type atom struct {
-	stamp  uint32 // the last document that has it
 	absent uint32 // of a phrase: the last document in which it was sought in vain
 	hits   uint32 // documents that had it; halved now and then
 	refs   uint32 // how often queries name it
 	field  uint32
-	id     uint32   // of a word its number, of a prefix its node
-	filed  []uint32 // slots
-	phrase *phrase  // nil = a word or a prefix
+	id     uint32 // of a word its number, of a prefix its node
 	prefix bool
+	filed  []posting
+	phrase *phrase // nil = a word or a prefix
 }
+
+// posting is a query that is filed under an atom. It needs not be looked at
+// when the document lacks its guard: another atom without which it cannot hold.
+type posting struct{ slot, guard uint32 }
 
 // phrase is what an atom of several words is made of.
 type phrase struct {
@@ -83,27 +90,19 @@ type phrase struct {
 
 // word is a word that some atom names.
 type word struct {
-	text  string
-	stamp uint32 // the last document that has it
-	last  int32  // its last place there
-	refs  uint32
-	atoms fieldAtoms
+	text   string
+	refs   uint32
+	fields fieldAtoms // the atom for any field is in the dictionary
 }
 
-// fieldAtoms are the atoms of one word or prefix.
-type fieldAtoms struct {
-	any    uint32 // 0 = none
-	fields []fieldAtom
-}
+// fieldAtoms are the atoms of one word or prefix, by field, 0 = any.
+type fieldAtoms []fieldAtom
 
 type fieldAtom struct{ field, atom uint32 }
 
 // in is the atom for a field, 0 when there is none.
-func (f *fieldAtoms) in(field uint32) uint32 {
-	if field == 0 {
-		return f.any
-	}
-	for _, fa := range f.fields {
+func (f fieldAtoms) in(field uint32) uint32 {
+	for _, fa := range f {
 		if fa.field == field {
 			return fa.atom
 		}
@@ -113,20 +112,9 @@ func (f *fieldAtoms) in(field uint32) uint32 {
 
 // set makes atom the one of field; 0 takes it away.
 func (f *fieldAtoms) set(field, atom uint32) {
-	if field == 0 {
-		f.any = atom
-		return
-	}
-	for i, fa := range f.fields {
-		if fa.field == field {
-			last := len(f.fields) - 1
-			f.fields[i] = f.fields[last]
-			f.fields = f.fields[:last]
-			break
-		}
-	}
+	*f = slices.DeleteFunc(*f, func(fa fieldAtom) bool { return fa.field == field })
 	if atom != 0 {
-		f.fields = append(f.fields, fieldAtom{field, atom})
+		*f = append(*f, fieldAtom{field, atom})
 	}
 }
 
@@ -136,10 +124,10 @@ const everyone = 0
 // NewIndex makes an index without queries.
 func NewIndex() *Index {
 	x := &Index{
-		keys: map[string]uint32{}, dict: map[string]uint32{}, phrases: map[string]uint32{}, fields: map[string]uint32{},
-		atoms: make([]atom, 1), words: make([]word, 1), known: make([]knownPrefixes, 1),
+		keys: map[string]uint32{}, dict: newDictionary(), phrases: map[string]uint32{}, fields: map[string]uint32{},
+		atoms: make([]atom, 1), stamps: make([]uint32, 1), words: make([]word, 1), known: make([]knownPrefixes, 1),
 	}
-	x.prefixes.nodes = make([]trieNode, 1)
+	x.prefixes = trie{nodes: make([]trieNode, 1), version: 1}
 	return x
 }
 
@@ -196,13 +184,45 @@ func (x *Index) place(at uint32, program []uint32) {
 	} else {
 		x.collect(program)
 	}
+	guard := x.guard(program)
 	code := make([]uint32, 0, 1+2*len(x.pick)+len(program))
 	code = append(code, uint32(len(x.pick)))
 	for _, a := range x.pick {
 		code = append(code, a, uint32(len(x.atoms[a].filed)))
-		x.atoms[a].filed = append(x.atoms[a].filed, at)
+		x.atoms[a].filed = append(x.atoms[a].filed, posting{at, guard})
 	}
 	x.slots[at].code = append(code, program...)
+}
+
+// guard is the cheapest term without which a program cannot hold, beside those
+// that it is filed under; everyone when there is none.
+func (x *Index) guard(program []uint32) uint32 {
+	parts := program
+	if program[0]&opMask == opAnd {
+		parts = program[1:]
+	}
+	best, cost := uint32(everyone), math.Inf(1)
+	consider := func(a uint32) {
+		if slices.Contains(x.pick, a) {
+			return
+		}
+		if f := x.frequency(&x.atoms[a]); f < cost {
+			best, cost = a, f
+		}
+	}
+	for i := 0; i < len(parts); i = skip(parts, i) {
+		if parts[i]&opMask != opTerm {
+			continue
+		}
+		if p := x.atoms[parts[i]].phrase; p == nil {
+			consider(parts[i])
+		} else {
+			for _, part := range p.parts {
+				consider(part)
+			}
+		}
+	}
+	return best
 }
 
 // displace takes a query from where it is filed and returns its program.
@@ -216,7 +236,7 @@ func (x *Index) displace(at uint32) []uint32 {
 		moved := filed[last]
 		filed[place] = moved
 		x.atoms[a].filed = filed[:last]
-		other := x.slots[moved].code
+		other := x.slots[moved.slot].code
 		for j := range int(other[0]) { // the one that took its place is elsewhere in the list now
 			if other[1+2*j] == a {
 				other[2+2*j] = place

@@ -26,18 +26,18 @@ func (x *Index) newAtom(t atom) uint32 {
 		a := x.freeAtoms[n-1]
 		x.freeAtoms = x.freeAtoms[:n-1]
 		t.filed = x.atoms[a].filed[:0]
-		x.atoms[a] = t
+		x.atoms[a], x.stamps[a] = t, 0
 		return a
 	}
-	x.atoms = append(x.atoms, t)
+	x.atoms, x.stamps = append(x.atoms, t), append(x.stamps, 0)
 	return uint32(len(x.atoms) - 1)
 }
 
-// wordID is the number of a word: one more reference to it.
-func (x *Index) wordID(text string) uint32 {
-	if id, ok := x.dict[text]; ok {
-		x.words[id].refs++
-		return id
+// wordEntry is the entry of a word: one more reference to it.
+func (x *Index) wordEntry(text string) *entry {
+	if e := x.entryOf(text); e != nil {
+		x.words[e.word].refs++
+		return e
 	}
 	var id uint32
 	if n := len(x.freeWords); n > 0 {
@@ -47,37 +47,53 @@ func (x *Index) wordID(text string) uint32 {
 		x.words, x.known = append(x.words, word{}), append(x.known, knownPrefixes{})
 	}
 	x.words[id] = word{text: text, refs: 1}
-	x.dict[text] = id
-	return id
+	return x.dict.put(x.dict.keyOf(text), id)
 }
 
-func (x *Index) releaseWord(id uint32) {
+func (x *Index) releaseWord(id uint32, at int) {
 	w := &x.words[id]
 	if w.refs--; w.refs > 0 {
 		return
 	}
-	delete(x.dict, w.text)
+	x.dict.remove(at)
 	*w, x.known[id] = word{}, knownPrefixes{}
 	x.freeWords = append(x.freeWords, id)
 }
 
 func (x *Index) wordAtom(field uint32, text string) uint32 {
-	if id, ok := x.dict[text]; ok {
-		if a := x.words[id].atoms.in(field); a != 0 {
+	if e := x.entryOf(text); e != nil {
+		if a := x.atomOf(e, field); a != 0 {
 			x.atoms[a].refs++
 			return a
 		}
 	}
-	id := x.wordID(text)
-	a := x.newAtom(atom{field: field, id: id})
-	x.words[id].atoms.set(field, a)
+	e := x.wordEntry(text)
+	a := x.newAtom(atom{field: field, id: e.word})
+	x.setAtom(e, field, a)
 	return a
+}
+
+// atomOf is the atom of a word for a field, 0 when there is none.
+func (x *Index) atomOf(e *entry, field uint32) uint32 {
+	if field == 0 {
+		return e.any
+	}
+	return x.words[e.word].fields.in(field)
+}
+
+// setAtom makes atom the one of a word for a field; 0 takes it away.
+func (x *Index) setAtom(e *entry, field, atom uint32) {
+	if field == 0 {
+		e.any = atom
+		return
+	}
+	x.words[e.word].fields.set(field, atom)
+	e.plain = 0
 }
 
 func (x *Index) prefixAtom(field uint32, text string) uint32 {
 	at := x.prefixes.insert(text)
-	node := &x.prefixes.nodes[at]
-	if a := node.atoms.in(field); a != 0 {
+	if a := x.prefixes.nodes[at].atoms.in(field); a != 0 {
 		x.atoms[a].refs++
 		return a
 	}
@@ -97,7 +113,7 @@ func (x *Index) phraseAtom(field uint32, words []string) uint32 {
 	p := &phrase{words: make([]uint32, len(words)), parts: make([]uint32, len(words))}
 	for i, w := range words {
 		p.parts[i] = x.wordAtom(field, w)
-		p.words[i] = x.dict[w]
+		p.words[i] = x.atoms[p.parts[i]].id
 	}
 	a := x.newAtom(atom{field: field, phrase: p})
 	x.phrases[string(x.phraseKey(field, words))] = a
@@ -135,8 +151,9 @@ func (x *Index) releaseAtom(a uint32) {
 		x.prefixes.version++
 		x.prefixes.prune(t.id)
 	default:
-		x.words[t.id].atoms.set(t.field, 0)
-		x.releaseWord(t.id)
+		at := x.placeOf(x.words[t.id].text)
+		x.setAtom(&x.dict.entries[at], t.field, 0)
+		x.releaseWord(t.id, at)
 	}
 	x.atoms[a] = atom{filed: x.atoms[a].filed[:0]}
 	x.freeAtoms = append(x.freeAtoms, a)
@@ -147,7 +164,7 @@ type trie struct {
 	nodes []trieNode
 	free  []uint32
 	live  int // atoms of prefixes
-	// version changes with every prefix that comes or goes; 0 = there never was one.
+	// version changes with every prefix that comes or goes; it is never 0.
 	version uint32
 }
 
@@ -179,7 +196,7 @@ func (t *trie) walk(word []byte, visit func(at uint32)) {
 		if at = t.step(at, b); at == 0 {
 			return
 		}
-		if f := &t.nodes[at].atoms; f.any != 0 || len(f.fields) > 0 {
+		if len(t.nodes[at].atoms) > 0 {
 			visit(at)
 		}
 	}
@@ -209,7 +226,7 @@ func (t *trie) insert(prefix string) uint32 {
 func (t *trie) prune(at uint32) {
 	for at != 0 {
 		n := &t.nodes[at]
-		if len(n.edges) > 0 || n.atoms.any != 0 || len(n.atoms.fields) > 0 {
+		if len(n.edges) > 0 || len(n.atoms) > 0 {
 			return
 		}
 		up := n.parent
