@@ -218,7 +218,12 @@ func runModel(t *rapid.T) {
 			m.put(task(t), tableName.Draw(t, "table"), key.Draw(t, "key"), rapid.StringN(0, 40, -1).Draw(t, "value"), rapid.Bool().Draw(t, "decoded"))
 		},
 		"change": func(t *rapid.T) { m.change(task(t), tableName.Draw(t, "table"), key.Draw(t, "key")) },
-		"delete": func(t *rapid.T) { m.delete(task(t), tableName.Draw(t, "table"), key.Draw(t, "key")) },
+		"delete": func(t *rapid.T) {
+			m.delete(task(t), tableName.Draw(t, "table"), key.Draw(t, "key"), (*Table).Delete)
+		},
+		"remove": func(t *rapid.T) {
+			m.delete(task(t), tableName.Draw(t, "table"), key.Draw(t, "key"), (*Table).Remove)
+		},
 		"get": func(t *rapid.T) {
 			task, name := task(t), tableName.Draw(t, "table")
 			m.checkRow(task.Table(name), key.Draw(t, "key"), task.now.tables[name])
@@ -291,8 +296,8 @@ func (m *model) change(task *modelTask, name, key string) {
 	task.now.tables[name][key] += "+"
 }
 
-func (m *model) delete(task *modelTask, name, key string) {
-	if err := task.Table(name).Delete([]byte(key)); err != nil {
+func (m *model) delete(task *modelTask, name, key string, by func(*Table, []byte) error) {
+	if err := by(task.Table(name), []byte(key)); err != nil {
 		m.t.Fatal(err)
 	}
 	delete(task.now.tables[name], key)

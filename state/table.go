@@ -167,11 +167,7 @@ func (t *Table) Delete(key []byte) error {
 	if r == nil || err != nil {
 		return err
 	}
-	r.gone = true
-	t.live--
-	r.Value, r.Decoded, r.extra = nil, nil, 0
-	t.change(r)
-	t.resize(r, rowSize(r.key, 0, 0))
+	t.bury(r)
 	return nil
 }
 
@@ -189,14 +185,21 @@ func (t *Table) Remove(key []byte) error {
 		t.insert(r)
 	case r.gone:
 		return nil
-	default:
+	}
+	t.bury(r)
+	r.used = false // nobody is about to ask for it
+	return nil
+}
+
+// bury makes a row of the cache a deleted one, which is to be told to the changelog.
+func (t *Table) bury(r *Row) {
+	if !r.gone {
 		r.gone = true
 		t.live--
 	}
-	r.Value, r.Decoded, r.extra, r.used = nil, nil, 0, false
+	r.Value, r.Decoded, r.extra = nil, nil, 0
 	t.change(r)
 	t.resize(r, rowSize(r.key, 0, 0))
-	return nil
 }
 
 // change puts a row into the current epoch, where it stays in memory until
