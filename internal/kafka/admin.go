@@ -316,7 +316,7 @@ func (a *Admin) CommittedWith(ctx context.Context, tps []record.TopicPartition) 
 	if len(tps) == 0 {
 		return map[record.TopicPartition]engine.LastCommit{}, nil
 	}
-	return a.fetchOffsets(ctx, byTopic(tps))
+	return a.readOffsets(ctx, byTopic(tps), true)
 }
 
 // offsetsOf leaves out what was committed beside the offsets.
@@ -337,8 +337,9 @@ func byTopic(tps []record.TopicPartition) map[string][]int32 {
 	return out
 }
 
-// fetchOffsets reads the group's stable offsets; nil = of all partitions.
-func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (map[record.TopicPartition]engine.LastCommit, error) {
+// readOffsets reads the group's offsets; nil = of all partitions. Stable ones are
+// waited for where a transaction is open that has offsets in it.
+func (a *Admin) readOffsets(ctx context.Context, topics map[string][]int32, stable bool) (map[record.TopicPartition]engine.LastCommit, error) {
 	group := a.c.set.Group
 	if group == "" {
 		return nil, errors.New("read committed offsets: no group is set")
@@ -346,7 +347,7 @@ func (a *Admin) fetchOffsets(ctx context.Context, topics map[string][]int32) (ma
 	out := make(map[record.TopicPartition]engine.LastCommit)
 	err := a.c.retryOn(ctx, "read committed offsets of group "+group, sarama.CoordinatorGroup, group, func(ctx context.Context, l *link) error {
 		req := sarama.NewOffsetFetchRequest(protocolVersion, group, topics)
-		req.RequireStable = true
+		req.RequireStable = stable
 		resp, err := call(ctx, l, (*sarama.Broker).FetchOffset, req)
 		if err != nil {
 			return err

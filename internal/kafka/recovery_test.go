@@ -336,6 +336,7 @@ func TestMissingPermission(t *testing.T) {
 	}{
 		{func() error { _, err := tr.NewProducer(e.ctx(), "some-id", true); return err }, "Describe on transactional id some-id"},
 		{func() error { _, err := tr.Admin().Committed(e.ctx(), at); return err }, "Read on group " + tr.c.set.Group},
+		{func() error { _, err := tr.Admin().LastCommitted(e.ctx(), at); return err }, "Read on group " + tr.c.set.Group},
 		{func() error { _, err := tr.Admin().Ends(e.ctx(), at, engine.ReadCommitted); return err }, "Describe on topic " + topic},
 		{func() error { return tr.Admin().CreateTopic(e.ctx(), "new", 1, nil) }, "Create on topic new"},
 		{func() error {

@@ -70,7 +70,7 @@ func (a *Admin) Group(ctx context.Context) (GroupState, error) {
 
 // GroupOffsets gives all committed offsets of the settings' group.
 func (a *Admin) GroupOffsets(ctx context.Context) (map[record.TopicPartition]int64, error) {
-	with, err := a.fetchOffsets(ctx, nil)
+	with, err := a.readOffsets(ctx, nil, true)
 	return offsetsOf(with), err
 }
 
