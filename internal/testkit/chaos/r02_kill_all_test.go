@@ -19,7 +19,7 @@ func TestR02KillAllEmbedded(t *testing.T) {
 
 func killAll(t *testing.T, o fleetOptions, times int) {
 	t.Helper()
-	o.Session = 10 * time.Second // or it ends on a slow machine before they are back
+	o.Session = 30 * time.Second // or it ends on a busy machine before they are back
 	f := newFleet(t, o)
 	f.startAll()
 	f.feed()
