@@ -82,6 +82,7 @@ func (b *bench) onKafka(ctx context.Context) error {
 		{"join", b.joins},
 		{"count", b.counts},
 		{"streamjoin", b.streamJoins},
+		{"match", b.matches},
 		{"restore", b.restore},
 		{"start", b.start},
 		{"takeover", b.takeover},

@@ -1,7 +1,7 @@
 // Command bench measures streamctl as its users run it: the built binary as a
 // child process on a real Kafka and on the embedded broker, on the join that
-// the project started with, a count per key, the restore of a table and the
-// start itself. Beside it, in the same run and on the same topics, a bare
+// the project started with, a count per key, stored queries, the restore of a
+// table and the start itself. Beside it, in the same run and on the same topics, a bare
 // consume-produce copy with the fastest Go client shows what the wire alone
 // costs. It prints one table in Markdown.
 //
@@ -26,6 +26,7 @@ type options struct {
 	parts      string
 	views      int
 	profiles   int
+	documents  int
 	partitions int
 	runs       int
 	binary     string
@@ -40,7 +41,7 @@ type options struct {
 // parts that are measured, in the order they run, and those of several
 // processes, which are measured only when they are asked for.
 var (
-	allParts   = []string{"copy", "join", "count", "streamjoin", "restore", "start", "embedded"}
+	allParts   = []string{"copy", "join", "count", "streamjoin", "match", "restore", "start", "embedded"}
 	fleetParts = []string{"takeover", "restart", "scale", "storm", "restorebare"}
 )
 
@@ -56,6 +57,7 @@ func main() {
 	flag.StringVar(&o.parts, "parts", strings.Join(allParts, ","), "what to measure; also "+strings.Join(fleetParts, ","))
 	flag.IntVar(&o.views, "views", 2_000_000, "page views")
 	flag.IntVar(&o.profiles, "profiles", 100_000, "profiles, and keys of the count")
+	flag.IntVar(&o.documents, "documents", 100_000, "documents for the stored queries")
 	flag.IntVar(&o.partitions, "partitions", 4, "partitions of every topic")
 	flag.IntVar(&o.runs, "runs", 1, "runs of each measurement; the best by CPU is shown")
 	flag.StringVar(&o.binary, "binary", "", "streamctl to measure; built from this tree when empty")
@@ -83,8 +85,8 @@ func (o options) validate() error {
 			faults = append(faults, fmt.Sprintf("no part %q (there are %s)", p, strings.Join(slices.Concat(allParts, fleetParts), ", ")))
 		}
 	}
-	if o.views < 1 || o.profiles < 1 || o.partitions < 1 || o.runs < 1 {
-		faults = append(faults, "views, profiles, partitions and runs must be at least 1")
+	if o.views < 1 || o.profiles < 1 || o.documents < 1 || o.partitions < 1 || o.runs < 1 {
+		faults = append(faults, "views, profiles, documents, partitions and runs must be at least 1")
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("check flags: %s", strings.Join(faults, "; "))

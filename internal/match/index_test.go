@@ -3,12 +3,13 @@ package match
 import (
 	"fmt"
 	"math"
-	"math/rand"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"streamctl/internal/testkit/corpus"
 
 	"pgregory.net/rapid"
 )
@@ -274,41 +275,14 @@ func TestQueriesWithoutRequiredTerm(t *testing.T) {
 	}
 }
 
-// corpus makes queries and documents over words as frequent as those of a
-// language (Zipf's law).
-func corpus(queries, documents, docBytes int) (texts []string, docs [][]byte) {
-	rng := rand.New(rand.NewSource(1))
-	const vocabulary = 200_000
-	zipf := rand.NewZipf(rng, 1.1, 20, vocabulary-1)
-	word := func(n uint64) string { return fmt.Sprintf("w%x", n*2654435761%vocabulary) }
-	pick := func() string { return word(zipf.Uint64()) }
-	rare := func() string { return word(uint64(rng.Intn(vocabulary))) }
-	for i := range queries {
-		q := ""
-		switch i % 10 {
-		case 0, 1, 2:
-			q = fmt.Sprintf("%s AND %s", pick(), rare())
-		case 3, 4:
-			q = fmt.Sprintf("%s AND %s AND NOT %s", rare(), pick(), pick())
-		case 5:
-			q = fmt.Sprintf("%q AND %s", pick()+" "+rare(), pick())
-		case 6:
-			q = fmt.Sprintf("(%s OR %s) AND %s", rare(), rare(), pick())
-		case 7:
-			q = fmt.Sprintf("%s AND (%s OR %s)", pick(), rare(), rare())
-		case 8:
-			q = rare()
-		case 9:
-			q = fmt.Sprintf("%s* AND %s", rare(), pick())
-		}
-		texts = append(texts, q)
+// madeUp are queries and documents.
+func madeUp(queries, documents, docBytes int) (texts []string, docs [][]byte) {
+	c := corpus.New(1)
+	for range queries {
+		texts = append(texts, c.Query())
 	}
 	for range documents {
-		var d []byte
-		for len(d) < docBytes {
-			d = append(append(d, pick()...), ' ')
-		}
-		docs = append(docs, d)
+		docs = append(docs, c.AppendDocument(nil, docBytes))
 	}
 	return texts, docs
 }
@@ -326,7 +300,7 @@ func filled(tb testing.TB, texts []string) *Index {
 }
 
 func TestMatchingDoesNotAllocate(t *testing.T) {
-	texts, docs := corpus(1000, 300, 1000)
+	texts, docs := madeUp(1000, 300, 1000)
 	x := filled(t, texts)
 	var keys []string
 	at := 0
@@ -346,7 +320,7 @@ func TestMatchingDoesNotAllocate(t *testing.T) {
 
 // One document of 1 KB against 100 000 stored queries.
 func BenchmarkMatch(b *testing.B) {
-	texts, docs := corpus(100_000, 2000, 1000)
+	texts, docs := madeUp(100_000, 2000, 1000)
 	x := filled(b, texts)
 	var keys []string
 	for i := range 50_000 { // the index has learnt
@@ -383,7 +357,7 @@ func cpuTime(tb testing.TB) time.Duration {
 
 // Queries put in, and what each takes.
 func BenchmarkPut(b *testing.B) {
-	texts, _ := corpus(100_000, 0, 0)
+	texts, _ := madeUp(100_000, 0, 0)
 	b.ReportAllocs()
 	for b.Loop() {
 		x := filled(b, texts)
