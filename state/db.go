@@ -183,13 +183,37 @@ func (db *DB) openStore() (err error) {
 		return classify(err)
 	}
 	db.storeOpts = db.storeOptions()
-	if db.store, err = pebble.Open(db.path(storeName), db.storeOpts); err != nil {
+	if db.store, err = db.openPebble(); err != nil {
 		return classifyOpen(err)
 	}
 	if err := db.checkVersion(); err != nil {
 		return err
 	}
 	return db.loadNames()
+}
+
+// openPebble opens Pebble's files. It finishes what a crash has left half done, and
+// where that fails it tries again for ever: once the DB has failed, it is left to
+// itself behind the fuse.
+func (db *DB) openPebble() (*pebble.DB, error) {
+	var opened *pebble.DB
+	err := db.attempt(func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: %v", ErrCorrupt, r)
+			}
+		}()
+		store, err := pebble.Open(db.path(storeName), db.storeOpts)
+		if err == nil && db.Err() != nil {
+			return store.Close() // nobody waits for it
+		}
+		opened = store
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
 }
 
 // path joins a name to the state directory.
