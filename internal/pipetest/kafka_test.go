@@ -257,27 +257,17 @@ func messages(test *Test, a *send) []testkit.Message {
 func (k *onKafka) inMemory(test *Test) map[string][]string {
 	k.t.Helper()
 	b := k.bound
-	cfg := worldConfig{now: test.clock, partitions: func(string) int32 { return 1 }}
-	for _, c := range b.programs {
-		cfg.programs = append(cfg.programs, program{c.Topology, c.Pipeline.Settings.ExactlyOnce, c.Pipeline.Settings.IdleTimeout})
-	}
+	var watched []string
 	for _, name := range b.outputs.names() {
-		cfg.watched = append(cfg.watched, b.outputs.get(name).topic)
+		watched = append(watched, b.outputs.get(name).topic)
 	}
-	w, err := newWorld(cfg)
+	r := &runner{bound: b, test: test}
+	err := r.begin(watched, func(string) int32 { return 1 })
 	if err != nil {
 		k.t.Fatal(err)
 	}
+	w := r.world
 	defer w.close()
-	r := &runner{bound: b, test: test, world: w}
-	for _, run := range w.runs {
-		if r.beginsStopped(run) {
-			continue
-		}
-		if err := errors.Join(run.begin(), run.failure); err != nil {
-			k.t.Fatal(err)
-		}
-	}
 	for _, s := range test.steps {
 		switch a := s.action.(type) {
 		case *send:
@@ -295,7 +285,7 @@ func (k *onKafka) inMemory(test *Test) map[string][]string {
 		k.t.Fatalf("%s: %v", test.Name, failed.failure)
 	}
 	out := make(map[string][]string)
-	for _, topic := range cfg.watched {
+	for _, topic := range watched {
 		out[topic] = nil
 		for _, r := range w.take(topic) {
 			out[topic] = append(out[topic], line(r.Key, r.Value, r.Time))

@@ -37,26 +37,11 @@ func (r *runner) fail(at diag.Span, message string, details ...string) {
 
 // run goes through the steps up to the first that fails.
 func (r *runner) run() {
-	cfg := worldConfig{now: r.test.clock, watched: r.watched(), partitions: func(topic string) int32 { return r.partitions(r.test, topic) }}
-	for _, c := range r.programs {
-		cfg.programs = append(cfg.programs, program{c.Topology, c.Pipeline.Settings.ExactlyOnce, c.Pipeline.Settings.IdleTimeout})
-	}
-	w, err := newWorld(cfg)
-	if err != nil {
+	if err := r.begin(r.watched(), func(topic string) int32 { return r.partitions(r.test, topic) }); err != nil {
 		r.fail(r.test.Span, err.Error())
 		return
 	}
-	r.world = w
-	defer w.close()
-	for _, run := range w.runs {
-		if r.beginsStopped(run) {
-			continue
-		}
-		if err := errors.Join(run.begin(), run.failure); err != nil {
-			r.fail(r.test.Span, "the pipeline cannot be started: "+err.Error())
-			return
-		}
-	}
+	defer r.world.close()
 	for i, s := range r.test.steps {
 		if err := r.step(s); err != nil {
 			r.fail(s.span, err.Error())
@@ -65,7 +50,7 @@ func (r *runner) run() {
 		if i+1 < len(r.test.steps) {
 			_, expected = r.test.steps[i+1].action.(*expectError)
 		}
-		if failed := w.failed(); failed != nil && !expected {
+		if failed := r.world.failed(); failed != nil && !expected {
 			r.stopped(s.span, failed.failure)
 		}
 		if len(r.failures) > 0 {
@@ -73,6 +58,30 @@ func (r *runner) run() {
 		}
 	}
 	r.leftovers()
+}
+
+// begin makes the world of the test and starts in it the pipelines that do not
+// begin stopped. After an error there is no world.
+func (r *runner) begin(watched []string, partitions func(topic string) int32) error {
+	cfg := worldConfig{now: r.test.clock, watched: watched, partitions: partitions}
+	for _, c := range r.programs {
+		cfg.programs = append(cfg.programs, program{c.Topology, c.Pipeline.Settings.ExactlyOnce, c.Pipeline.Settings.IdleTimeout})
+	}
+	w, err := newWorld(cfg)
+	if err != nil {
+		return err
+	}
+	for _, run := range w.runs {
+		if r.beginsStopped(run) {
+			continue
+		}
+		if err := errors.Join(run.begin(), run.failure); err != nil {
+			w.close()
+			return fmt.Errorf("the pipeline cannot be started: %w", err)
+		}
+	}
+	r.world = w
+	return nil
 }
 
 // beginsStopped says that a pipeline is not to start by itself: the first steps
