@@ -244,6 +244,7 @@ var All = []Kind{
 			"The key is a list: the components of the group key, and the start of the window. Rows lie by the group key.",
 			"A session that grows keeps its key while its start is the same. A record that joins two sessions, or comes before the first of one, makes rows go: their deletions leave before the new row.",
 			"`emit: final` gives each window once, when it closes, in the order in which windows close; then of their starts and keys. A jump of stream time over many windows gives all of them, and for what stands behind time moves from one to the next.",
+			"`emit: {every: 1s}` sends of each window that has changed its last row, that often by the wall clock, and what is left when it closes. What is still to be sent is part of the row, as with groups.",
 			"Closing a window sends nothing else: its row leaves state and changelog, with a tombstone there, and stays true.",
 			"The time of a row is the greatest of its records.",
 			"State: a row per key and window; of sessions and sliding windows a row per key, and one that says when it is due. Sliding windows are remembered for another two sizes, because those of later records are made from them.",

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 
 	"streamctl/expr"
 	"streamctl/internal/record"
@@ -27,6 +28,8 @@ type Windowed struct {
 	Grace    int64 // ms
 	// Final says that a window is given out once, when it closes.
 	Final bool
+	// Every, if set, is how often changes are sent, one per window: the last.
+	Every time.Duration
 	// DeadLetterLate says that late records go to the dead letters; they are counted anyway.
 	DeadLetterLate bool
 	// Next takes what the windows give out.
@@ -92,7 +95,8 @@ type windowed struct {
 	agg   *aggregator
 	next  Operator
 	// behind is the time of those behind windows that are given out once.
-	behind *timeline
+	behind  *timeline
+	pending windowPending
 
 	key      []byte // of the record's group
 	stateKey []byte
@@ -225,6 +229,9 @@ func (s *Windowed) read(key string, start, end int64, stored []byte) (*groupRow,
 		return nil, fmt.Errorf("no event time in %q", stored)
 	}
 	row.time = time
+	if n < len(stored) && stored[n] == '{' {
+		return row, s.decodeTold(row, stored[n:])
+	}
 	return row, row.cells.decode(s.Aggregations, stored[n:])
 }
 
@@ -246,6 +253,11 @@ func (w *windowed) tell(e *Event, row *groupRow, existed bool) error {
 	if w.spec.Final {
 		return nil
 	}
+	if w.spec.Every > 0 {
+		w.later(row, existed)
+		return nil
+	}
+	existed = w.known(row, existed)
 	w.because(e)
 	return w.change(row, existed)
 }
@@ -279,6 +291,13 @@ func (w *windowed) takeBack(e *Event, row *groupRow) error {
 	if w.spec.Final {
 		return nil
 	}
+	was := &row.row
+	if row.told != nil {
+		if !row.told.there {
+			return nil
+		}
+		was = &row.told.row
+	}
 	w.because(e)
 	out := w.out
 	out.Time, out.Delete = max(e.Time, row.time), true
@@ -287,26 +306,22 @@ func (w *windowed) takeBack(e *Event, row *groupRow) error {
 	}
 	copy(w.gone.Slots[:w.spec.Keys], row.row.Slots[:w.spec.Keys])
 	out.Frame.Rows[w.spec.Row] = &w.gone
-	w.was(&row.row)
+	w.was(was)
 	err := w.next.Process(out)
 	out.Delete = false
 	return err
 }
 
-// give sends a window that has closed when stream time came to be closed.
+// give sends a window that has closed when stream time came to be closed, if it
+// was not told before or has something still to tell.
 func (w *windowed) give(row *groupRow, closed int64) error {
 	if !w.spec.Final {
-		return nil
+		return w.tellLater(row)
 	}
 	if err := w.behind.moveTo(closed); err != nil {
 		return err
 	}
-	out := w.out
-	w.in = record.Record{Time: row.time, Offset: -1}
-	out.In = &w.in
-	out.Origin = record.Position{TopicPartition: record.TopicPartition{Partition: w.task.Partition}, Offset: -1}
-	out.Key, out.Headers = nil, nil
-	w.behind.task.begin(out)
+	w.unprompted(w.behind.task, row)
 	return w.change(row, false)
 }
 

@@ -24,6 +24,7 @@ func (s *GridWindow) Make(t *Task, _ Operator) (Operator, error) {
 	}
 	op := &gridWindow{windowed: w, grid: s.Grid, single: s.Grid.Size == s.Grid.Every}
 	w.follow(op.first, op.shut)
+	w.coalesce(op.tellKey, op.list)
 	return op, nil
 }
 
@@ -72,8 +73,41 @@ func (w *gridWindow) Process(e *Event) error {
 		if err := w.tell(e, r.row, r.stored != nil); err != nil {
 			return err
 		}
+		if r.row.told != nil && !r.row.listed {
+			r.row.listed = true
+			w.pending.keys = append(w.pending.keys, string(append(appendTime(nil, r.start), w.key...)))
+		}
 	}
 	return nil
+}
+
+// tellKey tells what the window under a state key has still to tell.
+func (w *gridWindow) tellKey(key []byte) error {
+	stored, err := w.table.Get(key)
+	if stored == nil || err != nil {
+		return err
+	}
+	row, err := w.cached(stored)
+	if err != nil {
+		return err
+	}
+	row.listed = false
+	if row.told == nil {
+		return nil
+	}
+	w.table.MarkDirty(stored)
+	return w.tellLater(row)
+}
+
+// list notes that a row is to be told, if it is and that was not noted.
+func (w *gridWindow) list(_ []byte, stored *state.Row) bool {
+	row, ok := stored.Decoded.(*groupRow)
+	if !ok {
+		return mayTell(stored)
+	}
+	listed := row.listed
+	row.listed = listed || row.told != nil
+	return row.listed && !listed
 }
 
 // locate finds the windows that t lies in and that are open, the earliest first.
@@ -202,7 +236,7 @@ func (w *gridWindow) shut() error {
 			w.clock.due, w.clock.earliest = end, start
 			return false, nil
 		}
-		if w.spec.Final {
+		if w.spec.Final || w.spec.Every > 0 {
 			row, ok := r.Decoded.(*groupRow)
 			if !ok {
 				var err error

@@ -32,6 +32,7 @@ type keyRow struct {
 	windows []*groupRow
 	due     int64   // where the key is in the order of time, nothingDue = nowhere
 	times   []int64 // of sliding windows: of the records that are remembered, ascending
+	listed  bool    // it is among those with something to tell
 	held    int     // what the windows hold in memory, bytes; kept in step by those who change them
 }
 
@@ -147,7 +148,41 @@ func (w *keyed) save(key []byte, k *keyRow, stored *state.Row, due int64) error 
 		}
 	}
 	w.table.SetDecoded(stored, k, k.memory())
+	if w.spec.Every > 0 && !k.listed {
+		k.listed = true
+		w.pending.keys = append(w.pending.keys, stored.Key())
+	}
 	return nil
+}
+
+// tellKey tells what the windows under a state key have still to tell.
+func (w *keyed) tellKey(key []byte) error {
+	k, stored, err := w.load(key)
+	if k == nil || err != nil {
+		return err
+	}
+	k.listed = false
+	w.table.MarkDirty(stored)
+	for _, row := range k.windows {
+		if err := w.tellLater(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list notes that a row is to be told, if it may be and that was not noted.
+func (w *keyed) list(key []byte, stored *state.Row) bool {
+	if key[0] != keyKind {
+		return false
+	}
+	k, ok := stored.Decoded.(*keyRow)
+	if !ok {
+		return mayTell(stored)
+	}
+	listed := k.listed
+	k.listed = true
+	return !listed
 }
 
 // move puts the key into the order of time at due; nothingDue takes it out.
@@ -208,7 +243,7 @@ func (w *keyed) shut(of keeper, lag int64) error {
 	if err != nil {
 		return err
 	}
-	if w.spec.Final {
+	if w.spec.Final || w.spec.Every > 0 {
 		if err := w.giveAll(keys, of, lag); err != nil {
 			return err
 		}

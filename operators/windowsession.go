@@ -26,6 +26,7 @@ func (s *SessionWindow) Make(t *Task, _ Operator) (Operator, error) {
 	}
 	op := &sessionWindow{keyed: keyed{windowed: w}, gap: s.Gap}
 	w.follow(op.first, func() error { return op.shut(op, s.Gap+1) })
+	w.coalesce(op.tellKey, op.list)
 	return op, nil
 }
 
@@ -135,6 +136,7 @@ func (w *sessionWindow) joined(k *keyRow, e *Event, from, to int) (row *groupRow
 	row.row.Slots[w.spec.Keys-1] = value.OfInt(end)
 	if existed && to > from+1 {
 		w.keep(k.windows[from])
+		row.told = k.windows[from].told
 		w.replace(k, from, to, row)
 		return row, true, nil
 	}

@@ -28,6 +28,7 @@ func (s *SlidingWindow) Make(t *Task, _ Operator) (Operator, error) {
 	}
 	op := &slidingWindow{keyed: keyed{windowed: w}, size: s.Size}
 	w.follow(op.first, func() error { return op.shut(op, 1) })
+	w.coalesce(op.tellKey, op.list)
 	return op, nil
 }
 

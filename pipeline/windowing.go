@@ -88,16 +88,12 @@ func (c *compiler) checkWindow(d *Def) {
 				Help = "window.start and window.end are the window's: give the field another name"
 		}
 	}
-	if d.emitEvery > 0 {
-		c.diags.Errorf(codeWindow, d.Query.Emit.Span, "windows are not sent every so often").
-			Help = "use `emit: final` for each window once, when it closes, or leave emit: out"
-	}
 }
 
 // refuseWindows refuses a table of windows in a join.
 func (c *compiler) refuseWindows(in ResolvedInput) {
 	c.diags.Errorf(codeWindow, in.Span, "table %q has windows: its rows are gone when they close, so it cannot be joined", in.Def.Name).
-		Help = "join before the window is cut; or write the table to a topic with a sink, and read that under tables: or sources:"
+		Help = fmt.Sprintf("keep its rows for as long as they are asked for, `NAME: {from: %s, ttl: 1d}` under tables:, and join that by the key and the window's start; or join before the window is cut", in.Def.Name)
 }
 
 // waits says that steps hold things back until stream time has moved.
@@ -137,7 +133,7 @@ func (b *binder) window(s *Step, at cursor) []*operators.Node {
 	sel := c.derive(d, at.view, row, &list)
 	common := operators.Windowed{
 		Policy: c.policy(d), KeyExprs: c.groupKeys(d, at.view),
-		Grace: spec.Grace.Milliseconds(), Final: spec.Final, DeadLetterLate: spec.DeadLetters,
+		Grace: spec.Grace.Milliseconds(), Final: spec.Final, Every: d.emitEvery, DeadLetterLate: spec.DeadLetters,
 		Groups: operators.Groups{Name: d.Name, Keys: len(td.groupTypes), Aggregations: aggregations(td.aggregates), Row: row},
 	}
 	for i := range common.Aggregations {
