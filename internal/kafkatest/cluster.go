@@ -148,9 +148,6 @@ func (c *Cluster) Node(id int) *Broker {
 	return c.nodes[id-1]
 }
 
-// Nodes are all of them, in the order of their numbers.
-func (c *Cluster) Nodes() []*Broker { return c.nodes }
-
 // Addrs are the bootstrap addresses for what is under test, as advertised.
 func (c *Cluster) Addrs() []string {
 	var out []string

@@ -150,14 +150,6 @@ func (p *Process) Killed() bool {
 // ExitCode is its exit code, -1 when a signal ended it. It must have ended.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
-// Stdout is what it printed. It must have ended.
-func (p *Process) Stdout() []byte { return p.stdout.Bytes() }
-
-// CPU is the time that it used, user and system. It must have ended.
-func (p *Process) CPU() time.Duration {
-	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
-}
-
 // AwaitReady returns when it is ready; that it ends, or ctx, is an error which
 // tells what it said.
 func (p *Process) AwaitReady(ctx context.Context) error {

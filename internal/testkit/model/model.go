@@ -346,21 +346,6 @@ func (m *Model) CountedLater(key string) bool {
 	return false
 }
 
-// Table lists the rows of a table by key.
-func (m *Model) Table(name string) []Row {
-	var rows []Row
-	for _, r := range m.tables[m.defs[name]].all() {
-		rows = append(rows, Row{canon(r.key), canon(r.value)})
-	}
-	slices.SortFunc(rows, func(a, b Row) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
-	return rows
-}
-
 // write is a sink.
 func (m *Model) write(d *definition, c change) {
 	row, there := c.now, c.has
