@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"streamctl/expr"
 	"streamctl/internal/value"
@@ -67,9 +66,12 @@ type top struct {
 	next  Operator
 
 	is, had place // of the row in the group being changed
-	before  []ranked
-	after   []ranked
+	heads   heads
+	before  []ranked // the first rows of a group
+	after   []ranked // as they are after the change
 	others  []ranked
+
+	scan, entry, order, value []byte // scratch: keys and values of the state
 
 	out  Event
 	was  expr.Frame
@@ -87,12 +89,6 @@ type place struct {
 	doc   []byte
 	time  int64
 	text  []byte // canonical key
-}
-
-// ranked is an entry of a group's order.
-type ranked struct {
-	order, key []byte
-	rank       int
 }
 
 // Process takes a change of the table.
@@ -173,17 +169,23 @@ func (p *top) read(e *Event) error {
 // change makes is the row at a place of a group, nil takes it away, and tells
 // what has become of the first rows.
 func (p *top) change(e *Event, at, is *place) error {
-	if err := p.first(at.group); err != nil {
+	h, err := p.head(at.group)
+	if err != nil {
 		return p.failed(err)
 	}
+	p.before = p.rank(append(p.before[:0], h.rows[:min(len(h.rows), p.spec.N)]...))
 	old, err := p.store(at, is)
 	if err != nil {
 		return p.failed(err)
 	}
-	if old.doc == nil && is == nil {
+	switch {
+	case old.doc != nil:
+		p.move(at.group, h, &old, is)
+	case is != nil:
+		p.move(at.group, h, nil, is)
+	default:
 		return nil
 	}
-	p.move(&old, is)
 	if p.spec.List != "" {
 		err = p.tellList(e, at, &old, is)
 	} else {
@@ -196,13 +198,13 @@ func (p *top) failed(err error) error {
 	return fmt.Errorf("write table %s: %w", p.spec.Name, err)
 }
 
-// topEntry writes the key of an entry of the state.
-func topEntry(kind byte, parts ...[]byte) []byte {
-	key := []byte{kind}
+// appendTopEntry writes the key of an entry of the state.
+func appendTopEntry(dst []byte, kind byte, parts ...[]byte) []byte {
+	dst = append(dst, kind)
 	for _, part := range parts {
-		key = append(key, part...)
+		dst = append(dst, part...)
 	}
-	return key
+	return dst
 }
 
 // Kinds of entries.
@@ -211,28 +213,11 @@ const (
 	topOrderEntry = 'o'
 )
 
-// first reads the first rows of a group, one more than are given out: when one
-// of them leaves, the next is known.
-func (p *top) first(group []byte) error {
-	p.before = p.before[:0]
-	prefix := topEntry(topOrderEntry, group)
-	return p.table.ScanPrefix(prefix, func(key []byte, row *state.Row) (bool, error) {
-		begin, n := binary.Uvarint(row.Value)
-		rest := key[len(prefix):]
-		if n <= 0 || begin > uint64(len(rest)) {
-			return false, fmt.Errorf("read order of %s: %q is not of this version", p.spec.Name, row.Value)
-		}
-		rest = slices.Clone(rest)
-		p.before = append(p.before, ranked{order: rest[:begin:begin], key: rest[begin:]})
-		return len(p.before) <= p.spec.N, nil
-	})
-}
-
 // store writes a row and its place in the order, nil deletes them; old is what
 // was there before.
 func (p *top) store(at, is *place) (old place, err error) {
-	key := topEntry(topRowEntry, at.group, at.key)
-	row, err := p.table.Get(key)
+	p.entry = appendTopEntry(p.entry[:0], topRowEntry, at.group, at.key)
+	row, err := p.table.Get(p.entry)
 	if err != nil {
 		return old, err
 	}
@@ -242,21 +227,25 @@ func (p *top) store(at, is *place) (old place, err error) {
 		}
 		old.key = at.key
 	}
-	if row != nil && (is == nil || !bytes.Equal(old.order, is.order)) {
-		if err = p.table.Delete(topEntry(topOrderEntry, at.group, old.order, at.key)); err != nil {
+	moved := row == nil || is == nil || !bytes.Equal(old.order, is.order)
+	if row != nil && moved {
+		p.order = appendTopEntry(p.order[:0], topOrderEntry, at.group, old.order, at.key)
+		if err = p.table.Delete(p.order); err != nil {
 			return old, err
 		}
 	}
 	if is == nil {
-		return old, p.table.Delete(key)
+		return old, p.table.Delete(p.entry)
 	}
-	if row == nil || !bytes.Equal(old.order, is.order) {
-		begin := binary.AppendUvarint(nil, uint64(len(is.order)))
-		if _, err = p.table.Put(topEntry(topOrderEntry, at.group, is.order, at.key), begin); err != nil {
+	if moved {
+		p.order = appendTopEntry(p.order[:0], topOrderEntry, at.group, is.order, at.key)
+		p.value = binary.AppendUvarint(p.value[:0], uint64(len(is.order)))
+		if _, err = p.table.Put(p.order, p.value); err != nil {
 			return old, err
 		}
 	}
-	_, err = p.table.Put(key, appendRow(nil, is))
+	p.value = appendRow(p.value[:0], is)
+	_, err = p.table.Put(p.entry, p.value)
 	return old, err
 }
 
@@ -276,42 +265,4 @@ func readRow(row []byte) (r place, err error) {
 		return r, fmt.Errorf("read row of top: %q is not of this version", row)
 	}
 	return r, nil
-}
-
-// move makes after of before: the first rows once old has left its place and is
-// has taken its own; both with their ranks.
-func (p *top) move(old, is *place) {
-	p.after = p.after[:0]
-	whole := len(p.before) <= p.spec.N // no row of the group is left out
-	compare := func(a, b ranked) int {
-		if c := bytes.Compare(a.order, b.order); c != 0 {
-			return c
-		}
-		return bytes.Compare(a.key, b.key)
-	}
-	for _, r := range p.before {
-		if old.doc == nil || !bytes.Equal(r.key, old.key) {
-			p.after = append(p.after, r)
-		}
-	}
-	if is != nil {
-		mine := ranked{order: is.order, key: is.key}
-		at, _ := slices.BinarySearchFunc(p.after, mine, compare)
-		if at < len(p.after) || whole {
-			p.after = slices.Insert(p.after, at, mine)
-		}
-	}
-	p.before, p.after = p.rank(p.before), p.rank(p.after)
-}
-
-// rank cuts a list at N and numbers its rows.
-func (p *top) rank(list []ranked) []ranked {
-	list = list[:min(len(list), p.spec.N)]
-	for i := range list {
-		list[i].rank = i + 1
-		if i > 0 && bytes.Equal(list[i].order, list[i-1].order) {
-			list[i].rank = list[i-1].rank
-		}
-	}
-	return list
 }

@@ -87,7 +87,8 @@ func (p *top) row(at, own *place, key []byte) (place, error) {
 	if own != nil && own.doc != nil && bytes.Equal(own.key, key) {
 		return *own, nil
 	}
-	row, err := p.table.Get(topEntry(topRowEntry, at.group, key))
+	p.entry = appendTopEntry(p.entry[:0], topRowEntry, at.group, key)
+	row, err := p.table.Get(p.entry)
 	if err != nil {
 		return place{}, p.failed(err)
 	}
