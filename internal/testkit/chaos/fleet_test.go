@@ -383,7 +383,7 @@ func (f *fleet) awaitDone() {
 
 // calmFactor is how many times slower than in calm a machine may be while
 // processes start and tables are restored.
-const calmFactor = 5
+const calmFactor = 10
 
 // awaitCalm waits until every partition of every job gives output, and notes how
 // long that takes when nothing happens: on a machine with other things to do,
