@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"streamctl/internal/testkit"
 )
 
@@ -274,46 +272,4 @@ func (f *fleet) rate(ctx context.Context, d time.Duration) (float64, error) {
 	before, begin := f.outputs(), time.Now()
 	err := f.pass(ctx, d)
 	return float64(f.outputs()-before) / time.Since(begin).Seconds(), err
-}
-
-// restoreBare compares the restore of the large table with a bare read of its topic.
-func (b *bench) restoreBare(ctx context.Context, c *testkit.Cluster, on string) error {
-	rows, err := b.bigRows(ctx, c)
-	if err != nil {
-		return err
-	}
-	if err := c.CreateTopic(ctx, emptyTopic, b.opts.partitions, "compact"); err != nil {
-		return err
-	}
-	restored, err := b.restoreOnce(ctx, c, strings.ReplaceAll(tablePipeline, rowsTopic, bigTopic))
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	if err := readBare(ctx, c, bigTopic, rows); err != nil {
-		return err
-	}
-	bare := time.Since(begin)
-	restored.name, restored.records = "restore of a large table, "+on, int64(rows)
-	restored.note = fmt.Sprintf("%.0f %% of the speed of a bare read of the same topic (%s); %s", 100*bare.Seconds()/restored.usage.wall.Seconds(), bare.Round(time.Millisecond), restored.note)
-	b.results.add(restored)
-	return nil
-}
-
-// readBare reads so many records of a topic and does nothing with them.
-func readBare(ctx context.Context, c *testkit.Cluster, topic string, records int) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Addr, ",")...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxPartitionBytes(1<<20), kgo.FetchMaxBytes(16<<20), kgo.FetchMaxWait(50*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	for records > 0 {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("read %s: %w", topic, err)
-		}
-		records -= fetches.NumRecords()
-	}
-	return nil
 }

@@ -6,7 +6,8 @@
 // costs. It prints one table in Markdown.
 //
 // It owns the method (docs/performance.md tells it) and the pipelines it
-// measures; it knows the product only by its command line.
+// measures; it knows the product by its command line, and its reader of
+// Kafka alone, which is one of those that read bare.
 package main
 
 import (
@@ -46,12 +47,17 @@ var (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == copyCommand {
-		if err := copyMain(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "copy:", err)
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		for name, command := range map[string]func([]string) error{copyCommand: copyMain, readCommand: readMain} {
+			if os.Args[1] != name {
+				continue
+			}
+			if err := command(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, name+":", err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	var o options
 	flag.StringVar(&o.parts, "parts", strings.Join(allParts, ","), "what to measure; also "+strings.Join(fleetParts, ","))

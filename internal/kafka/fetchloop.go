@@ -76,8 +76,7 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 			next = min(next, d)
 			continue
 		}
-		room := p.held == 0 || p.held+p.ask <= set.BufferPartitionBytes && l.s.held < set.BufferBytes
-		if !room {
+		if !l.s.room(p) {
 			wait = min(wait, catchUpWait)
 			continue
 		}
@@ -106,7 +105,7 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 		req.Isolation = sarama.ReadCommitted
 	}
 	for _, p := range l.asked {
-		ask := p.ask
+		ask := max(p.ask, p.eager)
 		if p.search == searchBatch && p.ask == set.FetchPartitionBytes {
 			ask = 1 // a broker gives the first batch whole, whatever its size
 		}
@@ -150,6 +149,7 @@ func (l *fetchLoop) failed(err error) {
 				Err: fmt.Errorf("fetch %s/%d: batch at offset %d: %w", p.tp.Topic, p.tp.Partition, p.next, err)})
 		case undecodable:
 			p.search++
+			p.eager = 0
 			p.found = 0
 		default:
 			if p.wait.attempt == 5 {
@@ -183,6 +183,7 @@ func (l *fetchLoop) answered(resp *sarama.FetchResponse) {
 		l.s.mu.Lock()
 		if !p.stopped {
 			l.take(p, block, got, err)
+			l.spread(p)
 		}
 		l.s.mu.Unlock()
 	}
@@ -236,5 +237,6 @@ func (l *fetchLoop) take(p *fetchPart, block *sarama.FetchResponseBlock, got cov
 		return
 	}
 	p.next, p.end = got.next, end
+	p.judge(maxEager * l.s.c.set.BufferPartitionBytes)
 	l.s.deliver(p, &engine.Fetched{TP: p.tp, Records: got.records, Next: got.next, End: end, LogStart: block.LogStartOffset, Bytes: got.bytes})
 }

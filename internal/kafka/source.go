@@ -35,6 +35,7 @@ type source struct {
 type loopKey struct {
 	addr string
 	iso  engine.Isolation
+	lane int8 // see catchup.go
 }
 
 // fetchPart is one partition that is fetched.
@@ -47,6 +48,7 @@ type fetchPart struct {
 
 	held    int   // bytes not released
 	ask     int   // bytes to ask for
+	eager   int   // bytes to ask for instead, as its owner waits for them; 0 = he does not
 	end     int64 // as last told; -1 = never
 	stopped bool  // by its owner, or by an error
 	retryAt time.Time
@@ -137,17 +139,23 @@ func (s *source) assign(tp record.TopicPartition, l leader) {
 
 // attach puts p into the loop of l, starting that where there is none. mu is held.
 func (s *source) attach(p *fetchPart, l leader) {
+	p.leader = l
+	s.enter(p, loopKey{addr: l.addr, iso: p.iso})
+}
+
+// enter makes p part of a loop. mu is held.
+func (s *source) enter(p *fetchPart, key loopKey) {
+	p.loop = nil
 	if s.closed {
 		return
 	}
-	key := loopKey{l.addr, p.iso}
 	loop := s.loops[key]
 	if loop == nil {
 		loop = newFetchLoop(s, key)
 		s.loops[key] = loop
 		s.running.Go(loop.run)
 	}
-	p.leader, p.loop = l, loop
+	p.loop = loop
 	loop.parts[p] = struct{}{}
 	poke(loop.wake)
 }

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"streamctl/internal/engine"
+	"streamctl/internal/kafka"
+	"streamctl/internal/record"
+	"streamctl/internal/selfstat"
+	"streamctl/internal/testkit"
+)
+
+// A bare read of a topic: every record is fetched, its batch's checksum checked,
+// its place known, and nothing done with it. Each reader is a process of its own, as
+// the restore is that it is compared with; all ask for the same bytes of the same
+// partitions, committed only.
+
+// readCommand is the hidden subcommand under which bench runs itself as a bare reader.
+const readCommand = "bare-read"
+
+// bareReaders by name: the fastest Go client, and what the product fetches with.
+var bareReaders = []struct {
+	name string
+	read func(ctx context.Context, r bareRead) error
+}{
+	{"franz-go", readFranz},
+	{"streamctl's own reader", readOwn},
+}
+
+// bareRead says what is read.
+type bareRead struct {
+	brokers    string
+	topic      string
+	partitions int
+	records    int
+}
+
+// tookPrefix begins the line in which a reader tells how long it took, from
+// before it connects until it has all.
+const tookPrefix = "bare read took "
+
+// readMain reads a topic with one of the readers.
+func readMain(args []string) error {
+	fs := flag.NewFlagSet(readCommand, flag.ContinueOnError)
+	client := fs.String("client", "", "which reader")
+	var r bareRead
+	fs.StringVar(&r.brokers, "brokers", "", "addresses")
+	fs.StringVar(&r.topic, "topic", "", "topic to read")
+	fs.IntVar(&r.partitions, "partitions", 0, "of the topic")
+	fs.IntVar(&r.records, "records", 0, "how many there are")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	for _, reader := range bareReaders {
+		if reader.name != *client {
+			continue
+		}
+		stop, err := selfstat.Start(os.Getenv)
+		if err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := reader.read(context.Background(), r); err != nil {
+			return fmt.Errorf("read %s with %s: %w", r.topic, *client, err)
+		}
+		fmt.Println(tookPrefix + time.Since(begin).String())
+		return stop(os.Stdout)
+	}
+	return fmt.Errorf("no reader %q", *client)
+}
+
+func readFranz(ctx context.Context, r bareRead) error {
+	offsets := make(map[int32]kgo.Offset)
+	for p := range int32(r.partitions) {
+		offsets[p] = kgo.NewOffset().AtStart()
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(r.brokers, ",")...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: offsets}),
+		kgo.FetchMaxPartitionBytes(1<<20), kgo.FetchMaxBytes(16<<20), kgo.FetchMaxWait(50*time.Millisecond),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.WithPools(&recordPool{}))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for left := r.records; left > 0; {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		left -= fetches.NumRecords()
+		fetches.EachRecord((*kgo.Record).Recycle)
+	}
+	return nil
+}
+
+func readOwn(ctx context.Context, r bareRead) (err error) {
+	tr, err := kafka.Open(ctx, kafka.Settings{Brokers: strings.Split(r.brokers, ",")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tr.Close()) }()
+	source, err := tr.NewSource()
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	for p := range int32(r.partitions) {
+		source.Start(record.TopicPartition{Topic: r.topic, Partition: p}, 0, engine.ReadCommitted)
+	}
+	for left := r.records; left > 0; {
+		for _, f := range source.Poll(time.Second) {
+			if f.Err != nil {
+				return f.Err
+			}
+			left -= len(f.Records)
+			source.Release(f)
+		}
+	}
+	return nil
+}
+
+// readBare runs one of the readers and gives what it used; wall is its reading alone.
+func (b *bench) readBare(ctx context.Context, c *testkit.Cluster, client, topic string, records int) (usage, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return usage{}, fmt.Errorf("find own binary: %w", err)
+	}
+	u, err := runChild(ctx, b.opts.verbose, nil, self, readCommand, "-client", client, "-brokers", c.Addr, "-topic", topic,
+		"-partitions", fmt.Sprint(b.opts.partitions), "-records", fmt.Sprint(records))
+	if err != nil {
+		return u, err
+	}
+	for line := range strings.Lines(u.output) {
+		if took, ok := strings.CutPrefix(strings.TrimSpace(line), tookPrefix); ok {
+			u.wall, err = time.ParseDuration(took)
+			return u, err
+		}
+	}
+	return u, fmt.Errorf("read %s with %s: it did not say how long it took:\n%s", topic, client, lastLines(u.output, 5))
+}
+
+// restoreBare compares the restore of the large table with bare reads of its
+// topic. All take turns, and of each the run that took least time counts.
+func (b *bench) restoreBare(ctx context.Context, c *testkit.Cluster, on string) error {
+	rows, err := b.bigRows(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := c.CreateTopic(ctx, emptyTopic, b.opts.partitions, "compact"); err != nil {
+		return err
+	}
+	bare := make([]result, len(bareReaders))
+	var restored result
+	for round := range b.opts.runs {
+		for i, reader := range bareReaders {
+			u, err := b.readBare(ctx, c, reader.name, bigTopic, rows)
+			if err != nil {
+				return err
+			}
+			bare[i] = faster(round, bare[i], result{name: "bare read with " + reader.name + ", " + on, records: int64(rows), usage: u})
+		}
+		r, err := b.restoreOnce(ctx, c, strings.ReplaceAll(tablePipeline, rowsTopic, bigTopic))
+		if err != nil {
+			return err
+		}
+		r.name, r.records = "restore of a large table, "+on, int64(rows)
+		restored = faster(round, restored, r)
+	}
+	var against []string
+	for i, r := range bare {
+		b.results.add(r)
+		against = append(against, fmt.Sprintf("%.0f %% of the speed of a bare read with %s (%.2f x its CPU)",
+			100*r.usage.wall.Seconds()/restored.usage.wall.Seconds(), bareReaders[i].name, restored.cpuPerRecord()/r.cpuPerRecord()))
+	}
+	restored.note = strings.Join(against, ", ") + "; " + restored.note
+	b.results.add(restored)
+	return nil
+}
+
+// faster is the one of two results that took less time; in the first round there is only b.
+func faster(round int, a, b result) result {
+	if round > 0 && a.usage.wall < b.usage.wall {
+		return a
+	}
+	return b
+}

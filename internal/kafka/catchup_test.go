@@ -1,0 +1,111 @@
+package kafka
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"streamctl/internal/engine"
+	"streamctl/internal/record"
+)
+
+// TestCatchUp reads partitions that are far behind: at once with a reader that takes everything
+// as it comes, which spreads them over the connections and brings them back, and
+// with one that keeps what it has got, which does not. Both see every record once, in order.
+func TestCatchUp(t *testing.T) {
+	for _, takes := range []bool{true, false} {
+		t.Run(fmt.Sprintf("takes=%v", takes), func(t *testing.T) {
+			onBoth(t, func(e *env) {
+				const partitions, each = 4, 3000
+				tr := e.open(func(s *Settings) {
+					s.FetchPartitionBytes, s.BufferPartitionBytes, s.BufferBytes = 16<<10, 32<<10, 256<<10
+					s.BatchBytes = 8 << 10
+				})
+				topic := e.topic(tr, partitions, nil)
+				p := e.producer(tr, "")
+				for i := range each {
+					for part := range int32(partitions) {
+						p.Send(tp(topic, part), rec(fmt.Sprint(i), fmt.Sprintf("%0200d", i)))
+					}
+				}
+				e.mustCommit(p, engine.Commit{})
+				s := e.source(tr).(*source)
+				for part := range int32(partitions) {
+					s.Start(tp(topic, part), 0, engine.ReadCommitted)
+				}
+				next := make(map[record.TopicPartition]int64)
+				spread, done := false, 0
+				var held []*engine.Fetched
+				e.await("all records", func() bool {
+					got := s.Poll(100 * time.Millisecond)
+					for _, f := range got {
+						for _, r := range f.Records {
+							if r.Offset != next[f.TP] || string(r.Key) != fmt.Sprint(r.Offset) {
+								e.Fatalf("%v: offset %d after %d", f.TP, r.Offset, next[f.TP]-1)
+							}
+							next[f.TP]++
+							done++
+						}
+						held = append(held, f)
+					}
+					if takes || len(got) == 0 {
+						for _, f := range held {
+							s.Release(f)
+						}
+						held = held[:0]
+					}
+					spread = spread || s.lanesUsed() > 1
+					return done == partitions*each
+				})
+				for _, f := range held {
+					s.Release(f)
+				}
+				if takes && !spread {
+					e.Error("all partitions were read over one connection")
+				}
+				e.await("all on the first connection", func() bool {
+					for _, f := range s.Poll(10 * time.Millisecond) {
+						s.Release(f)
+					}
+					for part := range int32(partitions) {
+						p.Send(tp(topic, part), rec("more", "more"))
+					}
+					e.mustCommit(p, engine.Commit{})
+					return s.lanesUsed() == 1
+				})
+			})
+		})
+	}
+}
+
+// lanesUsed counts the connections that read anything.
+func (s *source) lanesUsed() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.loops {
+		if len(l.parts) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// TestEager pins down how much is asked for of a partition.
+func TestEager(t *testing.T) {
+	p := &fetchPart{ask: 10, end: 1000, next: 1}
+	var got []int
+	for _, held := range []int{0, 0, 0, 0, 5, 5, 5} {
+		p.held = held
+		p.judge(40)
+		got = append(got, p.eager)
+	}
+	if want := "[20 40 40 40 20 0 0]"; fmt.Sprint(got) != want {
+		t.Errorf("asked for %v, want %s", got, want)
+	}
+	p.held = 0
+	p.judge(40)
+	p.next = 1000
+	if p.judge(40); p.eager != 0 {
+		t.Errorf("asked for %d at the end", p.eager)
+	}
+}
