@@ -2,6 +2,8 @@ package operators_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -113,6 +115,61 @@ sinks:
 		`0 [1,1500] {"n":1,"c":1,"from":1500} @1500`,
 	)
 	expect(t, "drops", r.drops())
+}
+
+// Windows that are given once become records, for which there is what there is for records.
+func TestFinalWindowsAsRecords(t *testing.T) {
+	src := `
+pipeline: p
+sources:
+  views: {topic: views, fields: {n: int}}
+  asks: {topic: asks, fields: {who: string}}
+tables:
+  seconds:
+    from: views v
+    group_by: {who: v.key}
+    window: {tumbling: 1s}
+    emit: final
+    select: [{who: who}, {c: count()}]
+streams:
+  facts: {from: seconds s, unnest: '[{who: s.who, c: s.c}] as r', select: [r.*]}
+  all: {from: [facts, asks]}
+  first: {from: facts f, dedup: {by: f.who, within: 1m}}
+  near: {from: asks a, join: [{left: facts f, on: a.who == f.who, within: 10s}], select: [{who: a.who}, {c: f.c}]}
+sinks:
+  out_all: {from: all, topic: all, key: who}
+  out_first: {from: first, topic: first, key: who}
+  out_near: {from: near, topic: near, key: who}
+`
+	script := []func(*rig){
+		func(r *rig) { feedAt{"a", 1000, 1}.to(r, "views") },
+		func(r *rig) { feedAt{"a", 1500, 1}.to(r, "views") },
+		func(r *rig) { feedAt{"a", 2000, 1}.to(r, "views") },
+		func(r *rig) { r.produce("asks", "x", `{"who":"a"}`, 2500) },
+		func(r *rig) { r.produce("asks", "x", `{"who":"b"}`, 2600) },
+		func(r *rig) { feedAt{"c", 3100, 1}.to(r, "views"); r.produce("asks", "x", `{"who":"c"}`, 3200) },
+		func(r *rig) { feedAt{"d", 4500, 1}.to(r, "views") },
+		func(r *rig) { feedAt{"d", 30_000, 1}.to(r, "views"); r.produce("asks", "x", `{"who":"d"}`, 30_000) },
+	}
+	for restart := -1; restart < len(script); restart++ {
+		r := newRig(t, src, map[string]int{"views": 1, "asks": 1, "all": 1, "first": 1, "near": 1})
+		for i, step := range script {
+			step(r)
+			r.mustRun()
+			if i == restart {
+				r.reopen()
+			}
+		}
+		when := fmt.Sprint(" with a restart behind ", restart)
+		expect(t, "facts among all"+when, matching(r.show("all"), `"c":`), `0 a {"who":"a","c":2} @1500`, `0 a {"who":"a","c":1} @2000`, `0 c {"who":"c","c":1} @3100`, `0 d {"who":"d","c":1} @4500`)
+		expect(t, "first"+when, r.show("first"), `0 a {"who":"a","c":2} @1500`, `0 c {"who":"c","c":1} @3100`, `0 d {"who":"d","c":1} @4500`)
+		expect(t, "near"+when, r.show("near"), `0 a {"who":"a","c":2} @2500`, `0 a {"who":"a","c":1} @2500`, `0 c {"who":"c","c":1} @3200`, `0 b {"who":"b","c":null} @2600`)
+	}
+}
+
+// matching are the lines that have part in them.
+func matching(lines []string, part string) []string {
+	return slices.DeleteFunc(lines, func(line string) bool { return !strings.Contains(line, part) })
 }
 
 // Groups over the rows of windows take back what a window was.

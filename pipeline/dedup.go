@@ -73,7 +73,7 @@ func (c *compiler) defineDedup(d *Def, view []*binding) {
 		if td.dedup == nil {
 			c.diags.Add(diag.Errorf(codeDedup, q.Span, "%q holds a table's changes: a change is never the duplicate of another one", d.From[0].Def.Name).
 				WithNote(d.From[0].Def.Decl.Span, "it is defined here").
-				WithHelp("leave dedup out: a table has one row per key"))
+				WithHelp("%s", d.From[0].Def.orFacts(td.final, "leave dedup out: a table has one row per key")))
 		}
 		td.dedup = &typedDedup{}
 		return

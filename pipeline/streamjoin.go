@@ -77,9 +77,10 @@ func (r *resolver) tableBounds(j *Join, table *Def) {
 		text Text
 	}{{"within", j.Within}, {"before", j.Before}, {"after", j.After}} {
 		if bound.text.Set {
+			final := table.Query != nil && table.Query.Emit != nil && table.Query.Emit.Mode.Value == "final"
 			r.list.Add(diag.Errorf(codeJoinBounds, bound.text.Span, "%s belongs to a join of two streams, and %q is a table", bound.name, table.Name).
 				WithNote(table.Decl.Span, "the table is defined here").
-				WithHelp("leave it out: a stream finds the row that the table has for the key"))
+				WithHelp("%s", table.orFacts(final, "leave it out: a stream finds the row that the table has for the key")))
 		}
 	}
 }
@@ -145,7 +146,7 @@ func (c *compiler) defineStreamJoin(d *Def, i int, views [][]*binding) []*bindin
 	if c.typed[j.Def].changes {
 		c.diags.Add(diag.Errorf(codeJoinInput, j.Span, "%q holds a table's changes: it cannot be joined as a stream", j.Def.Name).
 			WithNote(j.Def.Decl.Span, "it is defined here").
-			WithHelp("join the table itself"))
+			WithHelp("%s", j.Def.orFacts(c.typed[j.Def].final, "join the table itself")))
 	}
 	sj := &typedStreamJoin{}
 	td.streams[i] = sj

@@ -50,7 +50,7 @@ func (r *resolver) lifetime(d *Def) {
 	case d.Query.Top != nil:
 		refuse(d.Query.Top.Span, "its rows are those of the table that it reads", "give the ttl to that table: what goes there goes here")
 	case d.Query.Window != nil:
-		refuse(d.Query.Window.Span, "a window has an end of its own", "leave ttl out: windows are deleted once they are closed")
+		refuse(d.Query.Window.Span, "a window has an end of its own", fmt.Sprintf("leave ttl out: windows are deleted once they are closed; to keep their rows longer, read them: `NAME: {from: %s, ttl: %s}`", d.Name, t.Value))
 	case d.Query.Emit != nil && d.Query.Emit.Every.Set:
 		refuse(d.Query.Emit.Span, "its changes wait to be sent", "keep the table without emit, and coalesce in a table that reads it")
 	}

@@ -342,12 +342,22 @@ func (c *compiler) checkInputs(d *Def) {
 	for _, in := range d.From {
 		if !c.typed[in.Def].changes || len(d.From) > 1 {
 			c.diags.Errorf(codeUnion, in.Span, "a union with a table's changes is not possible").
-				Help = "unite streams, or read the table alone"
+				Help = c.changesInUnion(d)
 			return
 		}
 	}
 	td.tableJoin = c.joinsTables(d) && c.checkTableJoin(d)
 	c.checkPassing(d)
+}
+
+// changesInUnion tells what to write instead of a union with tables.
+func (c *compiler) changesInUnion(d *Def) string {
+	for _, in := range d.From {
+		if td := c.typed[in.Def]; td.changes && td.final {
+			return in.Def.orFacts(true, "")
+		}
+	}
+	return "a deletion in one says nothing of the row in another: join the tables (`outer:`) for one row per key, or read their topics as sources and unite those"
 }
 
 func (c *compiler) defineSink(d *Def) {

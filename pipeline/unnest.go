@@ -138,9 +138,13 @@ func (c *compiler) checkUnnest(d *Def) {
 		c.typed[d].changes = false
 		return
 	}
+	help := "read the topic as a source: each record then gives its elements"
+	if d.From[0].Def.Kind != TopicTableDef {
+		help = "take the records apart that the table is made of, and group their elements"
+	}
 	c.diags.Add(diag.Errorf(codeUnnest, d.Query.Unnest.Span, "%q holds a table's changes: a row that changes would leave elements behind that it no longer has", d.From[0].Def.Name).
 		WithNote(d.From[0].Def.Decl.Span, "it is defined here").
-		WithHelp("read the topic as a source: each record then gives its elements"))
+		WithHelp("%s", help))
 }
 
 // elementColumn is what a missing select list adds for the element.

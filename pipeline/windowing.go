@@ -90,6 +90,15 @@ func (c *compiler) checkWindow(d *Def) {
 	}
 }
 
+// orFacts is help, or, of windows that are given once, how to make records of them:
+// such a window is a fact, and what is for streams only is for it, too.
+func (d *Def) orFacts(final bool, help string) string {
+	if !final {
+		return help
+	}
+	return fmt.Sprintf("each window of %q is given once: make records of them, `NAME: {from: %s w, unnest: '[{FIELD: w.FIELD}] as r', select: [r.*]}` under streams:, and use those", d.Name, d.Name)
+}
+
 // refuseWindows refuses a table of windows in a join.
 func (c *compiler) refuseWindows(in ResolvedInput) {
 	c.diags.Errorf(codeWindow, in.Span, "table %q has windows: its rows are gone when they close, so it cannot be joined", in.Def.Name).
