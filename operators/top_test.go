@@ -180,14 +180,14 @@ func TestTopAgainstSorting(t *testing.T) {
 		rows := map[string]row{}
 		for step := range steps {
 			key := string(rune('0' + rnd.IntN(keys)))
-			if rnd.IntN(5) == 0 || keys > 8 && step > steps/2 && rnd.IntN(2) == 0 {
+			if rnd.IntN(5) == 0 || keys > 8 && step > steps/2 && rnd.IntN(5) > 0 {
 				delete(rows, key)
 				r.produce("products", key, "-", int64(step))
 			} else {
 				rows[key] = row{[]string{"tea", "jam"}[rnd.IntN(2)], rnd.IntN(values)}
 				r.produce("products", key, fmt.Sprintf(`{"kind":%q,"sold":%d}`, rows[key].kind, rows[key].sold), int64(step))
 			}
-			if rnd.IntN(keys+2) == 0 {
+			if rnd.IntN(10) == 0 && (keys == 8 || step < steps/2) {
 				r.mustRun()
 				r.reopen()
 			}
