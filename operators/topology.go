@@ -29,6 +29,8 @@ type SubTopology struct {
 	// Waits says that operators hold things back until stream time has moved: windows
 	// until they close, joins what has no partner yet.
 	Waits bool
+	// Timely says that what operators give out depends on stream time.
+	Timely bool
 	// Build makes the operators of one task and returns one Input per InputSpec.
 	Build func(tc *TaskContext) ([]Input, error)
 }

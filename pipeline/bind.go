@@ -64,6 +64,7 @@ func (b *binder) bind() *operators.SubTopology {
 	for _, in := range b.sub.Inputs {
 		s.Inputs = append(s.Inputs, inputSpec(in))
 		s.Waits = s.Waits || waits(in.Steps)
+		s.Timely = s.Timely || timely(in)
 		blueprint.Heads = append(blueprint.Heads, b.head(in))
 	}
 	l := b.c.layout

@@ -114,6 +114,16 @@ func waits(steps []*Step) bool {
 	return found
 }
 
+// timely says that what an input's steps give out depends on stream time: they wait
+// for it, forget by it, or look rows up as they were then.
+func timely(in *InputPlan) bool {
+	found := waits(in.Steps) || in.Def.TTL > 0 || in.Def.History > 0
+	eachStep(in.Steps, func(s *Step) {
+		found = found || s.Kind == DedupStep || s.Def.TTL > 0 || s.Kind == JoinStep && s.Join >= 0 && s.Def.Joins[s.Join].Def.History > 0
+	})
+	return found
+}
+
 // deadLetters says that records may be sent to the dead letters here.
 func (s *Step) deadLetters() bool {
 	return s.Def.OnError == DeadLetter || s.Kind == GroupStep && s.Def.windowed() && s.Def.Window.DeadLetters

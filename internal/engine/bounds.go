@@ -265,6 +265,9 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 	if passed, err := b.passed(ctx, inputs); err != nil || !passed {
 		return false, err
 	}
+	if told, err := b.told(ctx, topic, inputs); err != nil || !told {
+		return false, err
+	}
 	tps := b.partitions(topic)
 	// The high watermark: the markers of the transactions just seen committed may
 	// still be on their way, their records are there.
@@ -273,6 +276,24 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 		return false, err
 	}
 	b.set(tps, ends)
+	return true, nil
+}
+
+// told says whether all tasks that write a topic have told there what stream time they
+// have, if only that there is none: it is part of what lies below the bound.
+func (b *bounds) told(ctx context.Context, topic string, inputs []record.TopicPartition) (bool, error) {
+	if !b.engine.carriesTime(topic) {
+		return true, nil
+	}
+	committed, err := b.engine.opts.Transport.Admin().CommittedWith(ctx, inputs)
+	if err != nil {
+		return false, err
+	}
+	for _, tp := range inputs {
+		if committed[tp].StreamTime == 0 {
+			return false, nil
+		}
+	}
 	return true, nil
 }
 

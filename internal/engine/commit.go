@@ -116,7 +116,7 @@ func (w *worker) beginCommit() error {
 	}
 	w.engine.crash(CrashBeforeSeal)
 	run := &commitRun{group: w.group, began: w.engine.opts.Clock.Now()}
-	commit := Commit{Offsets: make(map[record.TopicPartition]int64), StreamTimes: make(map[record.TopicPartition]int64), Group: w.group}
+	commit := Commit{Offsets: make(map[record.TopicPartition]int64), StreamTimes: make(map[record.TopicPartition]int64), Promises: make(map[record.TopicPartition]string), Group: w.group}
 	for _, t := range w.order {
 		if !t.dirty() {
 			continue
@@ -141,14 +141,18 @@ func (w *worker) beginCommit() error {
 // seal takes a task's positions and changed rows.
 func (w *worker) seal(t *task, commit *Commit) (sealedTask, error) {
 	out := sealedTask{task: t, positions: make([]int64, len(t.inputs)), sampled: make([]int64, len(t.inputs))}
+	w.tell(t)
 	for i, in := range t.inputs {
 		out.positions[i] = in.committed
 		out.sampled[i], in.sampled = in.sampled, 0
 		if t.commits(in) || t.timed && in.committed >= 0 {
 			out.positions[i] = in.pos
 			commit.Offsets[in.tp] = in.pos
-			if t.streamTime != noStreamTime {
-				commit.StreamTimes[in.tp] = t.streamTime
+			if at := t.committedTime(); at != 0 {
+				commit.StreamTimes[in.tp] = at
+			}
+			if in.upstream != nil {
+				commit.Promises[in.tp] = in.upstream.encode()
 			}
 			t.store.SetPosition(in.tp, in.pos)
 		}

@@ -147,6 +147,7 @@ type Engine struct {
 	subs   map[string]*operators.SubTopology
 	counts map[string]int32     // partitions of every topic of the topology
 	found  map[string]TopicInfo // the topics that existed at the start
+	timed  map[string]bool      // the topics in which tasks tell their time
 	// tombstones is how long a topic keeps deletions, ms, where it says so.
 	tombstones map[string]int64
 	tasks      []TaskInfo
@@ -206,6 +207,7 @@ func Run(ctx context.Context, opts Options) (Stats, error) {
 	if err := e.prepareTopics(ctx); err != nil {
 		return Stats{}, err
 	}
+	e.findTimed()
 	if err := e.arrangeState(); err != nil {
 		return Stats{}, err
 	}

@@ -53,7 +53,7 @@ type idleAnswer struct {
 
 // watches says whether it matters to a task that nothing comes.
 func (w *worker) watches(t *task) bool {
-	return w.engine.opts.IdleTimeout >= 0 && !w.engine.opts.UntilEnd && t.streamTime != noStreamTime && t.context.Timers.Stream()
+	return w.engine.opts.IdleTimeout >= 0 && !w.engine.opts.UntilEnd && t.streamTime != noStreamTime && (t.context.Timers.Stream() || len(t.tells) > 0)
 }
 
 // watchIdle notes since when nothing has come, and asks when that is long enough.
@@ -117,8 +117,8 @@ func (w *worker) advanceIdle(a *idleAnswer) error {
 	if read != t.idle.read || to <= t.streamTime {
 		return nil
 	}
-	t.streamTime, t.timed = to, true
-	return t.timely(w, func() error { return t.context.Timers.Advance(to) })
+	t.timed = true
+	return t.timely(w, func() error { return t.advance(to) })
 }
 
 // asked tells a test of questions and answers.

@@ -366,9 +366,13 @@ func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, er
 	if err != nil {
 		return nil, fmt.Errorf("read committed offsets: %w", err)
 	}
-	committed, times := make(map[record.TopicPartition]int64, len(with)), make(map[record.TopicPartition]int64)
+	empty, err := e.confirmEmpty(ctx, with)
+	if err != nil {
+		return nil, err
+	}
+	committed, times, promises := make(map[record.TopicPartition]int64, len(with)), make(map[record.TopicPartition]int64), make(map[record.TopicPartition]string)
 	for tp, c := range with {
-		committed[tp], times[tp] = c.Offset, c.StreamTime
+		committed[tp], times[tp], promises[tp] = c.Offset, c.StreamTime, c.Promises
 	}
 	ends := map[record.TopicPartition]int64{}
 	if len(changelogs) > 0 {
@@ -380,7 +384,7 @@ func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, er
 	}
 	infos := make([]*startInfo, len(ids))
 	for i, id := range ids {
-		infos[i] = &startInfo{id: id, committed: committed, times: times, starts: starts, ends: ends}
+		infos[i] = &startInfo{id: id, committed: committed, times: times, promises: promises, empty: empty, starts: starts, ends: ends}
 	}
 	return infos, nil
 }

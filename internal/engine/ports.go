@@ -66,8 +66,11 @@ type Commit struct {
 	Offsets map[record.TopicPartition]int64 // input positions: the next offset to read
 	Group   GroupMeta
 	// StreamTimes are those of the tasks that the partitions belong to, ms: they are
-	// kept beside the offsets.
+	// kept beside the offsets. Timeless is a time, too.
 	StreamTimes map[record.TopicPartition]int64
+	// Promises is what the tasks know of the time of those that write the partitions:
+	// text of letters, digits, - and _ that is kept beside the offsets.
+	Promises map[record.TopicPartition]string
 	// Timed says that something was done because time has passed: the offsets are
 	// committed although they are the same as before, so that the group is asked
 	// whether the tasks are still this process's.
@@ -221,7 +224,13 @@ type LastCommit struct {
 	By     string // the transactional id that committed it, "" = none, or not known
 	// StreamTime is that of the task that had the partition, ms; 0 = not known.
 	StreamTime int64
+	// Promises are what was committed as Commit.Promises, "" = not known.
+	Promises string
 }
+
+// Timeless is the stream time of a task that has read everything and found nothing
+// that has a time.
+const Timeless = -1
 
 // Clock is wall-clock time.
 type Clock interface {

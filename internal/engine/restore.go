@@ -45,7 +45,9 @@ type restoring struct {
 type startInfo struct {
 	id        TaskID
 	committed map[record.TopicPartition]int64
-	times     map[record.TopicPartition]int64 // stream times committed with them
+	times     map[record.TopicPartition]int64  // stream times committed with them
+	promises  map[record.TopicPartition]string // and what was known of the tasks upstream
+	empty     map[TaskID]bool                  // those of them that have nothing
 	starts    map[record.TopicPartition]int64
 	ends      map[record.TopicPartition]int64 // high watermarks, of changelogs only
 }
@@ -170,6 +172,9 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		if committed := info.times[in.tp]; committed > 0 {
 			t.streamTime = max(t.streamTime, committed) // the store may be behind, or lost
 		}
+		if in.upstream != nil {
+			in.upstream.recall(info.promises[in.tp], info.empty)
+		}
 		in.pos = w.offsetStart(t, in, info)
 		in.committed = -1
 		if c, ok := info.committed[in.tp]; ok {
@@ -198,6 +203,7 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		}
 		w.beginTable(t, r)
 	}
+	t.own, t.promise, t.told = t.streamTime, t.streamTime, t.streamTime
 	if w.ownStateIsNewest(t, info) {
 		return nil
 	}
@@ -449,7 +455,7 @@ func (w *worker) openTask(id TaskID) (*task, error) {
 	t.context = &operators.TaskContext{
 		Partition:  id.Partition,
 		Tables:     tables,
-		Emitter:    newEmitter(w, sub),
+		Emitter:    newEmitter(w, t),
 		Counters:   &w.stats.Counters,
 		StreamTime: func() int64 { return t.streamTime },
 		Now:        func() int64 { return w.nowMillis },
@@ -468,6 +474,7 @@ func (w *worker) openTask(id TaskID) (*task, error) {
 		t.inputs = append(t.inputs, in)
 	}
 	sortTablesFirst(t.inputs)
+	w.engine.listen(t)
 	if err := w.dropForeign(t); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

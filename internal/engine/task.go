@@ -65,11 +65,24 @@ type task struct {
 	marked     bool // a mark of the store waits to be committed
 	timed      bool // what was done because time has passed waits to be committed
 	streamTime int64
-	wall       []wallTimer
-	farewell   bool // of a bounded run: its timers have been called for the last time
-	idle       idleness
-	context    *operators.TaskContext
-	processed  int64
+	// own is the greatest time of what comes from elsewhere than upstream tasks; it
+	// counts when these have nothing.
+	own int64
+	// promise is the stream time that the task promises to those behind it: what it was
+	// before it began to move.
+	promise   int64
+	fed       []*input // those that hear of time from the tasks that write them
+	tells     []record.TopicPartition
+	told      int64 // the promise that was announced last
+	announced bool  // something was, since the task started
+	toldEmpty bool  // it was that there is nothing
+	shortName uint32
+	heard     int64 // announcements among what was processed
+	wall      []wallTimer
+	farewell  bool // of a bounded run: its timers have been called for the last time
+	idle      idleness
+	context   *operators.TaskContext
+	processed int64
 }
 
 // transition moves the task to state to; a step that the picture does not have is a bug.
@@ -99,17 +112,20 @@ type input struct {
 
 	head     bool // op holds a decoded record that waits to be processed
 	headTime int64
-	headNext int64 // offset after the head
+	headNext int64   // offset after the head
+	promise  promise // that came with the head
+	promised bool
 
-	pos       int64 // next offset to process: what is committed
-	committed int64 // last committed pos, -1 = never
-	started   bool  // being fetched
-	answered  bool  // at least one fetch has been answered since start
-	fetchedTo int64 // how far the fetches have come
-	end       int64 // end of the log at the last fetch
-	skipToEnd bool  // behind a gap: go on at the end, once it is known
-	stopAt    int64 // process nothing at or above this offset, -1 = no bound
-	sampled   int64 // timestamp of a record that was taken since the last commit, ms, 0 = none
+	upstream  *upstream // what the tasks that write the topic have promised; nil = they do not
+	pos       int64     // next offset to process: what is committed
+	committed int64     // last committed pos, -1 = never
+	started   bool      // being fetched
+	answered  bool      // at least one fetch has been answered since start
+	fetchedTo int64     // how far the fetches have come
+	end       int64     // end of the log at the last fetch
+	skipToEnd bool      // behind a gap: go on at the end, once it is known
+	stopAt    int64     // process nothing at or above this offset, -1 = no bound
+	sampled   int64     // timestamp of a record that was taken since the last commit, ms, 0 = none
 }
 
 // isTable says whether the input fills a table.
@@ -171,6 +187,17 @@ func (in *input) advance(release func(*Fetched)) error {
 		if in.stopAt >= 0 && rec.Offset >= in.stopAt {
 			in.passed(in.stopAt)
 			return nil
+		}
+		if in.spec.Internal {
+			var err error
+			if in.promise, in.promised, err = takePromise(rec); err != nil {
+				return fmt.Errorf("read %s/%d at offset %d: %w", in.tp.Topic, in.tp.Partition, rec.Offset, err)
+			}
+			if in.promised && in.promise.bare {
+				in.index++
+				in.head, in.headTime, in.headNext = true, rec.Time, rec.Offset+1
+				return nil
+			}
 		}
 		time, skip, err := in.op.Decode(rec, in.tp)
 		if err != nil {
@@ -242,13 +269,17 @@ func (t *task) step(max int, release func(*Fetched)) (int, error) {
 			t.processed += int64(n)
 			return n, err
 		}
-		if in.headTime > t.streamTime && !(t.gated && in.spec.Awaited) {
-			t.streamTime = in.headTime
-			if err := t.context.Timers.Advance(t.streamTime); err != nil {
+		if at := t.hear(in); at > t.streamTime {
+			if err := t.advance(at); err != nil {
 				return n, err
 			}
 		}
 		in.head = false
+		if in.promised && in.promise.bare {
+			in.pos = in.headNext
+			t.heard++
+			continue
+		}
 		if err := in.op.Process(); err != nil {
 			return n, err
 		}
@@ -270,7 +301,7 @@ func (t *task) input(tp record.TopicPartition) *input {
 
 // dirty says whether there is something to commit.
 func (t *task) dirty() bool {
-	if t.marked || t.timed {
+	if t.marked || t.timed || t.owes() {
 		return true
 	}
 	for _, in := range t.inputs {

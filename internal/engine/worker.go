@@ -230,7 +230,8 @@ func (w *worker) process() (bool, error) {
 		if err != nil {
 			return progressed, err
 		}
-		w.stats.Processed += int64(n)
+		w.stats.Processed += int64(n) - t.heard
+		t.heard = 0
 		progressed = progressed || n > 0
 	}
 	return progressed, nil
@@ -436,14 +437,19 @@ func sortTablesFirst(inputs []*input) {
 // emitter sends what one task emits through its worker's producer.
 type emitter struct {
 	worker  *worker
+	task    *task
 	outputs []operators.OutputSpec
 	sent    []*TopicStats // per output
+	timed   []bool        // per output: records carry what the task promises
+	headers []record.Header
+	value   []byte
 }
 
-func newEmitter(w *worker, sub *operators.SubTopology) *emitter {
-	e := &emitter{worker: w, outputs: sub.Outputs}
-	for _, out := range sub.Outputs {
+func newEmitter(w *worker, t *task) *emitter {
+	e := &emitter{worker: w, task: t, outputs: t.sub.Outputs}
+	for _, out := range t.sub.Outputs {
 		e.sent = append(e.sent, w.topic(out.Topic))
+		e.timed = append(e.timed, w.engine.carriesTime(out.Topic))
 	}
 	return e
 }
@@ -452,5 +458,16 @@ func newEmitter(w *worker, sub *operators.SubTopology) *emitter {
 func (e *emitter) Emit(out int, partition int32, rec record.Record) {
 	e.worker.stats.Emitted++
 	e.sent[out].count(rec)
+	if e.timed[out] {
+		rec.Headers = e.promise(rec)
+	}
 	e.worker.producer.Send(record.TopicPartition{Topic: e.outputs[out].Topic, Partition: partition}, rec)
+}
+
+// promise gives the headers of a record with what the task promises. They hold until
+// the next one.
+func (e *emitter) promise(rec record.Record) []record.Header {
+	e.value = appendPromise(e.value[:0], e.task.shortName, e.task.id.Partition, e.task.promise, rec.Time)
+	e.headers = append(append(e.headers[:0], rec.Headers...), record.Header{Key: timeHeader, Value: e.value})
+	return e.headers
 }

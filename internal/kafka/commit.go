@@ -33,6 +33,7 @@ type commitRun struct {
 type position struct {
 	offset     int64
 	streamTime int64 // ms, 0 = none
+	promises   string
 }
 
 // prepareOffsets makes the offsets part of the transaction, while batches are
@@ -68,7 +69,7 @@ func (p *producer) changedOffsets(c engine.Commit) map[record.TopicPartition]pos
 	}
 	changed := make(map[record.TopicPartition]position)
 	for tp, offset := range c.Offsets {
-		now := position{offset, c.StreamTimes[tp]}
+		now := position{offset, c.StreamTimes[tp], c.Promises[tp]}
 		if last, ok := p.committed[tp]; !ok || last != now || c.Timed {
 			changed[tp] = now
 		}
@@ -88,7 +89,7 @@ func (p *producer) sendTxnOffsets(run *commitRun, life *identity) error {
 	}
 	topics := make(map[string][]*sarama.PartitionOffsetMetadata)
 	for tp, at := range run.changed {
-		metadata := appendMetadata(p.id, at.streamTime)
+		metadata := appendMetadata(p.id, at)
 		topics[tp.Topic] = append(topics[tp.Topic], &sarama.PartitionOffsetMetadata{Partition: tp.Partition, Offset: at.offset, LeaderEpoch: -1, Metadata: &metadata})
 	}
 	return p.asMember(run.asked.Group, func(meta engine.GroupMeta) error {
@@ -212,7 +213,7 @@ func offsetCommit(meta engine.GroupMeta, offsets map[record.TopicPartition]posit
 		req.ConsumerGroupGeneration = -1
 	}
 	for tp, at := range offsets {
-		req.AddBlockWithLeaderEpoch(tp.Topic, tp.Partition, at.offset, -1, -1, appendMetadata("", at.streamTime))
+		req.AddBlockWithLeaderEpoch(tp.Topic, tp.Partition, at.offset, -1, -1, appendMetadata("", at))
 	}
 	return req
 }

@@ -16,19 +16,26 @@ import (
 // need be there; what earlier versions wrote is the id alone.
 const streamTimeMark = " stream-time="
 
+// promisesMark is what the promises of tasks upstream begin with, behind the stream time.
+const promisesMark = " upstream="
+
 // appendMetadata writes what is kept beside an offset: who committed it, "" =
-// nobody to speak of, and the stream time, 0 = none.
-func appendMetadata(id string, streamTime int64) string {
-	if streamTime == 0 {
-		return id
+// nobody to speak of, the stream time, 0 = none, and the promises.
+func appendMetadata(id string, at position) string {
+	if at.streamTime != 0 {
+		id += streamTimeMark + strconv.FormatInt(at.streamTime, 10)
 	}
-	return id + streamTimeMark + strconv.FormatInt(streamTime, 10)
+	if at.promises != "" {
+		id += promisesMark + at.promises
+	}
+	return id
 }
 
 // lastCommit reads a committed offset with its metadata.
 func lastCommit(block *sarama.OffsetFetchResponseBlock) engine.LastCommit {
-	out := engine.LastCommit{Offset: block.Offset, By: block.Metadata}
-	id, text, found := strings.Cut(block.Metadata, streamTimeMark)
+	metadata, promises, _ := strings.Cut(block.Metadata, promisesMark)
+	out := engine.LastCommit{Offset: block.Offset, By: metadata, Promises: promises}
+	id, text, found := strings.Cut(metadata, streamTimeMark)
 	if !found {
 		return out
 	}

@@ -45,9 +45,9 @@ func TestMetadataOfOffsets(t *testing.T) {
 		by       string
 		time     int64
 	}{
-		{appendMetadata("p-one-0", 1_700_000_000_123), "p-one-0", 1_700_000_000_123},
-		{appendMetadata("", 5), "", 5},
-		{appendMetadata("p-one-0", 0), "p-one-0", 0},
+		{appendMetadata("p-one-0", position{streamTime: 1_700_000_000_123}), "p-one-0", 1_700_000_000_123},
+		{appendMetadata("", position{streamTime: 5}), "", 5},
+		{appendMetadata("p-one-0", position{}), "p-one-0", 0},
 		{"p-one-0", "p-one-0", 0}, // without a stream time
 		{"", "", 0},               // without transactions, or set from outside
 		{"set by hand", "set by hand", 0},

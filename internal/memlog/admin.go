@@ -129,7 +129,7 @@ func (a admin) committed(tps []record.TopicPartition) (map[record.TopicPartition
 			return nil, l.changed, nil
 		}
 		if off, ok := g.offsets[tp]; ok {
-			out[tp] = engine.LastCommit{Offset: off, By: g.by[tp], StreamTime: g.times[tp]}
+			out[tp] = engine.LastCommit{Offset: off, By: g.by[tp], StreamTime: g.times[tp], Promises: g.promises[tp]}
 		}
 	}
 	return out, nil, nil

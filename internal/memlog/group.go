@@ -22,6 +22,7 @@ type group struct {
 	offsets    map[record.TopicPartition]int64
 	by         map[record.TopicPartition]string // transactional ids that committed them
 	times      map[record.TopicPartition]int64  // stream times committed beside them
+	promises   map[record.TopicPartition]string // likewise, of tasks upstream
 	pending    map[record.TopicPartition]int    // open transactions that carry an offset of it
 
 	members []*member

@@ -20,7 +20,7 @@ func (a admin) LastCommitted(ctx context.Context, tps []record.TopicPartition) (
 	out := make(map[record.TopicPartition]engine.LastCommit, len(tps))
 	for _, tp := range tps {
 		if off, ok := g.offsets[tp]; ok {
-			out[tp] = engine.LastCommit{Offset: off, By: g.by[tp], StreamTime: g.times[tp]}
+			out[tp] = engine.LastCommit{Offset: off, By: g.by[tp], StreamTime: g.times[tp], Promises: g.promises[tp]}
 		}
 	}
 	return out, nil

@@ -340,7 +340,7 @@ func (l *Log) broadcast() {
 func (l *Log) group(name string) *group {
 	g := l.groups[name]
 	if g == nil {
-		g = &group{name: name, offsets: make(map[record.TopicPartition]int64), by: make(map[record.TopicPartition]string), times: make(map[record.TopicPartition]int64), pending: make(map[record.TopicPartition]int)}
+		g = &group{name: name, offsets: make(map[record.TopicPartition]int64), by: make(map[record.TopicPartition]string), times: make(map[record.TopicPartition]int64), promises: make(map[record.TopicPartition]string), pending: make(map[record.TopicPartition]int)}
 		l.groups[name] = g
 	}
 	return g

@@ -231,7 +231,7 @@ func (p *producer) stage(c engine.Commit) (*txn, error) {
 	}
 	for tp, off := range c.Offsets {
 		p.identity.open.stage(g, tp, off)
-		p.identity.open.by, p.identity.open.times = p.id, c.StreamTimes
+		p.identity.open.by, p.identity.open.times, p.identity.open.promises = p.id, c.StreamTimes, c.Promises
 	}
 	return p.identity.open, nil
 }
@@ -289,7 +289,7 @@ func (p *producer) finish(c engine.Commit, tx *txn, outcome Outcome) error {
 	if p.identity == nil {
 		g := p.t.log.group(c.Group.Group)
 		for tp, off := range c.Offsets {
-			g.offsets[tp], g.times[tp] = off, c.StreamTimes[tp]
+			g.offsets[tp], g.times[tp], g.promises[tp] = off, c.StreamTimes[tp], c.Promises[tp]
 		}
 		p.audit(c)
 		p.t.log.broadcast()

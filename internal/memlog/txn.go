@@ -18,13 +18,14 @@ const (
 // txn is one transaction. It begins with the first record or offset and ends
 // with a marker in every partition it wrote to.
 type txn struct {
-	log     *Log
-	state   txnState
-	order   []record.TopicPartition // partitions in the order first written
-	offsets map[*group]map[record.TopicPartition]int64
-	by      string // the transactional id, where offsets are staged
-	times   map[record.TopicPartition]int64
-	stop    func() // ends the timeout
+	log      *Log
+	state    txnState
+	order    []record.TopicPartition // partitions in the order first written
+	offsets  map[*group]map[record.TopicPartition]int64
+	by       string // the transactional id, where offsets are staged
+	times    map[record.TopicPartition]int64
+	promises map[record.TopicPartition]string
+	stop     func() // ends the timeout
 }
 
 // identity is what the transaction coordinator knows of a transactional id.
@@ -136,7 +137,7 @@ func (tx *txn) moveOffsets() {
 				delete(g.pending, tp)
 			}
 			if tx.state == txnCommitted {
-				g.offsets[tp], g.by[tp], g.times[tp] = off, tx.by, tx.times[tp]
+				g.offsets[tp], g.by[tp], g.times[tp], g.promises[tp] = off, tx.by, tx.times[tp], tx.promises[tp]
 			}
 		}
 	}

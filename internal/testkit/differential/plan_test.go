@@ -59,8 +59,48 @@ func (c *compiled) layout(partitions int32) model.Layout {
 			}
 		}
 	}
+	l.Partitions, l.Writers = partitions, c.writers()
 	l.Partition = func(_ string, key []byte) int32 { return codec.Partition(key, partitions) }
 	return l
+}
+
+// writers lists, for each sub-topology, those that write streams for it and are not
+// behind it.
+func (c *compiled) writers() map[string][]string {
+	behind := map[string]map[string]bool{}
+	var visit func(from string, sub *operators.SubTopology)
+	visit = func(from string, sub *operators.SubTopology) {
+		if behind[from][sub.Name] {
+			return
+		}
+		behind[from][sub.Name] = true
+		for _, reader := range c.topology.Subs {
+			for _, in := range reader.Inputs {
+				if in.Internal && writes(sub, in.Topic) {
+					visit(from, reader)
+				}
+			}
+		}
+	}
+	for _, sub := range c.topology.Subs {
+		behind[sub.Name] = map[string]bool{}
+		visit(sub.Name, sub)
+	}
+	writers := map[string][]string{}
+	for _, sub := range c.topology.Subs {
+		for _, in := range sub.Inputs {
+			for _, before := range c.topology.Subs {
+				if in.Purge && !in.Awaited && writes(before, in.Topic) && !behind[sub.Name][before.Name] {
+					writers[sub.Name] = append(writers[sub.Name], before.Name)
+				}
+			}
+		}
+	}
+	return writers
+}
+
+func writes(sub *operators.SubTopology, topic string) bool {
+	return slices.ContainsFunc(sub.Outputs, func(out operators.OutputSpec) bool { return out.Internal && out.Topic == topic })
 }
 
 // ambiguous says that one record comes to a task on two ways, of which one is

@@ -21,7 +21,6 @@ package model
 
 import (
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -60,6 +59,10 @@ type Layout struct {
 	Sub map[string]string
 	// Hops are the repartitions, by Hop's names: the sub-topology behind each.
 	Hops map[string]string
+	// Writers are the sub-topologies that write what one reads, and so tell it of time.
+	Writers map[string][]string
+	// Partitions is how many tasks each has; 0 = one.
+	Partitions int32
 	// Partition is where a key lies behind a hop; nil = all in partition 0.
 	Partition func(hop string, key []byte) int32
 }
@@ -102,11 +105,6 @@ type place struct {
 	partition int32
 }
 
-// task is what the tasks have of their own.
-type task struct {
-	streamTime int64
-}
-
 // todo is a definition that has a change to take.
 type todo struct {
 	rank int
@@ -118,6 +116,9 @@ type arrival struct {
 	at   place
 	time int64
 	do   func()
+
+	from    place // the task that sent it, and what that promised
+	promise int64
 }
 
 // change is what goes from one definition to the next: a fact of a stream, or
@@ -174,28 +175,30 @@ func (m *Model) Take(r Record) error {
 			m.takeInto(d, from)
 		}
 	}
+	m.serve()
+	m.announce()
+	return m.err
+}
+
+// serve has the tasks take what has come to them.
+func (m *Model) serve() {
 	for len(m.arrivals) > 0 && m.err == nil {
 		a := m.arrivals[0]
 		m.arrivals = m.arrivals[1:]
 		m.arrive(a)
 	}
-	return m.err
 }
 
-// arrive has a task take a record. Before, what is due by its time happens, in
-// the order of time, as if time had come in small steps.
+// arrive has a task take a record, after what is due by the time that comes with it.
 func (m *Model) arrive(a arrival) {
 	t := m.task(a.at)
-	for m.err == nil {
-		next := m.firstDue(a.at)
-		if next == nil || next.at > a.time {
-			break
-		}
-		t.streamTime = max(t.streamTime, next.at)
-		next.do()
-		m.finish()
+	switch {
+	case m.hears(a.at, a.from.sub):
+		t.hear(a.from, a.promise)
+	default:
+		t.own = max(t.own, a.time)
 	}
-	t.streamTime = max(t.streamTime, a.time)
+	m.advance(a.at, t.reached())
 	a.do()
 	m.finish()
 }
@@ -238,15 +241,6 @@ func (m *Model) finish() {
 	}
 }
 
-func (m *Model) task(at place) *task {
-	t := m.tasks[at]
-	if t == nil {
-		t = &task{streamTime: math.MinInt64}
-		m.tasks[at] = t
-	}
-	return t
-}
-
 // hop sends a record on to the task behind a repartition, if there is one.
 func (m *Model) hop(name string, from change, key any, then func(change)) {
 	sub, ok := m.layout.Hops[name]
@@ -261,8 +255,9 @@ func (m *Model) hop(name string, from change, key any, then func(change)) {
 			at.partition = from.origin.Partition // as good as any
 		}
 	}
+	sender := from.at
 	from.at = at
-	m.arrivals = append(m.arrivals, arrival{at, from.time, func() { then(from) }})
+	m.arrivals = append(m.arrivals, arrival{at: at, time: from.time, do: func() { then(from) }, from: sender, promise: m.task(sender).promise})
 }
 
 // publish gives what a definition has made to those who read it.

@@ -105,7 +105,7 @@ func (m *Model) takeInto(d *definition, r source) {
 	}
 	at := place{m.layout.Sub[d.name], r.Partition}
 	if d.kind == "source" {
-		m.arrivals = append(m.arrivals, arrival{at, time, func() {
+		m.arrivals = append(m.arrivals, arrival{at: at, time: time, do: func() {
 			m.publish(d, change{at: at, time: time, key: key, origin: r, now: value, null: value == nil})
 		}})
 		return
@@ -147,7 +147,7 @@ func (m *Model) takeRow(d *definition, raw change, at place, recordKey, value an
 			at.partition = m.layout.Partition(Hop(d.name, ""), []byte(keyText(key)))
 		}
 		to := at
-		m.arrivals = append(m.arrivals, arrival{to, time, func() { m.set(d, flow{change: change{at: to, time: time, origin: raw.origin}}, key, value, time) }})
+		m.arrivals = append(m.arrivals, arrival{at: to, time: time, do: func() { m.set(d, flow{change: change{at: to, time: time, origin: raw.origin}}, key, value, time) }})
 	}
 	if d.keyFromValue {
 		delete(t.keys, canon(recordKey))
