@@ -10,6 +10,6 @@
 // The tour: schedule_test.go decides who goes next; plan_test.go what a seed is
 // made of and what goes wrong; process_test.go is one life of a process,
 // disk_test.go its disk; input_test.go is what goes into the topics,
-// workload_test.go the pipelines and what must come out; found_test.go lists
+// workload_test.go and language_test.go the pipelines and what must come out; found_test.go lists
 // the seeds that have found something. It has no code for others to use.
 package simulate

@@ -69,7 +69,7 @@ func (s *simulation) startProcess(sl *slot) {
 	p.stop = func() { p.stopped = true; cancel() }
 	opts := engine.Options{
 		Topology: s.work.topology, Transport: p.transport, Clock: s.clock, Logger: s.logger(p), Workers: p.workers,
-		ExactlyOnce: s.work.exactly, CommitInterval: s.plan.commitInterval, UntilEnd: p.untilEnd, Instance: sl.name, KeepPlace: keepPlace,
+		ExactlyOnce: s.work.exactly, IdleTimeout: s.work.idle, CommitInterval: s.plan.commitInterval, UntilEnd: p.untilEnd, Instance: sl.name, KeepPlace: keepPlace,
 		Standbys: s.plan.standbys, AcceptableLag: s.plan.acceptableLag, StateCleanup: s.plan.cleanup,
 		MaxBuffered: 200 + s.rand.IntN(1<<16),
 		Crash:       func(step string) { s.wait(p, step, nil) },

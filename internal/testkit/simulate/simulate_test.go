@@ -20,6 +20,14 @@ const shortSeeds = 150
 // shownEvents is how much of its trace a failing seed shows.
 const shownEvents = 150
 
+// shortSeeds is how many seeds of the workload a plain run of the tests does.
+func (w *workload) shortSeeds() uint64 {
+	if w.seeds > 0 {
+		return w.seeds
+	}
+	return shortSeeds
+}
+
 // outcome is what a run of a seed has come to.
 type outcome struct {
 	err   error
@@ -63,7 +71,6 @@ func number(t *testing.T, name string, otherwise uint64) (n uint64, set bool) {
 // TestSimulation runs seeds of every workload. STREAMCTL_SEEDS=n runs n seeds of
 // each, STREAMCTL_SEED=n only that one, with all that happens.
 func TestSimulation(t *testing.T) {
-	seeds, _ := number(t, "STREAMCTL_SEEDS", shortSeeds)
 	first, _ := number(t, "STREAMCTL_FIRST_SEED", 0)
 	only, one := number(t, "STREAMCTL_SEED", 0)
 	for _, w := range workloads(t) {
@@ -72,6 +79,7 @@ func TestSimulation(t *testing.T) {
 				runOne(t, w, only)
 				return
 			}
+			seeds, _ := number(t, "STREAMCTL_SEEDS", w.shortSeeds())
 			sum := &tally{began: time.Now()}
 			t.Cleanup(func() { sum.report(t, w) })
 			for seed := first; seed < first+seeds; seed++ {
@@ -132,7 +140,7 @@ func (c *tally) report(t *testing.T, w *workload) {
 	tables := w.exactly && slices.ContainsFunc(w.topology.Subs, func(s *operators.SubTopology) bool {
 		return slices.ContainsFunc(s.Tables, func(spec state.TableSpec) bool { return spec.Changelog != "" })
 	})
-	if c.seeds >= shortSeeds && (c.kills == 0 || c.commits == 0 || c.outputs == 0 || tables && c.compared == 0) {
+	if uint64(c.seeds) >= w.shortSeeds() && (c.kills == 0 || c.commits == 0 || c.outputs == 0 || tables && c.compared == 0) {
 		t.Error("the seeds have tried too little")
 	}
 }

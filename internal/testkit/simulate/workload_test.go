@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"streamctl/internal/record"
 	"streamctl/internal/testkit"
@@ -18,11 +19,13 @@ import (
 type workload struct {
 	name     string
 	exactly  bool
-	moved    bool // views come keyed by something else than the pipeline needs
-	edits    bool // profiles change while it runs
-	single   bool // one process at a time only
+	moved    bool   // views come keyed by something else than the pipeline needs
+	edits    bool   // profiles change while it runs
+	single   bool   // one process at a time only
+	seeds    uint64 // of a plain run of the tests, 0 = shortSeeds
 	topology *operators.Topology
-	inputs   []string // topics that are read
+	idle     time.Duration // idle_timeout
+	inputs   []string      // topics that are read
 	check    func(*simulation) error
 }
 
@@ -81,7 +84,7 @@ func workloads(t testing.TB) []*workload {
 		newWorkload(t, workload{name: "join-at-least-once", edits: true, check: checkJoin}, join),
 		newWorkload(t, workload{name: "running-at-least-once", check: checkRunning}, running),
 	}
-	return list
+	return append(list, languageWorkloads(t)...)
 }
 
 func newWorkload(t testing.TB, w workload, text string) *workload {
@@ -93,7 +96,7 @@ func newWorkload(t testing.TB, w workload, text string) *workload {
 	if list.HasErrors() {
 		t.Fatalf("compile: %v", list)
 	}
-	w.topology = r.Topology
+	w.topology, w.idle = r.Topology, r.Pipeline.Settings.IdleTimeout
 	for _, sub := range w.topology.Subs {
 		for _, in := range sub.Inputs {
 			if !slices.Contains(w.inputs, in.Topic) {
