@@ -161,7 +161,7 @@ func BenchmarkDedup(b *testing.B) {
 	if diags.HasErrors() {
 		b.Fatal(diags)
 	}
-	j := openBench(b, result.Topology.Subs[0])
+	j := openBench(b, result.Topology.Subs[0], inMemory())
 	const ahead = 1000
 	value := []byte(`{"orderId":123456,"customer":"urn:customer:77","total":129.90,"currency":"EUR","channel":"web"}`)
 	var key []byte

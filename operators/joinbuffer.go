@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"streamctl/internal/record"
@@ -13,63 +14,36 @@ import (
 
 // What a join of two streams keeps.
 //
-// Time is cut into buckets a little wider than the join's reach, and the records of
-// one key and bucket, of both sides, lie in one row:
+// Records are written one behind the other, as they come, into pages: a page is
+// a row of the state, of some kilobytes, which is never changed after the commit that
+// brought it. Where a record lies is known in memory, by the hash of its key. So
+// a record costs no row, no object for the collector and no tombstone of its own, and a
+// commit writes what is new and nothing else; what came together is read together.
 //
-//	bucket (8 bytes, big endian) | key | [0 | number (uvarint)]   ->   joinRow
+// Time is cut into buckets, a quarter of the join's reach each, and what is too old is
+// deleted with its bucket:
 //
-// So a record finds its partners in two rows at most, which are cached decoded;
-// a record and its partner cost one row in the changelog and one tombstone; and
-// what is too old lies together at the beginning. A key with very many records in a bucket
-// has several rows there, so that a commit does not write all of them again: the
-// numbered ones. No key holds a byte 0, so that they meet nobody else's.
+//	bucket | kind (1) | life | number (8 bytes each, big endian)   ->   page
 //
-// One more row, metaKey, holds what the join must know of its past.
-
-const (
-	// Limits of a row.
-	joinRowEntries = 64
-	joinRowBytes   = 16 << 10
-)
-
-// joinMeta is what a join remembers over a restart beside its records.
-type joinMeta struct {
-	seq uint64 // of the last record taken
-	// emitted: rows that were to leave before this time have left, ms.
-	emitted int64
-}
-
-// AppendRow implements state.Encoder.
-func (m *joinMeta) AppendRow(dst []byte) []byte {
-	return binary.AppendVarint(binary.AppendUvarint(dst, m.seq), m.emitted)
-}
-
-func (m *joinMeta) decode(b []byte) error {
-	r := wire{rest: b}
-	seq, emitted := r.number(), r.signed()
-	if r.short {
-		return errJoinRow
-	}
-	m.seq, m.emitted = seq, emitted
-	return nil
-}
-
-var errJoinRow = errors.New("the row is cut short")
+// A page of records is made of what appendJoinEntry writes. Pages of matches
+// tell which records of their bucket have found a partner after they had been written: their
+// numbers, as uvarints. Those lie beside the records, and not with those that they have
+// met, as these may be forgotten sooner.
+//
+// Numbers of records and pages rise as long as the join exists. A life is the time
+// from one opening of the task to the next. A crash between the changelog and the commit of
+// offsets can leave pages behind that no commit knows; when the records are read
+// again, other pages may hold them. metaKey therefore tells up to which number the
+// pages of each life count, see joinMeta.
 
 // joinEntry is one record that a join keeps.
 type joinEntry struct {
 	time    int64
 	seq     uint64 // of its coming, per task
-	blob    []byte // origin, key, headers and value, see appendBlob; never written again
 	side    joinedSide
-	matched bool
-}
-
-// joinRow is the records of one key in one bucket, in the order of their coming.
-type joinRow struct {
-	more    uint64 // numbered rows behind this one; of the first only
-	bytes   int    // of all blobs
-	entries []joinEntry
+	matched bool // when it came
+	key     []byte
+	blob    []byte // origin, key, headers and value, see appendBlob
 }
 
 // Flags of an entry.
@@ -78,177 +52,161 @@ const (
 	entryMatched = 2
 )
 
-// AppendRow implements state.Encoder:
+var errJoinRow = errors.New("the row is cut short")
+
+// appendJoinEntry writes an entry:
 //
-//	more (uvarint) | for each entry: flags (1) | time | seq | blob length (uvarints) | blob
-func (r *joinRow) AppendRow(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, r.more)
-	for i := range r.entries {
-		e := &r.entries[i]
-		flags := byte(e.side) * entryRight
-		if e.matched {
-			flags |= entryMatched
-		}
-		dst = append(dst, flags)
-		dst = binary.AppendUvarint(dst, uint64(e.time))
-		dst = binary.AppendUvarint(dst, e.seq)
-		dst = appendBytes(dst, e.blob)
-	}
-	return dst
+//	flags (1) | time | seq (uvarints) | join key | blob, each with its length in front
+func appendJoinEntry(dst []byte, e *joinEntry) []byte {
+	dst = append(dst, e.flags())
+	dst = binary.AppendUvarint(dst, uint64(e.time))
+	dst = binary.AppendUvarint(dst, e.seq)
+	return appendBytes(appendBytes(dst, e.key), e.blob)
 }
 
-// decodeJoinRow reads a row; its blobs alias b.
-func decodeJoinRow(b []byte) (*joinRow, error) {
-	w := wire{rest: b}
-	r := &joinRow{more: w.number()}
-	for len(w.rest) > 0 {
-		flags := w.octet()
-		e := joinEntry{side: joinedSide(flags & entryRight), matched: flags&entryMatched != 0}
-		e.time, e.seq, e.blob = int64(w.number()), w.number(), w.bytes()
-		r.bytes += len(e.blob)
-		r.entries = append(r.entries, e)
+func (e *joinEntry) flags() uint8 {
+	flags := uint8(e.side) * entryRight
+	if e.matched {
+		flags |= entryMatched
 	}
-	if w.short {
+	return flags
+}
+
+// read takes the first entry of b, which it aliases, and returns what follows.
+func (e *joinEntry) read(b []byte) (rest []byte, err error) {
+	r := wire{rest: b}
+	flags := r.octet()
+	e.side, e.matched = joinedSide(flags&entryRight), flags&entryMatched != 0
+	e.time, e.seq = int64(r.number()), r.number()
+	e.key, e.blob = r.bytes(), r.bytes()
+	if r.short {
 		return nil, errJoinRow
 	}
-	return r, nil
-}
-
-// add appends an entry.
-func (r *joinRow) add(e joinEntry) {
-	if r.entries == nil {
-		r.entries = make([]joinEntry, 0, 2) // a record and its partner
-	}
-	r.entries = append(r.entries, e)
-	r.bytes += len(e.blob)
-}
-
-func (r *joinRow) full() bool { return len(r.entries) >= joinRowEntries || r.bytes >= joinRowBytes }
-
-// memory estimates what a row holds, in bytes.
-func (r *joinRow) memory() int {
-	const header, entry = 64, 56
-	return header + entry*cap(r.entries) + r.bytes
+	return r.rest, nil
 }
 
 // joinBuffer keeps the records of a join of two streams.
-type joinBuffer struct{ buckets }
-
-// row returns the nth row of a key in a bucket, nil when there is none.
-func (b *joinBuffer) row(bucket int64, key []byte, n uint64) (*state.Row, *joinRow, error) {
-	if b.unknown(bucket, key) {
-		return nil, nil, nil
-	}
-	return b.load(b.rowKey(bucket, key, n))
+type joinBuffer struct {
+	table *state.Table
+	meta  *joinMeta
+	width int64         // of a bucket, ms
+	live  []*joinBucket // those that have pages, in order of time
+	seed  maphash.Seed
+	key   []byte // of a row
 }
 
-func (b *joinBuffer) load(key []byte) (*state.Row, *joinRow, error) {
-	found, err := b.table.Get(key)
-	if found == nil || err != nil {
-		return nil, nil, err
-	}
-	row, err := b.decoded(found, true)
-	return found, row, err
+// joinBuckets is into how many buckets the reach of a join is cut: the more, the
+// less is kept that nothing can match, and the more places a record looks at.
+const joinBuckets = 4
+
+// newJoinBuffer makes the buffer of a join; reach, ms, is how far apart the records of two
+// sides may lie that meet one of the other.
+func newJoinBuffer(table *state.Table, meta *joinMeta, reach int64) joinBuffer {
+	return joinBuffer{table: table, meta: meta, width: max(reach/joinBuckets+1, minBucket), seed: maphash.MakeSeed()}
 }
 
-// decoded is the content of a row; kept says that it stays with the cached row.
-func (b *joinBuffer) decoded(r *state.Row, keep bool) (*joinRow, error) {
-	if row, ok := r.Decoded.(*joinRow); ok {
-		return row, nil
+func (b *joinBuffer) bucket(time int64) int64 { return time / b.width }
+
+// at finds a bucket, or where it would be.
+func (b *joinBuffer) at(number int64) (int, bool) {
+	if n := len(b.live); n > 0 && b.live[n-1].number == number {
+		return n - 1, true
 	}
-	row, err := decodeJoinRow(r.Value)
-	if err != nil {
-		return nil, fmt.Errorf("decode row of join %s: %w", b.table.Name(), err)
-	}
-	if keep {
-		b.table.SetDecoded(r, row, row.memory())
-	}
-	return row, nil
+	return slices.BinarySearchFunc(b.live, number, func(k *joinBucket, number int64) int { return cmp.Compare(k.number, number) })
 }
 
-// put keeps one more record of a key.
-func (b *joinBuffer) put(key []byte, e joinEntry) (rowKey string, err error) {
-	bucket := b.bucket(e.time)
-	b.add(bucket)
-	found, row, err := b.row(bucket, key, 0)
-	if err != nil {
-		return "", err
-	}
-	if found == nil {
-		return b.insert(bucket, key, 0, e)
-	}
-	if row.more > 0 {
-		n := row.more
-		if found, row, err = b.row(bucket, key, n); err != nil {
-			return "", err
+// add returns a bucket, a new one if there is none.
+func (b *joinBuffer) add(number int64) *joinBucket {
+	i, found := b.at(number)
+	if !found {
+		expected := 0
+		if i > 0 && i == len(b.live) {
+			expected = len(b.live[i-1].slots)
 		}
-		if found == nil {
-			return "", fmt.Errorf("read row %d of a key in join %s: it is not there", n, b.table.Name())
-		}
-		if row.full() {
-			return b.overflow(bucket, key, n+1, e)
-		}
-	} else if row.full() {
-		return b.overflow(bucket, key, 1, e)
+		b.live = slices.Insert(b.live, i, newJoinBucket(number, b.width, expected))
 	}
-	row.add(e)
-	b.table.MarkDirty(found)
-	b.table.SetDecoded(found, row, row.memory())
-	return found.Key(), nil
+	return b.live[i]
 }
 
-// overflow begins the nth row of a key, and notes it with the first.
-func (b *joinBuffer) overflow(bucket int64, key []byte, n uint64, e joinEntry) (string, error) {
-	first, row, err := b.row(bucket, key, 0)
-	if err != nil {
-		return "", err
+// between lists the buckets that may have records with times in [from, to].
+func (b *joinBuffer) between(from, to int64) []*joinBucket {
+	first, _ := b.at(b.bucket(from))
+	last, found := b.at(b.bucket(to))
+	if found {
+		last++
 	}
-	row.more = n
-	b.table.MarkDirty(first)
-	return b.insert(bucket, key, n, e)
+	return b.live[first:max(first, last)]
 }
 
-func (b *joinBuffer) insert(bucket int64, key []byte, n uint64, e joinEntry) (string, error) {
-	row := &joinRow{}
-	row.add(e)
-	made, err := b.table.PutDecoded(b.rowKey(bucket, key, n), row)
+func (b *joinBuffer) hash(key []byte) uint32 { return uint32(maphash.Bytes(b.seed, key)) }
+
+// put keeps one more record; its number is given here.
+func (b *joinBuffer) put(e *joinEntry) (in *joinBucket, slot uint32, err error) {
+	in = b.add(b.bucket(e.time))
+	page, err := b.writable(in, recordPages)
 	if err != nil {
-		return "", err
+		return nil, 0, err
 	}
-	b.table.SetDecoded(made, row, row.memory())
-	b.name(bucket, key)
-	return made.Key(), nil
+	e.seq = b.meta.next()
+	at := len(page.bytes)
+	b.grow(page, len(e.key)+len(e.blob)+joinEntryHead)
+	page.bytes = appendJoinEntry(page.bytes, e)
+	return in, in.insert(b.hash(e.key), e, len(in.pages[recordPages])-1, at), nil
 }
 
 // partner is a record found for another one.
 type partner struct {
-	in  *state.Row
-	row *joinRow
-	at  int
+	joinEntry
+	in   *joinBucket
+	slot uint32
 }
 
-func (p partner) entry() *joinEntry { return &p.row.entries[p.at] }
+// match notes that a record has found a partner.
+func (b *joinBuffer) match(p *partner) error {
+	slot := &p.in.slots[p.slot]
+	if slot.flags&entryMatched != 0 {
+		return nil
+	}
+	slot.flags |= entryMatched
+	page, err := b.writable(p.in, matchPages)
+	if err != nil {
+		return err
+	}
+	b.grow(page, binary.MaxVarintLen64)
+	page.bytes = binary.AppendUvarint(page.bytes, p.seq)
+	return nil
+}
 
 // partners appends to dst the records of a side of key with times in [from, to]
 // that are not older than alive, in the order of their times, and of their coming.
 func (b *joinBuffer) partners(dst []partner, key []byte, of joinedSide, from, to, alive int64) ([]partner, error) {
 	from = max(from, alive, 0)
-	for _, bucket := range b.between(from, to) {
-		found, row, err := b.row(bucket, key, 0)
-		if err != nil {
-			return dst, err
-		}
-		if found == nil {
-			continue
-		}
-		dst = row.partners(dst, found, of, from, to)
-		for n := uint64(1); n <= row.more; n++ {
-			next, numbered, err := b.row(bucket, key, n)
-			if err != nil {
-				return dst, err
+	hash := b.hash(key)
+	for _, in := range b.between(from, to) {
+		first, last := in.units(from), in.units(to)
+		var page []byte
+		open := uint32(noPage)
+		for i := in.first(hash); i != 0; i = in.slots[i-1].next {
+			s := &in.slots[i-1]
+			if s.hash != hash || joinedSide(s.flags&entryRight) != of || s.time < first || s.time > last {
+				continue
 			}
-			if next != nil {
-				dst = numbered.partners(dst, next, of, from, to)
+			if s.page != open {
+				var err error
+				if page, err = b.page(in, s.page); err != nil {
+					return dst, err
+				}
+				open = s.page
+			}
+			if page == nil {
+				continue
+			}
+			p := partner{in: in, slot: i - 1}
+			if _, err := p.read(page[s.at:]); err != nil {
+				return dst, b.decodeError(err)
+			}
+			if p.time >= from && p.time <= to && string(p.key) == string(key) {
+				dst = append(dst, p)
 			}
 		}
 	}
@@ -259,17 +217,24 @@ func (b *joinBuffer) partners(dst []partner, key []byte, of joinedSide, from, to
 }
 
 func comparePartners(a, b partner) int {
-	x, y := a.entry(), b.entry()
-	return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.seq, y.seq))
+	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.seq, b.seq))
 }
 
-func (r *joinRow) partners(dst []partner, in *state.Row, of joinedSide, from, to int64) []partner {
-	for i := range r.entries {
-		if e := &r.entries[i]; e.side == of && e.time >= from && e.time <= to {
-			dst = append(dst, partner{in, r, i})
-		}
+// entry reads one record, false when it has been deleted.
+func (b *joinBuffer) entry(in *joinBucket, slot uint32) (e joinEntry, ok bool, err error) {
+	s := &in.slots[slot]
+	page, err := b.page(in, s.page)
+	if page == nil || err != nil {
+		return e, false, err
 	}
-	return dst
+	if _, err := e.read(page[s.at:]); err != nil {
+		return e, false, b.decodeError(err)
+	}
+	return e, true, nil
+}
+
+func (b *joinBuffer) decodeError(err error) error {
+	return fmt.Errorf("decode page of join %s: %w", b.table.Name(), err)
 }
 
 // A blob is what is kept of a record beside its time:

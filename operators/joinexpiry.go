@@ -3,8 +3,6 @@ package operators
 import (
 	"cmp"
 	"fmt"
-
-	"streamctl/state"
 )
 
 // joinExpiry lets rows leave a join: unmatched ones of a side that keeps them
@@ -23,7 +21,8 @@ type joinExpiry struct {
 type dueRow struct {
 	deadline int64 // it leaves when time has passed this, ms
 	seq      uint64
-	row      string // key in the state
+	in       *joinBucket
+	slot     uint32
 }
 
 func (a dueRow) compare(b dueRow) int {
@@ -69,10 +68,10 @@ func (h *dueHeap) pop() dueRow {
 }
 
 // added notes a record that has been put into a row.
-func (x *joinExpiry) added(j *streamJoin, e *joinEntry, row string) {
+func (x *joinExpiry) added(j *streamJoin, e *joinEntry, in *joinBucket, slot uint32) {
 	side := j.sides[e.side]
-	if side.keep && !e.matched && j.buffer.bucket(e.time) <= x.loaded {
-		x.due.push(dueRow{e.time + side.late, e.seq, row})
+	if side.keep && !e.matched && in.number <= x.loaded {
+		x.due.push(dueRow{e.time + side.late, e.seq, in, slot})
 	}
 }
 
@@ -98,28 +97,24 @@ func (x *joinExpiry) leave(j *streamJoin, now int64) error {
 
 // send sends one row, unless it has been matched.
 func (x *joinExpiry) send(j *streamJoin, d dueRow) error {
-	_, row, err := j.buffer.load([]byte(d.row))
+	if d.in.slots[d.slot].flags&entryMatched != 0 {
+		return nil
+	}
+	e, ok, err := j.buffer.entry(d.in, d.slot)
 	if err != nil {
 		return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
 	}
-	if row == nil {
+	if !ok {
 		return nil
 	}
-	for i := range row.entries {
-		e := &row.entries[i]
-		if e.seq != d.seq || e.matched {
-			continue
-		}
-		j.now = d.deadline + 1
-		if err := j.behind.moveTo(j.now); err != nil {
-			return err
-		}
-		if err := j.recall(&j.self, e); err != nil {
-			return err
-		}
-		return j.alone(e.side, e.time)
+	j.now = d.deadline + 1
+	if err := j.behind.moveTo(j.now); err != nil {
+		return err
 	}
-	return nil
+	if err := j.recall(&j.self, &e); err != nil {
+		return err
+	}
+	return j.alone(e.side, e.time)
 }
 
 // load puts the unmatched rows of the buckets into the heap in which some may
@@ -133,14 +128,14 @@ func (x *joinExpiry) load(j *streamJoin, now int64) error {
 	if upTo <= x.loaded {
 		return nil
 	}
-	for _, bucket := range j.buffer.live {
-		if bucket <= x.loaded {
+	for _, in := range j.buffer.live {
+		if in.number <= x.loaded {
 			continue
 		}
-		if bucket > upTo {
+		if in.number > upTo {
 			break
 		}
-		if err := x.loadBucket(j, bucket); err != nil {
+		if err := x.loadBucket(j, in); err != nil {
 			return err
 		}
 	}
@@ -159,48 +154,33 @@ func (j *streamJoin) firstDeadline() (ms int64, ok bool) {
 	return ms, ok
 }
 
-func (x *joinExpiry) loadBucket(j *streamJoin, bucket int64) error {
-	from, to := appendBucket(nil, bucket), appendBucket(nil, bucket+1)
-	return j.buffer.table.Scan(from, to, func(key []byte, r *state.Row) (bool, error) {
-		row, err := j.buffer.decoded(r, false)
+func (x *joinExpiry) loadBucket(j *streamJoin, in *joinBucket) error {
+	for i := in.gone; i < len(in.slots); i++ {
+		s := &in.slots[i]
+		side := j.sides[s.flags&entryRight]
+		if !side.keep || s.flags&entryMatched != 0 {
+			continue
+		}
+		e, ok, err := j.buffer.entry(in, uint32(i))
 		if err != nil {
-			return false, err
+			return err
 		}
-		name := ""
-		for i := range row.entries {
-			e := &row.entries[i]
-			side := j.sides[e.side]
-			if !side.keep || e.matched || e.time+side.late < j.meta.emitted {
-				continue
-			}
-			if name == "" {
-				name = string(key)
-			}
-			x.due.push(dueRow{e.time + side.late, e.seq, name})
+		if ok && e.time+side.late >= j.meta.emitted {
+			x.due.push(dueRow{e.time + side.late, e.seq, in, uint32(i)})
 		}
-		return true, nil
-	})
+	}
+	return nil
 }
 
-// sweep deletes some rows that nothing matches any more, and counts what an
-// inner side had in them without a partner.
+// sweep deletes some of what nothing matches any more, and counts what an
+// inner side had in it without a partner.
 func (x *joinExpiry) sweep(j *streamJoin) error {
 	late := max(j.sides[leftSide].late, j.sides[rightSide].late)
-	unmatched := func(r *state.Row) (n int, err error) {
-		row, err := j.buffer.decoded(r, false)
-		if err != nil {
-			return 0, err
-		}
-		for i := range row.entries {
-			if e := &row.entries[i]; !e.matched && !j.sides[e.side].keep {
-				n++
+	err := j.buffer.sweep(earlier(j.now, late), func(gone []joinSlot) {
+		for i := range gone {
+			if s := &gone[i]; s.flags&entryMatched == 0 && !j.sides[s.flags&entryRight].keep {
+				j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNoMatch)
 			}
-		}
-		return n, nil
-	}
-	err := j.buffer.sweep(earlier(j.now, late), unmatched, func(n int) {
-		for range n {
-			j.task.Counters.Drop(j.spec.Policy.Operator, ReasonNoMatch)
 		}
 	})
 	if err != nil {

@@ -104,7 +104,7 @@ func (s *StreamJoin) in(t *Task) (*streamJoin, error) {
 	}
 	j := &streamJoin{spec: s, task: t, now: noTime, meta: joinMeta{emitted: noTime}}
 	j.expiry.loaded = -1
-	j.buffer = joinBuffer{buckets{table: table, width: max(s.Before+s.After+1, minBucket)}}
+	j.buffer = newJoinBuffer(table, &j.meta, s.Before+s.After)
 	for i, spec := range []*StreamSide{&s.Left, &s.Right} {
 		side, err := spec.open()
 		if err != nil {
@@ -226,6 +226,7 @@ func (j *streamJoin) start() error {
 	if err != nil {
 		return fmt.Errorf("read state of join %s: %w", j.spec.Name, err)
 	}
+	j.meta.begin(j.task.Now())
 	j.now = max(j.clock.now(), j.meta.emitted)
 	return j.behind.start(j.now)
 }
@@ -260,30 +261,27 @@ func (j *streamJoin) take(of joinedSide, e *Event) (err error) {
 			return err
 		}
 	}
-	j.meta.seq++
-	entry := joinEntry{time: e.Time, seq: j.meta.seq, side: of, matched: len(j.found) > 0}
-	entry.blob = append(make([]byte, 0, len(j.blob)), j.blob...)
-	rowKey, err := j.buffer.put(j.key, entry)
+	entry := joinEntry{time: e.Time, side: of, matched: len(j.found) > 0, key: j.key, blob: j.blob}
+	in, slot, err := j.buffer.put(&entry)
 	if err == nil {
 		err = j.noted()
 	}
 	if err != nil {
 		return fmt.Errorf("write state of join %s: %w", j.spec.Name, err)
 	}
-	j.expiry.added(j, &entry, rowKey)
+	j.expiry.added(j, &entry, in, slot)
 	return nil
 }
 
 // pairs sends the record in j.self with each partner that was found.
 func (j *streamJoin) pairs(of joinedSide, time int64) error {
 	read := j.sides[of].rows.read(&j.self, j.spec.Origins, &j.out.Frame)
-	for _, p := range j.found {
-		entry := p.entry()
-		if !entry.matched {
-			entry.matched = true
-			j.buffer.table.MarkDirty(p.in)
+	for i := range j.found {
+		p := &j.found[i]
+		if err := j.buffer.match(p); err != nil {
+			return fmt.Errorf("write state of join %s: %w", j.spec.Name, err)
 		}
-		if err := j.recall(&j.other, entry); err != nil {
+		if err := j.recall(&j.other, &p.joinEntry); err != nil {
 			return err
 		}
 		err := read
@@ -294,7 +292,7 @@ func (j *streamJoin) pairs(of joinedSide, time int64) error {
 		if of == rightSide {
 			left = &j.other
 		}
-		if err := j.send(left, max(time, entry.time), err); err != nil {
+		if err := j.send(left, max(time, p.time), err); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package operators_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"streamctl/internal/record"
@@ -28,7 +29,12 @@ type joinBench struct {
 // that is aimed at.
 const commitEvery = 10_000
 
-func newJoinBench(b *testing.B, kind string) *joinBench {
+// inMemory is a state of which all rows lie in the cache.
+func inMemory() state.Options {
+	return state.Options{Dir: "state", FS: state.NewMemFS(), CacheBytes: 256 << 20}
+}
+
+func newJoinBench(b *testing.B, kind string, options state.Options) *joinBench {
 	b.Helper()
 	src := `
 pipeline: p
@@ -47,13 +53,13 @@ sinks:
 	if diags.HasErrors() {
 		b.Fatal(diags)
 	}
-	return openBench(b, result.Topology.Subs[0])
+	return openBench(b, result.Topology.Subs[0], options)
 }
 
 // openBench opens the one task of a sub-topology.
-func openBench(b *testing.B, sub *operators.SubTopology) *joinBench {
+func openBench(b *testing.B, sub *operators.SubTopology, options state.Options) *joinBench {
 	b.Helper()
-	db, err := state.Open(state.Options{Dir: "state", FS: state.NewMemFS(), CacheBytes: 256 << 20})
+	db, err := state.Open(options)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -124,38 +130,58 @@ func (j *joinBench) commit() {
 // the one before it.
 func BenchmarkStreamJoin(b *testing.B) {
 	for _, kind := range []string{"inner", "left", "outer"} {
-		b.Run(kind, func(b *testing.B) {
-			const keys, apart = 40_000, 40_000
-			j := newJoinBench(b, kind)
-			values := map[string][]byte{
-				"orders":   []byte(`{"orderId":123456,"customer":"urn:customer:77","items":[{"sku":"A-1","n":2},{"sku":"B-7","n":1}],"total":129.90,"currency":"EUR","channel":"web"}`),
-				"payments": []byte(`{"paymentId":998877,"amount":129.90,"currency":"EUR","method":"card","provider":"acme","reference":"0123456789abcdef0123456789abcdef"}`),
-			}
-			names := make([][]byte, keys)
-			for i := range names {
-				names[i] = fmt.Appendf(nil, "order-%d", i)
-			}
-			topics := [2]string{"orders", "payments"}
-			var rec record.Record
-			step := func(i int) {
-				topic := topics[i/keys%2]
-				rec = record.Record{Key: names[i%keys], Value: values[topic], Time: int64(i) * apart / keys, Offset: int64(i)}
-				j.step(topic, &rec)
-			}
-			n := 4 * keys
-			for i := range n {
-				step(i)
-			}
-			j.out.records, j.changes = 0, 0
-			b.ReportAllocs()
-			before := cpuTime(b)
-			for b.Loop() {
-				step(n)
-				n++
-			}
-			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
-			b.ReportMetric(float64(j.out.records)/float64(b.N), "pairs/op")
-			b.ReportMetric(float64(j.changes)/float64(b.N), "changes/op")
+		b.Run(kind, func(b *testing.B) { benchStreamJoin(b, kind, 40_000, inMemory()) })
+	}
+}
+
+// BenchmarkStreamJoinOnDisk is the like with a state on disk, a cache of the usual
+// size, and keys of which the window does not fit there, in another order every time.
+func BenchmarkStreamJoinOnDisk(b *testing.B) {
+	for _, keys := range []int{100_000, 400_000} {
+		b.Run(fmt.Sprint(keys), func(b *testing.B) {
+			benchStreamJoin(b, "inner", keys, state.Options{Dir: b.TempDir()})
 		})
 	}
+}
+
+func benchStreamJoin(b *testing.B, kind string, keys int, options state.Options) {
+	b.Helper()
+	const apart = 40_000
+	j := newJoinBench(b, kind, options)
+	values := [2][]byte{
+		[]byte(`{"orderId":123456,"customer":"urn:customer:77","items":[{"sku":"A-1","n":2},{"sku":"B-7","n":1}],"total":129.90,"currency":"EUR","channel":"web"}`),
+		[]byte(`{"paymentId":998877,"amount":129.90,"currency":"EUR","method":"card","provider":"acme","reference":"0123456789abcdef0123456789abcdef"}`),
+	}
+	topics := [2]string{"orders", "payments"}
+	random := rand.New(rand.NewPCG(1, 2))
+	order := random.Perm(keys)
+	var rec record.Record
+	step := func(i int) {
+		round, at := i/keys, i%keys
+		// In each round a key is near where it was in the one before: never more than a
+		// quarter of it earlier or later.
+		if at%(keys/4) == 0 {
+			part := order[at : at+keys/4]
+			random.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+		}
+		rec = record.Record{
+			Key: fmt.Appendf(nil, "order-%d", order[at]), Value: values[round%2],
+			Time: int64(i) * apart / int64(keys), Offset: int64(i),
+		}
+		j.step(topics[round%2], &rec)
+	}
+	n := 5 * keys
+	for i := range n {
+		step(i)
+	}
+	j.out.records, j.changes = 0, 0
+	b.ReportAllocs()
+	before := cpuTime(b)
+	for b.Loop() {
+		step(n)
+		n++
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(j.out.records)/float64(b.N), "pairs/op")
+	b.ReportMetric(float64(j.changes)/float64(b.N), "changes/op")
 }

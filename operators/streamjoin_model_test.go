@@ -114,7 +114,7 @@ func TestStreamJoinModel(t *testing.T) {
 		}
 		random := rand.New(rand.NewPCG(seed, 17))
 		kind := []string{"inner", "left", "outer"}[random.IntN(3)]
-		span := []int64{0, 1, 7, 300, 5000}[random.IntN(5)]
+		span := []int64{0, 1, 7, 300, 5000, 5_000_000_000}[random.IntN(6)]
 		m := &joinModel{before: random.Int64N(span + 1), after: random.Int64N(span + 1), grace: []int64{0, 0, 3, 2000}[random.IntN(4)], now: math.MinInt64}
 		m.keep = [2]bool{kind != "inner", kind == "outer"}
 		name := fmt.Sprintf("seed %d: %s before %d after %d grace %d", seed, kind, m.before, m.after, m.grace)

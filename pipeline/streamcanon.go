@@ -97,7 +97,7 @@ func (k *canon) joinState(d *Def, i int) *TableDescription {
 	})
 	// What decides where a record lies in the state, and how it is read there.
 	b := d.Joins[i].Bounds
-	t.Key = append(t.Key, fmt.Sprintf("%s apart", b.Before+b.After), "from "+strings.Join(t.Inputs, ", "))
+	t.Key = append(t.Key, fmt.Sprintf("%s apart", b.Before+b.After), "in pages", "from "+strings.Join(t.Inputs, ", "))
 	if len(first) > 1 {
 		t.Key = append(t.Key, "as "+strings.Join(aliases(first), ", "))
 	}
