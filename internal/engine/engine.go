@@ -67,7 +67,7 @@ type Options struct {
 	// Asked is told when a worker has asked the engine for something that it goes on
 	// without, and is woken for (1), and when it has the answer (-1); nil outside tests.
 	Asked func(int)
-	// Ready is called once, when the group is joined and all tasks run.
+	// Ready is called once, when the group is joined and all tasks run, be there none.
 	Ready func()
 	// Progress is called from time to time with where the run is; may be nil.
 	Progress func(Stats)
@@ -337,6 +337,9 @@ func (e *Engine) serve(ctx, inner context.Context, group Coordinator) error {
 			if err := e.assigned(inner, ev); err != nil {
 				return err
 			}
+			if len(e.owner) == 0 && !ev.Lost { // no worker has anything to tell
+				e.tellReady(e.Stats())
+			}
 			continue
 		}
 		done, err := e.handle(inner, event)
@@ -371,14 +374,20 @@ func (e *Engine) handle(ctx context.Context, event any) (done bool, err error) {
 	if e.opts.Progress != nil {
 		e.opts.Progress(now)
 	}
-	if !e.readied && e.allRunning(now) {
-		e.readied = true
-		e.log.Info("ready", "tasks", len(e.owner))
-		if e.opts.Ready != nil {
-			e.opts.Ready()
-		}
-	}
+	e.tellReady(now)
 	return e.opts.UntilEnd && e.ended(now), nil
+}
+
+// tellReady calls Options.Ready the first time that all tasks run.
+func (e *Engine) tellReady(now Stats) {
+	if e.readied || !e.allRunning(now) {
+		return
+	}
+	e.readied = true
+	e.log.Info("ready", "tasks", len(e.owner))
+	if e.opts.Ready != nil {
+		e.opts.Ready()
+	}
 }
 
 // ended says that a bounded run has come to its end: nothing is left of what is
