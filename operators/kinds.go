@@ -79,6 +79,7 @@ var All = []Kind{
 			"Through a topic of the pipeline's own: `<pipeline>.<stream>-<table>.repartition` before a join, `<pipeline>.<table>.repartition` before a `group_by`. Records are deleted from it once they are processed.",
 			"The record's own key, headers and origin travel along: a sink without `key` and a dead letter know nothing of the detour.",
 			"The partition follows the key as the other side writes it, so that own and outer topics line up.",
+			"Stream time behind it is the least of the tasks that write the topic, if anything behind it asks for time: each record tells its sender's, and a task tells all partitions behind it when its own has moved. A task that has had nothing is not waited for, one that gets nothing until it is idle.",
 		},
 		Drops: []string{ReasonNullKey, ReasonNullValue, ReasonExpression},
 	},
