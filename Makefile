@@ -33,7 +33,7 @@ test-race: ## run the packages with goroutines under the race detector
 
 SOAK ?= 10m
 
-chaos: ## kill, stop, cut and delay processes, brokers and connections for SOAK=10m; print what was checked
+chaos: ## kill, stop, cut and delay processes, brokers and connections for SOAK=10m, at least 20 times per story; print what was checked
 	@summary=$$(mktemp) && status=0; \
 	STREAMCTL_SOAK=$(SOAK) STREAMCTL_CHAOS_SUMMARY=$$summary go test -count=1 -timeout 0 ./internal/testkit/chaos || status=$$?; \
 	cat $$summary; rm -f $$summary; exit $$status

@@ -38,7 +38,9 @@ const (
 // Rows are gathered in memory. What does not fit is sorted and written as a table of
 // the store's own, in the background while the next rows come in; Finish hands
 // all of these to the store as they are, the older ones first, which the store
-// then takes for older versions. A row is so written once.
+// then takes for older versions. A row is so written once. Where Finish has several
+// to hand over, a crash in the midst of it leaves a task that is half loaded: it
+// is found empty when it is opened again, and restored from the beginning.
 type Loader struct {
 	table  *Table
 	run    *run

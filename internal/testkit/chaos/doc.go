@@ -22,7 +22,8 @@
 // themselves. Everything that members log is printed when a story fails.
 //
 // The short form runs with the other tests. STREAMCTL_SOAK=10m lets the stories
-// with random faults go on for that long, STREAMCTL_SEED=n repeats the random
+// with random faults go on for that long in sum, and each until it has struck at
+// least longRounds (20) times, which may take longer; STREAMCTL_SEED=n repeats the random
 // choices, STREAMCTL_CHAOS_SUMMARY=FILE writes the table of what was injected
 // and checked (make chaos prints it).
 package chaos
