@@ -44,17 +44,20 @@ func TestMetadataOfOffsets(t *testing.T) {
 		metadata string
 		by       string
 		time     int64
+		promises string
 	}{
-		{appendMetadata("p-one-0", position{streamTime: 1_700_000_000_123}), "p-one-0", 1_700_000_000_123},
-		{appendMetadata("", position{streamTime: 5}), "", 5},
-		{appendMetadata("p-one-0", position{}), "p-one-0", 0},
-		{"p-one-0", "p-one-0", 0}, // without a stream time
-		{"", "", 0},               // without transactions, or set from outside
-		{"set by hand", "set by hand", 0},
-		{"p-one-0 stream-time=soon", "p-one-0", 0},
+		{appendMetadata("p-one-0", position{streamTime: 1_700_000_000_123}), "p-one-0", 1_700_000_000_123, ""},
+		{appendMetadata("p-one-0", position{streamTime: engine.Timeless, promises: "AA-_"}), "p-one-0", engine.Timeless, "AA-_"},
+		{appendMetadata("p-one-0", position{promises: "AA-_"}), "p-one-0", 0, "AA-_"},
+		{appendMetadata("", position{streamTime: 5}), "", 5, ""},
+		{appendMetadata("p-one-0", position{}), "p-one-0", 0, ""},
+		{"p-one-0", "p-one-0", 0, ""}, // without a stream time
+		{"", "", 0, ""},               // without transactions, or set from outside
+		{"set by hand", "set by hand", 0, ""},
+		{"p-one-0 stream-time=soon", "p-one-0", 0, ""},
 	} {
 		got := lastCommit(&sarama.OffsetFetchResponseBlock{Offset: 7, Metadata: c.metadata})
-		if want := (engine.LastCommit{Offset: 7, By: c.by, StreamTime: c.time}); got != want {
+		if want := (engine.LastCommit{Offset: 7, By: c.by, StreamTime: c.time, Promises: c.promises}); got != want {
 			t.Errorf("%q: %+v, want %+v", c.metadata, got, want)
 		}
 	}
