@@ -12,6 +12,7 @@ type Project struct {
 	Policy  *Policy
 	Row     int // frame row that the columns fill
 	columns []Computed
+	wholes  bool // there are whole values among them
 }
 
 // Computed is one column to evaluate: one of its fields is set.
@@ -25,6 +26,7 @@ type Computed struct {
 // task is made.
 func (p *Project) Add(c Computed) int {
 	p.columns = append(p.columns, c)
+	p.wholes = p.wholes || c.Doc != nil
 	return len(p.columns) - 1
 }
 
@@ -71,11 +73,24 @@ func (p *project) Process(e *Event) error {
 	return err
 }
 
-// evaluate fills row from the other rows of f.
+// evaluate fills row from the other rows of f. Whole values come last: they are
+// written of other columns, which may have been asked for after them.
 func (p *project) evaluate(e *Event, f *expr.Frame, row *value.Row) error {
 	f.Rows[p.spec.Row] = row
+	if err := p.fill(e, f, row, false); err != nil || !p.spec.wholes {
+		return err
+	}
+	return p.fill(e, f, row, true)
+}
+
+// fill computes the whole values, or all other columns.
+func (p *project) fill(e *Event, f *expr.Frame, row *value.Row, wholes bool) error {
 	for i := range p.spec.columns {
-		v, err := p.spec.columns[i].value(p.task, e, f)
+		c := &p.spec.columns[i]
+		if (c.Doc != nil) != wholes {
+			continue
+		}
+		v, err := c.value(p.task, e, f)
 		if err != nil {
 			return err
 		}

@@ -176,3 +176,25 @@ sinks:
 	r.mustRun()
 	expect(t, "outputs with"+fields, r.values("out"), `- {"name":null}`, `mine {"name":"mine","other":1}`, `ours {"name":"ours"}`, `theirs {"name":"theirs"}`)
 }
+
+// A whole row is written of columns that another step may ask for after it was
+// asked for itself: they are computed before it all the same.
+func TestWholeRowsAreWrittenOfAllColumns(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  in: {topic: in, fields: {n: int}}
+streams:
+  s: {from: in x, select: [x.*, {twice: x.n * 2}]}
+  a: {from: s x, select: [{whole: x}]}
+  b: {from: s x, where: x.twice > 0, select: [{twice: x.twice}]}
+sinks:
+  out: {from: a, topic: out}
+  other: {from: b, topic: other}
+`, nil)
+	r.produce("in", "k", `{"n":1}`, 1)
+	r.produce("in", "k", `{"n":2}`, 2)
+	r.mustRun()
+	expect(t, "whole rows", r.values("out"), `k {"whole":{"n":1,"twice":2}}`, `k {"whole":{"n":2,"twice":4}}`)
+	expect(t, "columns", r.values("other"), `k {"twice":2}`, `k {"twice":4}`)
+}
