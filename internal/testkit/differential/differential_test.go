@@ -36,10 +36,15 @@ func number(t *testing.T, name string, otherwise uint64) (n uint64, set bool) {
 func drawCase(seed uint64) *testCase {
 	r := rand.New(rand.NewPCG(seed, 1))
 	c := &testCase{seed: seed, settings: drawSettings(r), pipe: generate(r)}
-	if c.pipe.scattered() || c.pipe.bunched() {
+	if c.pipe.scattered() || c.pipe.bunched() || c.pipe.searches() && c.pipe.timed() {
 		c.settings.Partitions = 1
 	}
-	c.text = c.pipe.text()
+	if c.text = c.pipe.text(); strings.Contains(c.text, "replicate: true") && r.IntN(2) == 0 {
+		c.settings.Processes, c.settings.Partitions = 2, max(c.settings.Partitions, 2)
+		if c.pipe.scattered() || c.pipe.bunched() {
+			c.settings.Partitions = 1
+		}
+	}
 	c.records = drawInput(r, c.pipe, c.settings.Partitions)
 	return c
 }

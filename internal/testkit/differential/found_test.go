@@ -74,9 +74,12 @@ func readCase(text string) (*testCase, error) {
 	return c, nil
 }
 
-// TestFound runs the cases that once found something.
+// TestFound runs the cases that once found something; STREAMCTL_CASE=file runs that one only.
 func TestFound(t *testing.T) {
 	files, err := filepath.Glob("testdata/found/*.txt")
+	if only := os.Getenv("STREAMCTL_CASE"); only != "" {
+		files = []string{only}
+	}
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}

@@ -90,9 +90,13 @@ func (g *generator) windowing() {
 	g.aggregates(d, s, false)
 	last := &d.clauses[len(d.clauses)-1]
 	last.lines = append(last.lines, "  - since: window.start", "  - until: window.end")
-	d.fields = append(d.fields, field{"since", anInt}, field{"until", anInt})
+	d.fields = append(d.fields, field{"since", aTime}, field{"until", aTime})
 	d.keys = append(d.keys, anInt)
 	g.pipe.defs = append(g.pipe.defs, d)
+	if g.stragglers != nil {
+		g.pipe.defs = append(g.pipe.defs, g.stragglers)
+		g.stragglers = nil
+	}
 }
 
 // late draws what becomes of late records; a stream of them is a definition of its own.
@@ -103,7 +107,7 @@ func (g *generator) late(d, of *def) string {
 	case 1:
 		name := g.name("late")
 		l := &def{section: "late", name: name, reads: []string{d.name}, fields: of.fields, keys: of.keys, held: of.held}
-		g.lates = append(g.lates, l)
+		g.stragglers = l
 		return ", late: " + name
 	}
 	return ""

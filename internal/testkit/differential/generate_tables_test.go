@@ -203,14 +203,11 @@ func (g *generator) topOfGroups(d, of *def) {
 		line += ", list: rows, per: '\"all\"'"
 		d.fields, d.keys = []field{{"rows", aList}}, []kind{aText}
 	case 1:
-		line += fmt.Sprintf(", per: %s", pick(g.r, "key[0]", "by0"))
+		line += fmt.Sprintf(", per: %s", pick(g.r, "'key[0]'", "by0"))
 		if len(d.keys) == 1 {
 			return
 		}
 		d.strewn = true
-		if strings.Contains(line, "by0") {
-			d.keys = append([]kind{d.keys[0]}, d.keys...)
-		}
 		d.fields = append(d.fields, field{"rank", anInt})
 	default:
 		d.strewn = true

@@ -12,8 +12,8 @@ type generator struct {
 	r     *rand.Rand
 	pipe  *pipe
 	named map[string]int
-	// lates are the streams of late records.
-	lates []*def
+	// stragglers is the stream of the late records of the table that is being drawn.
+	stragglers *def
 }
 
 func generate(r *rand.Rand) *pipe {
@@ -171,7 +171,7 @@ func (g *generator) table() *def {
 
 // derived adds a definition.
 func (g *generator) derived() {
-	switch g.r.IntN(22) {
+	switch g.r.IntN(23) {
 	case 0, 1:
 		g.selecting()
 	case 2:
@@ -198,6 +198,8 @@ func (g *generator) derived() {
 		g.unnesting()
 	case 21:
 		g.lookingBack()
+	case 22:
+		g.matching()
 	}
 }
 

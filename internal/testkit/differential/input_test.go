@@ -63,6 +63,14 @@ func drawRecord(r *rand.Rand, d *def, at int64, partitions int32) model.Record {
 	if r.IntN(none) == 0 {
 		return rec
 	}
+	if d.queries {
+		row := map[string]any{"query": drawQuery(r, r.IntN(3))}
+		if r.IntN(20) == 0 {
+			row["query"] = nil
+		}
+		rec.Value, _ = json.Marshal(row)
+		return rec
+	}
 	row := drawRow(r)
 	if d.byField {
 		drawTime(r, &rec, row)

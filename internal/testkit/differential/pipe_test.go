@@ -17,6 +17,7 @@ const (
 	// These only pass through.
 	aList    kind = "list"
 	anObject kind = "object"
+	aTime    kind = "time" // too large for arithmetic
 )
 
 // field is one that a definition gives out.
@@ -53,6 +54,8 @@ type def struct {
 	regroups bool
 	// scatters: it does so twice.
 	scatters bool
+	// queries: its rows are stored queries; matches: it tries them.
+	queries, matches bool
 	// byField: its event time is a field of its records.
 	byField bool
 	// held: it comes out of something that holds records back.
@@ -149,9 +152,14 @@ func (p *pipe) bunched() bool {
 		if from && (strings.Contains(text, "join:") || strings.Contains(text, "group_by:") || strings.Contains(text, "dedup:") || strings.Contains(text, "top:")) {
 			return true
 		}
-		bunch[d.name] = from || d.held || strings.Contains(text, "unnest:") || strings.Contains(text, "emit: final")
+		bunch[d.name] = from || d.held || strings.Contains(text, "unnest:") || strings.Contains(text, "emit: final") || strings.Contains(text, "    within:") || strings.Contains(text, "    before:")
 	}
 	return false
+}
+
+// searches says that stored queries are tried: where the results lie is not said.
+func (p *pipe) searches() bool {
+	return slices.ContainsFunc(p.defs, func(d *def) bool { return d.matches })
 }
 
 // text is the YAML of a definition.

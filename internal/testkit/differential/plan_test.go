@@ -51,6 +51,10 @@ func (c *compiled) layout(partitions int32) model.Layout {
 					l.Hops[model.RightHop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
 				case in.Join >= 0:
 					l.Hops[model.Hop(in.Def.Name, in.Def.Joins[in.Join].Alias)] = sub.Name
+				case strings.HasSuffix(in.Topic, "."+in.Def.Name+".documents"):
+					l.Hops[model.DocumentsHop(in.Def.Name)] = sub.Name
+				case strings.HasSuffix(in.Topic, "."+in.Def.Name+".parts"):
+					l.Hops[model.PartsHop(in.Def.Name)] = sub.Name
 				case strings.HasSuffix(in.Topic, in.Def.Name+".dedup.repartition"):
 					l.Hops[model.DedupHop(in.Def.Name)] = sub.Name
 				case in.Join == -1:
@@ -106,6 +110,13 @@ func writes(sub *operators.SubTopology, topic string) bool {
 // ambiguous says that one record comes to a task on two ways, of which one is
 // a detour, or to both sides of a join: which of the two is first is not defined.
 func (c *compiled) ambiguous() bool {
+	for _, d := range c.result.Plan.Subs {
+		for _, in := range d.Inputs {
+			if slices.ContainsFunc(in.Steps, func(s *pipeline.Step) bool { return gathersTop(s) }) {
+				return true
+			}
+		}
+	}
 	twice := c.filledTwice()
 	for _, sub := range c.result.Plan.Subs {
 		for _, in := range sub.Inputs {
@@ -129,6 +140,27 @@ func (c *compiled) ambiguous() bool {
 		}
 	}
 	return false
+}
+
+// gathersTop says that rows of a top come together again: of those that one record
+// moves, which is told first is not defined. It looks at definitions, for there may be a
+// topic between.
+func gathersTop(s *pipeline.Step) bool {
+	if s.Kind == pipeline.GroupStep || s.Kind == pipeline.TopStep {
+		for _, in := range s.Def.From {
+			if readsTop(in.Def) {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(s.Next, func(n *pipeline.Step) bool { return gathersTop(n) })
+}
+
+func readsTop(d *pipeline.Def) bool {
+	if d.Query != nil && d.Query.Top != nil {
+		return true
+	}
+	return slices.ContainsFunc(d.From, func(in pipeline.ResolvedInput) bool { return readsTop(in.Def) })
 }
 
 // filledTwice lists the repartition topics to which one record comes on several

@@ -70,8 +70,7 @@ func (m *Model) filter(d *definition, f *flow) bool {
 			continue
 		}
 		holds, err := d.where.holds(*e)
-		if err != nil {
-			m.refuse(d, f.change, "expression", err)
+		if err != nil && !m.without(d, f, e, err) {
 			return false
 		}
 		if !holds {
@@ -79,6 +78,17 @@ func (m *Model) filter(d *definition, f *flow) bool {
 		}
 	}
 	return f.now != nil || f.before != nil
+}
+
+// without is a row that an error has: of facts it is dropped; of a table's changes
+// there is no such version of the row, so that the one before it goes. That the one
+// before had an error has been told when it came.
+func (m *Model) without(d *definition, f *flow, e *env, cause error) (goesOn bool) {
+	if !f.isChange || e == &f.now {
+		m.refuse(d, f.change, "expression", cause)
+	}
+	*e = nil
+	return f.isChange && m.err == nil
 }
 
 // join looks up the rows of join number i and those behind it, then goes on.
@@ -89,6 +99,10 @@ func (m *Model) join(d *definition, i int, f flow) {
 		}
 		if d.dedup != nil {
 			m.first(d, f)
+			return
+		}
+		if d.match != nil {
+			m.search(d, f)
 			return
 		}
 		m.shape(d, f)
@@ -193,20 +207,22 @@ func (m *Model) shape(d *definition, f flow) {
 		return
 	}
 	c := change{at: f.at, time: f.time, key: f.key, isChange: f.isChange, null: f.null, lag: f.lag, origin: f.origin}
-	var err error
-	if f.now != nil {
-		if c.now, err = d.project(f.now); err != nil {
-			m.refuse(d, f.change, "expression", err)
+	for _, e := range []*env{&f.now, &f.before} {
+		if *e == nil {
+			continue
+		}
+		row, err := d.project(*e)
+		switch {
+		case err == nil && e == &f.now:
+			c.now, c.has = row, true
+		case err == nil:
+			c.before, c.had = row, true
+		case !m.without(d, &f, e, err):
 			return
 		}
-		c.has = true
 	}
-	if f.before != nil {
-		if c.before, err = d.project(f.before); err != nil {
-			m.refuse(d, f.change, "expression", err)
-			return
-		}
-		c.had = true
+	if c.isChange && !c.has && !c.had {
+		return
 	}
 	m.publish(d, c)
 }
@@ -227,6 +243,9 @@ func (d *definition) project(e env) (any, error) {
 			b, ok := e[alias]
 			if !ok || c.spread != "*" && c.spread != alias {
 				continue
+			}
+			if c.spread == "*" && d.match != nil {
+				out[matchedKeys] = e[matchedKeys].value
 			}
 			if len(d.columns) == 1 && len(e) == 1 && len(c.except) == 0 {
 				return b.value, nil // as it is

@@ -34,6 +34,8 @@ type definition struct {
 	top                *top
 	ttl                int64 // ms, 0 = rows stay
 	dedup              *dedup
+	match              *match
+	queries            *match // of the table that holds them
 	unnest             *unnest
 	versioned          int64 // ms of history, 0 = the last row only
 	window             *window
@@ -232,6 +234,9 @@ func (d *definition) readQuery(from *syntax.Node) {
 	if dd := n.Get("dedup"); dd != nil {
 		d.dedup = &dedup{by: mustParse(textOf(dd.Get("by"))), within: duration(textOf(dd.Get("within")))}
 	}
+	if mm := n.Get("match"); mm != nil {
+		d.match = &match{queries: inputOf(textOf(mm.Get("queries"))), text: mustParse(textOf(mm.Get("text"))), field: "query"}
+	}
 	d.top = readTop(n.Get("top"))
 	if columns := n.Get("select"); columns != nil {
 		for _, item := range columns.Items {
@@ -336,13 +341,23 @@ func (m *Model) partTops() {
 		if d.top == nil || len(d.groups) == 0 {
 			continue
 		}
-		groups := *d
-		groups.top = nil
+		groups, top := *d, *d.top
+		groups.top, d.top = nil, &top
+		if id, ok := nodeOf(top.per).(*ast.IdentifierNode); ok && top.grouped { // a component of the key under its name
+			d.top.grouped = !slices.ContainsFunc(d.groups, func(g group) bool { return g.name == id.Value })
+		}
 		m.defs[d.name+".groups"] = &groups
 		m.order = append(m.order, &groups)
 		d.from, d.joins, d.groups, d.where, d.having, d.window, d.ttl = []input{{name: d.name + ".groups"}}, nil, nil, nil, nil, nil, 0
 		d.columns, d.unnest, d.dedup = []column{{spread: "*"}}, nil, nil
 	}
+}
+
+func nodeOf(x *expression) ast.Node {
+	if x == nil {
+		return nil
+	}
+	return x.node
 }
 
 // connect finds what definitions read, and puts those first on which others depend.
@@ -360,6 +375,11 @@ func (m *Model) connect() {
 		for _, j := range d.joins {
 			j.table = m.find(j.input.name)
 			visit(j.table)
+		}
+		if d.match != nil {
+			d.match.table = m.find(d.match.queries.name)
+			d.match.table.queries = d.match
+			visit(d.match.table)
 		}
 		if d.lateOf != nil {
 			visit(d.lateOf)

@@ -142,6 +142,17 @@ func (m *Model) takeRow(d *definition, raw change, at place, recordKey, value an
 			return
 		}
 	}
+	if d.queries != nil && value != nil {
+		text, err := field(value, d.queries.field)
+		if words, ok := text.(string); err == nil && ok {
+			_, err = parseSearch(words)
+		} else {
+			err = errNoQuery
+		}
+		if err != nil { // the row has no query
+			m.refuse(d, raw, "invalid-query", err)
+		}
+	}
 	put := func(key, value any) {
 		if m.layout.Partition != nil && d.key != nil {
 			at.partition = m.layout.Partition(Hop(d.name, ""), []byte(keyText(key)))

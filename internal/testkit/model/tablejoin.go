@@ -157,8 +157,7 @@ func (m *Model) materialise(d *definition, f flow) {
 	var value any
 	if f.now != nil {
 		var err error
-		if value, err = d.project(f.now); err != nil {
-			m.refuse(d, f.change, "expression", err)
+		if value, err = d.project(f.now); err != nil && !m.without(d, &f, &f.now, err) {
 			return
 		}
 	}

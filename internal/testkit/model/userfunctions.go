@@ -88,6 +88,9 @@ func (d *definition) expressions() (list []*expression) {
 	if d.dedup != nil {
 		list = append(list, d.dedup.by)
 	}
+	if d.match != nil {
+		list = append(list, d.match.text)
+	}
 	if d.unnest != nil {
 		list = append(list, d.unnest.list)
 	}

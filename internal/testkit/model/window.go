@@ -120,7 +120,7 @@ func (m *Model) toWindows(d *definition, parts []any, f flow) {
 	}
 	for _, o := range was { // a session that has become part of another one
 		if !slices.ContainsFunc(fresh, func(w *oneWindow) bool { return w.start == o.start }) && o.row != nil {
-			m.publish(d, change{at: f.at, lag: g.lag, time: max(f.time, o.time), key: g.key(o), isChange: true, before: o.row, had: true})
+			m.publish(d, change{at: f.at, origin: f.origin, lag: g.lag, time: max(f.time, o.time), key: g.key(o), isChange: true, before: o.row, had: true})
 		}
 	}
 	for _, u := range told {
@@ -156,7 +156,7 @@ func (d *definition) tellWindows(g *windows, fresh []*oneWindow, t int64) (told 
 		old := w.row
 		w.row, w.time = row, time
 		told = append(told, func(f flow) change {
-			return change{at: f.at, lag: g.lag, time: time, key: g.key(w), isChange: true, now: row, has: row != nil, before: old, had: old != nil}
+			return change{at: f.at, origin: f.origin, lag: g.lag, time: time, key: g.key(w), isChange: true, now: row, has: row != nil, before: old, had: old != nil}
 		})
 	}
 	return told, nil
