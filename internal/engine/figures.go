@@ -112,6 +112,11 @@ type InputStats struct {
 	// when there was none yet.
 	EventTime int64
 	Taken     bool
+	// HeldBy is, of an input behind a repartition, the upstream task that stream time
+	// waits for, and Held by how many ms another one is ahead of it; -1 = it has
+	// promised nothing yet. No task: none has anything.
+	HeldBy TaskID
+	Held   int64
 }
 
 // Lag is how many records are left, about: offsets, which transactions and
@@ -193,10 +198,14 @@ func (w *worker) present() Present {
 			continue
 		}
 		for _, in := range t.inputs {
-			p.Inputs = append(p.Inputs, InputStats{
+			s := InputStats{
 				Task: t.id, TP: in.tp, Position: in.pos, End: in.end, EndKnown: in.answered,
 				EventTime: in.headTime, Taken: in.headNext > 0,
-			})
+			}
+			if in.upstream != nil {
+				s.HeldBy, s.Held = in.upstream.held()
+			}
+			p.Inputs = append(p.Inputs, s)
 		}
 	}
 	for _, s := range w.standbys {
@@ -214,7 +223,7 @@ func (in *input) sample(f *Fetched) {
 		return
 	}
 	for i := range f.Records {
-		if f.Records[i].Offset >= in.pos {
+		if f.Records[i].Offset >= in.pos && !announces(&f.Records[i]) {
 			in.sampled = f.Records[i].Time
 			return
 		}

@@ -78,6 +78,12 @@ func takePromise(rec *record.Record) (p promise, ok bool, err error) {
 	return p, true, nil
 }
 
+// announces says that a record is an announcement.
+func announces(rec *record.Record) bool {
+	n := len(rec.Headers)
+	return rec.Key == nil && rec.Value == nil && n > 0 && rec.Headers[n-1].Key == timeHeader
+}
+
 // shortName is what a name is called where each byte counts.
 func shortName(name string) uint32 {
 	h := fnv.New32a()
@@ -96,21 +102,19 @@ type writer struct {
 
 // upstream is what an input knows of the tasks that write its topic.
 type upstream struct {
-	writers []writer          // by sub-topology, and by partition among them
-	first   map[uint32]int    // index of partition 0 of a sub-topology
-	slowest int               // index of the writer with the least promise, -1 = all are empty
-	least   int64             // what it has promised, noLimit = all are empty
-	known   map[uint32]string // names of the sub-topologies, for figures
+	writers []writer       // by sub-topology, and by partition among them
+	first   map[uint32]int // index of partition 0 of a sub-topology
+	slowest int            // index of the writer with the least promise, -1 = all are empty
+	least   int64          // what it has promised, noLimit = all are empty
 }
 
 // newUpstream makes an input's knowledge of tasks: nothing.
 func newUpstream(tasks []TaskID) *upstream {
-	u := &upstream{first: make(map[uint32]int), known: make(map[uint32]string)}
+	u := &upstream{first: make(map[uint32]int)}
 	for _, id := range tasks {
 		sub := shortName(id.Sub)
 		if id.Partition == 0 {
 			u.first[sub] = len(u.writers)
-			u.known[sub] = id.Sub
 		}
 		u.writers = append(u.writers, writer{task: id, sub: sub, time: noStreamTime})
 	}
@@ -173,6 +177,24 @@ func (u *upstream) take(p promise) {
 		}
 	}
 	u.seek()
+}
+
+// held says which task stream time waits for, and by how many ms another is ahead of
+// it; -1 = nothing is known of it yet.
+func (u *upstream) held() (by TaskID, ms int64) {
+	if u.slowest < 0 {
+		return by, 0
+	}
+	by = u.writers[u.slowest].task
+	if u.least == noStreamTime {
+		return by, -1
+	}
+	for i := range u.writers {
+		if w := &u.writers[i]; !w.empty {
+			ms = max(ms, w.time-u.least)
+		}
+	}
+	return by, ms
 }
 
 // allEmpty says that no upstream task has anything that has a time.

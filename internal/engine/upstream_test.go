@@ -47,7 +47,13 @@ func TestLeastPromise(t *testing.T) {
 			t.Fatalf("promise %d: the least is %d, want %d", i, u.least, s.least)
 		}
 	}
+	if by, ms := u.held(); by != (TaskID{"b", 1}) || ms != 85 {
+		t.Errorf("held by %v for %d ms", by, ms)
+	}
 	all := newUpstream(twoSubs())
+	if by, ms := all.held(); by != (TaskID{"a", 0}) || ms != -1 {
+		t.Errorf("at first held by %v for %d ms", by, ms)
+	}
 	for _, id := range twoSubs() {
 		all.take(empty(shortName(id.Sub), id.Partition))
 	}

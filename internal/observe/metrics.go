@@ -151,6 +151,18 @@ func lagMetrics() []metric {
 					emit(lag, partition(in.TP)...)
 				}
 			}, nil},
+		{"streamctl_time_held_seconds", gauge, []string{"topic", "partition", "by"}, "Event time by which the slowest task that writes a repartition topic (by) is behind the fastest: windows behind it wait for that. -1 when the task has not told its time yet.",
+			func(v *view, emit func(float64, ...string)) {
+				for _, in := range v.inputs() {
+					if in.HeldBy.Sub != "" {
+						held := float64(in.Held) / 1000
+						if in.Held < 0 {
+							held = -1
+						}
+						emit(held, append(partition(in.TP), in.HeldBy.String())...)
+					}
+				}
+			}, nil},
 		{"streamctl_latency_seconds", histogram, nil, "Seconds from a record's timestamp in Kafka to the commit of what it led to. Sampled: the oldest batch of every input in every commit.",
 			nil, func(v *view) *engine.Histogram { return &v.Stats.Latency }},
 	}
