@@ -32,7 +32,7 @@ func (s *Gather) Open(t *Task) (Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gather{spec: s, task: t, table: t.Tables[s.Name], next: next, event: t.event(), kept: s.Kept.open()}
+	g := &gather{spec: s, task: t, table: t.Tables[s.Name], next: next, event: t.event(), kept: s.Kept.open(), completed: map[string]int{}}
 	if g.table == nil {
 		return nil, fmt.Errorf("open match: the task has no table %q", s.Name)
 	}
@@ -50,8 +50,8 @@ type gather struct {
 	at    record.Position
 	whole record.Record // the document as if it had never been taken apart
 	buf   []byte
-	// completed counts documents, since the task was opened.
-	completed int
+	// completed counts documents by where they come from, since the task was opened.
+	completed map[string]int
 }
 
 // Decode implements Input.
@@ -108,25 +108,32 @@ func (g *gather) take() error {
 	return g.emit(first)
 }
 
-// sweepEvery is how many documents are completed between two looks at what is
-// left over.
+// sweepEvery is how many documents of one origin are completed between two looks
+// at what is left over.
 const sweepEvery = 1024
 
 // sweep takes away parts that will never be complete. Without transactions a
 // task that was stopped in the midst of a document sends it again, and the parts
-// that came twice are left over. Parts of the documents of one task come in the order of the
-// documents from each partition: a part that came before that of a document which is
-// complete now waits in vain.
+// that came twice are left over. The documents of one task and one origin come from each
+// partition in their order, if not for the first time then again; so those that come
+// before one that is complete have been complete, and what came of them before its parts waits in vain.
+//
+// Of a later document that cannot be said, wherever its parts lie: this one may have come
+// for the second time, and the later one not at all.
 func (g *gather) sweep(done []partEntry) error {
-	g.completed++
-	if g.completed%sweepEvery != 1 {
+	origin, offset := originOf(g.rec.Key)
+	if origin == nil {
 		return nil
 	}
-	sender, _ := senderOf(g.rec.Key)
-	if sender == nil {
+	n := g.completed[string(origin)]
+	g.completed[string(origin)] = n + 1
+	if n%sweepEvery != 0 {
 		return nil
 	}
-	return g.table.ScanPrefix(sender, func(key []byte, row *state.Row) (bool, error) {
+	return g.table.ScanPrefix(origin, func(key []byte, row *state.Row) (bool, error) {
+		if _, other := originOf(key); other > offset {
+			return true, nil
+		}
 		left := make([]byte, 0, len(row.Value))
 		for b := row.Value; len(b) > 0; {
 			e, rest, err := readEntry(b)

@@ -145,6 +145,24 @@ func senderOf(id []byte) (sender []byte, partition uint64) {
 	return id[:senderHash+n], partition
 }
 
+// originOf takes the offset off an id: what is left tells the sender with the
+// partition that its document is from. It has no bytes when the id is none.
+func originOf(id []byte) (origin []byte, offset uint64) {
+	sender, _ := senderOf(id)
+	if sender == nil {
+		return nil, 0
+	}
+	at := len(sender)
+	var n int
+	for range 3 { // topic, partition, offset
+		if offset, n = binary.Uvarint(id[at:]); n <= 0 {
+			return nil, 0
+		}
+		origin, at = id[:at], at+n
+	}
+	return origin, offset
+}
+
 // Match is the head that reads the copies of documents and finds the queries
 // of its partition.
 type Match struct {

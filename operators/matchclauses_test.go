@@ -55,20 +55,12 @@ func TestMatchForgetsRepeatedParts(t *testing.T) {
 		r.append("p.hits.documents", int32(p), r.topics["p.hits.documents"][p][0])
 	}
 	r.mustRun()
-	waiting := func() (n int) {
-		for _, task := range r.tasks {
-			if table := task.tc.Tables["hits.match"]; table != nil {
-				n += countRows(t, table)
-			}
-		}
-		return n
-	}
-	if n := waiting(); n != 1 {
+	if n := r.waitingParts(); n != 1 {
 		t.Fatalf("%d documents wait for parts, want the repeated one", n)
 	}
 	r.reopen()
 	tell(r, `documents a {"id":2,"f":"foo"} @3`)
-	if n := waiting(); n != 0 {
+	if n := r.waitingParts(); n != 0 {
 		t.Errorf("%d documents still wait for parts that will not come", n)
 	}
 	expect(t, "results", r.values("out"), `a {"id":1,"matches":["q"]}`, `a {"id":2,"matches":["q"]}`)
