@@ -10,7 +10,8 @@ package kafka
 const lanes = 2
 
 // maxEager is how much is asked for of a partition whose owner takes all at
-// once, as a multiple of Settings.BufferPartitionBytes.
+// once, as a multiple of Settings.BufferPartitionBytes. Half of that reads a topic
+// a fifth slower, and a join that catches up needs 40 MB less.
 const maxEager = 2
 
 // judge looks whether the owner of a partition has taken all that was fetched
