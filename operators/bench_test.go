@@ -217,15 +217,15 @@ func BenchmarkAggregates(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))
 	made := make([]record.Record, 1<<15)
 	for i := range made {
-		made[i] = record.Record{Value: fmt.Appendf(nil, `{"viewerId":%d,"pageKey":"profile-view","dwell":%g}`, random.IntN(1000), random.ExpFloat64()), Time: int64(i)}
+		made[i] = record.Record{Value: fmt.Appendf(nil, `{"viewerId":%d,"pageKey":"profile-view","dwell":%g,"page":"page-%d"}`, random.IntN(1000), random.ExpFloat64(), random.IntN(20)), Time: int64(i)}
 	}
 	for _, call := range []string{"sum(v.dwell)", "avg(v.dwell)", "stddev(v.dwell)", "last(v.dwell)", "count_distinct(v.dwell)", `count_distinct(v.dwell, "approx")`,
-		"top_k(v.dwell, 10)", "percentile(v.dwell, 0.99)", "histogram(v.dwell, [0.1, 0.5, 1, 2, 5])"} {
+		"top_k(v.dwell, 10)", "percentile(v.dwell, 0.99)", "histogram(v.dwell, [0.1, 0.5, 1, 2, 5])", "collect_set(v.page)", "top_k(v.page, 10)"} {
 		b.Run(call, func(b *testing.B) {
 			in, out := benchInput(b, `
 pipeline: p
 sources:
-  views: {topic: page-views, partitioned_by: viewerId, fields: {viewerId: int, dwell: float}}
+  views: {topic: page-views, partitioned_by: viewerId, fields: {viewerId: int, dwell: float, page: string}}
 tables:
   per_viewer:
     from: views v
