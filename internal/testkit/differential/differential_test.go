@@ -68,7 +68,7 @@ func try(c *testCase) (v verdict) {
 	if err != nil {
 		return verdict{refused: err.Error()}
 	}
-	if pipe.ambiguous() {
+	if pipe.ambiguous() || c.timed() && pipe.waitsForSeveral(c.settings.Partitions) {
 		return verdict{skipped: true}
 	}
 	if c.settings.AtLeastOnce && pipe.repartitions() {

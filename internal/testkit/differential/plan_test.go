@@ -163,6 +163,18 @@ func readsTop(d *pipeline.Def) bool {
 	return slices.ContainsFunc(d.From, func(in pipeline.ResolvedInput) bool { return readsTop(in.Def) })
 }
 
+// waitsForSeveral says that time somewhere is the least of what several tasks before it
+// promise. How soon those that have never had a record say so is not seen from outside, so
+// that what is late meanwhile is not known here: internal/engine tests that.
+func (c *compiled) waitsForSeveral(partitions int32) bool {
+	for _, list := range c.writers() {
+		if len(list)*int(partitions) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // filledTwice lists the repartition topics to which one record comes on several
 // ways: which of them is first there is not defined.
 func (c *compiled) filledTwice() map[string]bool {
