@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -99,6 +100,8 @@ type DB struct {
 
 	failure atomic.Pointer[error] // why it has failed, nil = it has not
 	failed  chan struct{}         // closed with it
+	// attempts is held for reading by every write that may be left to itself.
+	attempts sync.RWMutex
 
 	cached atomic.Int64 // bytes of all tables' rows
 	pinned atomic.Int64 // of these: not applied
@@ -334,16 +337,34 @@ func (db *DB) Close() error {
 	return errors.Join(err, db.lock.Close())
 }
 
+// abandonedFor is how long the end of writes that were left to themselves is waited for.
+const abandonedFor = time.Minute
+
+// closeFailed closes the store of a DB that has failed, in nobody's way. Pebble must
+// not be closed under a write; one that still waits after a long time waits for
+// background work, which only closing ends.
+func (db *DB) closeFailed() {
+	ended := make(chan struct{})
+	go func() {
+		db.attempts.Lock()
+		defer db.attempts.Unlock()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(abandonedFor):
+	}
+	var err error
+	defer db.recoverInto(&err)
+	err = db.store.Close()
+}
+
 // closeStore ends Pebble.
 func (db *DB) closeStore() (err error) {
 	if db.Err() != nil {
 		db.fs.settle()
 		if db.store != nil {
-			go func() {
-				var err error
-				defer db.recoverInto(&err)
-				err = db.store.Close()
-			}()
+			go db.closeFailed()
 		}
 		return nil
 	}

@@ -258,6 +258,8 @@ func (db *DB) write(b *pebble.Batch) error {
 func (db *DB) attempt(write func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		db.attempts.RLock()
+		defer db.attempts.RUnlock()
 		var err error
 		defer func() { done <- err }()
 		defer db.recoverInto(&err)
