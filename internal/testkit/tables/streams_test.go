@@ -66,6 +66,7 @@ func TestStreamsAreJoinedOnce(t *testing.T) {
 			w.run()
 			for i := range 40 { // time moves on in every task
 				w.produce("orders", fmt.Sprint("t", i), fmt.Sprintf(`{"lines":[{"order":%d,"n":-1}]}`, 100+i), 3*3_600_000)
+				w.produce("payments", fmt.Sprint("t", i), fmt.Sprintf(`{"id":%d,"order":%d}`, 1000+i, 200+i), 3*3_600_000)
 			}
 			w.run()
 			var want []string

@@ -359,21 +359,28 @@ func TestLookupsOfReplicatedAndVersionedTables(t *testing.T) {
 					want[fmt.Sprint(at)] = fmt.Sprintf(`{"rate":%d,"price":%s,"mood":%s}`, code, known(price, item), known(mood, shop))
 				}
 			}
-			w.produce("sales", "end", `{"code":"c0","item":"x","shop":"x"}`, 1000)
 			for p := range int32(4) { // time moves on in every task
-				for i := range 20 {
-					key := fmt.Sprint("end", i)
-					if codec.Partition([]byte(key), 4) == p {
-						w.produce("moods", key, `{"mood":0}`, 1000)
-						break
-					}
-				}
+				w.produce("moods", keyOf(p, 4), `{"mood":0}`, 1000)
+			}
+			for p := range int32(3) { // and in those that sales come from
+				w.produce("sales", keyOf(p, 3), `{"code":"c0","item":"x","shop":"x"}`, 1000)
 			}
 			w.run()
 			got := w.rows("out")
-			delete(got, "end")
+			for p := range int32(3) {
+				delete(got, keyOf(p, 3))
+			}
 			w.want("sales", got, want)
 		})
+	}
+}
+
+// keyOf is a key that lies in a partition.
+func keyOf(partition, partitions int32) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprint("end", i); codec.Partition([]byte(key), partitions) == partition {
+			return key
+		}
 	}
 }
 
