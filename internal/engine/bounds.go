@@ -20,6 +20,10 @@ const boundsInterval = 50 * time.Millisecond
 // waited for. Whatever is still open then is not part of what was there.
 const markerWait = time.Second
 
+// tellWait is how long those that have committed everything may take to tell their
+// stream time.
+const tellWait = time.Second
+
 // bounds knows, for every topic the topology reads, the end as taken at start:
 // how far a first load of a table goes, and how far a bounded run. For outer
 // topics these are the ends when the engine started. For a topic that the
@@ -37,7 +41,8 @@ type bounds struct {
 	// watermarks at start; until is how long they are waited for.
 	open  map[string]map[record.TopicPartition]int64
 	until time.Time
-	all   atomic.Bool // every topic's bound is known
+	asked map[string]time.Time // since when topics wait for their writers to tell their time; of follow only
+	all   atomic.Bool          // every topic's bound is known
 
 	// Of a bounded run: wanted is set when this process has come to the end of what
 	// is its own and others have the rest, reached when that is committed too.
@@ -45,7 +50,7 @@ type bounds struct {
 }
 
 func newBounds(e *Engine) *bounds {
-	return &bounds{engine: e, poked: make(chan struct{}, 1), ends: make(map[string]map[int32]int64), open: make(map[string]map[record.TopicPartition]int64)}
+	return &bounds{engine: e, poked: make(chan struct{}, 1), ends: make(map[string]map[int32]int64), open: make(map[string]map[record.TopicPartition]int64), asked: make(map[string]time.Time)}
 }
 
 // at gives the bound of tp, once known.
@@ -289,9 +294,13 @@ func (b *bounds) told(ctx context.Context, topic string, inputs []record.TopicPa
 	if err != nil {
 		return false, err
 	}
+	now := b.engine.opts.Clock.Now()
+	if b.asked[topic].IsZero() {
+		b.asked[topic] = now
+	}
 	for _, tp := range inputs {
 		if committed[tp].StreamTime == 0 {
-			return false, nil
+			return !now.Before(b.asked[topic].Add(tellWait)), nil
 		}
 	}
 	return true, nil
