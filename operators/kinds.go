@@ -260,8 +260,9 @@ var All = []Kind{
 			"A record whose key is the one its partition follows stays in its partition where both topics have equally many; any other goes where Kafka's default partitioner puts it.",
 			"Time is the event time; headers pass.",
 			"The deletion of a row is written as a null value.",
+			"A result above the `max.message.bytes` of the topic is an error of the record. Of a table's row the deletion is written then, if there was a version before.",
 		},
-		Drops: []string{ReasonEncode, ReasonExpression, ReasonWrongType},
+		Drops: []string{ReasonEncode, ReasonExpression, ReasonWrongType, ReasonTooLarge},
 	},
 }
 
@@ -287,4 +288,5 @@ var Reasons = []Reason{
 	{ReasonLate, "the record comes later than the grace allows"},
 	{ReasonExpired, "the row is older than the table's `ttl` allows"},
 	{ReasonEncode, "the result is not of the sink's format"},
+	{ReasonTooLarge, "the result is larger than the topic takes (`max.message.bytes`); under the name `dead letters`: a dead letter is, even without key and value"},
 }

@@ -57,6 +57,7 @@ const (
 	ReasonExpression     = "expression"
 	ReasonWrongPartition = "wrong-partition"
 	ReasonEncode         = "encode"
+	ReasonTooLarge       = "too-large"
 	ReasonGap            = "gap"
 	ReasonInvalidQuery   = "invalid-query"
 	ReasonLate           = "late"
@@ -170,6 +171,7 @@ func (t *Task) deadLetter(p *Policy, in *record.Record, key []byte, origin recor
 			headers = append(headers, h)
 		}
 	}
+	came := len(headers)
 	headers = append(headers,
 		record.Header{Key: HeaderReason, Value: []byte(reason)},
 		record.Header{Key: HeaderError, Value: []byte(err.Error())},
@@ -179,8 +181,14 @@ func (t *Task) deadLetter(p *Policy, in *record.Record, key []byte, origin recor
 		record.Header{Key: HeaderOffset, Value: strconv.AppendInt(nil, origin.Offset, 10)},
 		record.Header{Key: HeaderPipeline, Value: []byte(t.Pipeline)},
 	)
+	letter := record.Record{Key: key, Value: in.Value, Time: in.Time, Offset: -1, Headers: headers}
+	if !t.deadLetterLimit.fit(&letter, headers[came:]) {
+		t.Counters.Drop(deadLettersName, ReasonTooLarge)
+		return
+	}
 	count := t.Partitions(t.deadLetterTopic)
-	t.Emitter.Emit(t.deadLetters, origin.Partition%max(count, 1), record.Record{
-		Key: key, Value: in.Value, Time: in.Time, Offset: -1, Headers: headers,
-	})
+	t.Emitter.Emit(t.deadLetters, origin.Partition%max(count, 1), letter)
 }
+
+// deadLettersName counts, in the place of an operator, dead letters that cannot be sent.
+const deadLettersName = "dead letters"

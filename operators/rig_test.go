@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"streamctl/internal/codec"
@@ -26,6 +27,29 @@ type rig struct {
 	now      int64
 	// changelog holds the live keys of each table's.
 	changelog map[string]map[string]bool
+	limits    map[string]*atomic.Int64 // of records, by topic
+	measured  int                      // records whose size was asked for
+}
+
+// limit is how large a record of topic may be, 0 = not known.
+func (r *rig) limit(topic string) *atomic.Int64 {
+	if r.limits == nil {
+		r.limits = map[string]*atomic.Int64{}
+	}
+	if r.limits[topic] == nil {
+		r.limits[topic] = new(atomic.Int64)
+	}
+	return r.limits[topic]
+}
+
+// size is what rec takes by itself: as if values were compressed to a tenth.
+func (r *rig) size(rec *record.Record) int {
+	r.measured++
+	n := 70 + len(rec.Key) + len(rec.Value)/10
+	for _, h := range rec.Headers {
+		n += len(h.Key) + len(h.Value) + 2
+	}
+	return n
 }
 
 type rigTask struct {
@@ -119,6 +143,8 @@ func (r *rig) openTask(s *operators.SubTopology, p int32) {
 		Now:        func() int64 { return r.now },
 		Partitions: func(topic string) int32 { return int32(len(r.topics[topic])) },
 		Timers:     &operators.Timers{},
+		Limit:      r.limit,
+		Size:       r.size,
 	}
 	for _, spec := range s.Tables {
 		task.tc.Tables[spec.Name] = task.store.Table(spec.Name)

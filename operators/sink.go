@@ -31,7 +31,7 @@ type Sink struct {
 
 // Make implements Spec.
 func (s *Sink) Make(t *Task, _ Operator) (Operator, error) {
-	op := &sink{spec: s, task: t, partitions: t.Partitions(s.Topic)}
+	op := &sink{spec: s, task: t, partitions: t.Partitions(s.Topic), limit: t.limitOf(s.Topic)}
 	op.keep = s.Keep && op.partitions == t.Partitions(s.Like)
 	return op, nil
 }
@@ -41,6 +41,7 @@ type sink struct {
 	task       *Task
 	partitions int32
 	keep       bool
+	limit      limit
 }
 
 // Process writes e.
@@ -58,9 +59,17 @@ func (s *sink) Process(e *Event) error {
 			out = nil // the version of the row before it goes
 		}
 	}
-	s.task.Emitter.Emit(s.spec.Output, s.partition(e, key), record.Record{
-		Key: key, Value: out, Time: e.Time, Offset: -1, Headers: e.Headers,
-	})
+	rec := record.Record{Key: key, Value: out, Time: e.Time, Offset: -1, Headers: e.Headers}
+	if err := s.limit.check(s.spec.Topic, &rec); err != nil {
+		if err = s.task.refuseEvent(s.spec.Policy, e, ReasonTooLarge, err); err != nil || e.Before == nil || out == nil {
+			return err
+		}
+		rec.Value = nil // likewise
+		if _, _, over := s.limit.exceeded(&rec); over {
+			return nil // what has this key was never written
+		}
+	}
+	s.task.Emitter.Emit(s.spec.Output, s.partition(e, key), rec)
 	return nil
 }
 

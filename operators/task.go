@@ -26,6 +26,7 @@ type Task struct {
 	headers         []record.Header // of the record's outputs
 	deadLetters     int             // output, -1 = no policy needs it
 	deadLetterTopic string
+	deadLetterLimit limit
 	rows            int // of a frame
 	joins           int // memo tables
 	// shared holds operators that several inputs of the task lead to, by their specs.
@@ -61,6 +62,9 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 	}
 	if tc.Timers == nil {
 		tc.Timers = &Timers{}
+	}
+	if t.deadLetters >= 0 {
+		t.deadLetterLimit = t.limitOf(t.deadLetterTopic)
 	}
 	var inputs []Input
 	for _, h := range b.Heads {

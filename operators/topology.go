@@ -5,6 +5,8 @@
 package operators
 
 import (
+	"sync/atomic"
+
 	"streamctl/internal/diag"
 	"streamctl/internal/record"
 	"streamctl/state"
@@ -97,6 +99,11 @@ type TaskContext struct {
 	Partitions func(topic string) int32
 	// Timers takes what the operators want to be told of time while they are built.
 	Timers *Timers
+	// Limit gives the size in bytes above which a topic that the sub-topology writes
+	// takes no record; it may change, and 0 is not known. Size is what a record takes
+	// towards it, sent alone. A nil Limit: nothing is known of any.
+	Limit func(topic string) *atomic.Int64
+	Size  func(rec *record.Record) int
 }
 
 // Emitter takes what a task sends.

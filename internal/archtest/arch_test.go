@@ -81,8 +81,11 @@ func isHelper(name string) bool {
 
 // libraries: who may import a third-party module. What is not listed may not be imported.
 var libraries = map[string][]string{
-	"github.com/IBM/sarama":            {"internal/kafka"},
-	"github.com/xdg-go/scram":          {"internal/kafka"},
+	"github.com/IBM/sarama":   {"internal/kafka"},
+	"github.com/xdg-go/scram": {"internal/kafka"},
+	// What sarama compresses with: how large a record will be.
+	"github.com/klauspost/compress":    {"internal/kafka"},
+	"github.com/pierrec/lz4/v4":        {"internal/kafka"},
 	"github.com/cockroachdb/pebble/v2": {"state"},
 	"github.com/expr-lang/expr":        {"expr"},
 	// Sketches: different values and percentiles in bounded memory.

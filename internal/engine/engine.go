@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"streamctl/internal/record"
@@ -150,6 +151,7 @@ type Engine struct {
 	timed  map[string]bool      // the topics in which tasks tell their time
 	// tombstones is how long a topic keeps deletions, ms, where it says so.
 	tombstones map[string]int64
+	limits     map[string]*atomic.Int64 // how large records may be, by topic
 	tasks      []TaskInfo
 	workers    []*worker
 	bounds     *bounds

@@ -99,6 +99,9 @@ type Producer interface {
 	Send(tp record.TopicPartition, rec record.Record)
 	// Buffered is the number of bytes not yet acknowledged.
 	Buffered() int
+	// Size is what rec takes of a topic's max.message.bytes when it is sent alone,
+	// in bytes. It may cost as much as sending it.
+	Size(rec *record.Record) int
 	// Commit seals the current unit of work and completes it in the background;
 	// done is called exactly once, from another goroutine. Sends after Commit
 	// belong to the next unit: they are buffered and leave only when this one

@@ -461,6 +461,8 @@ func (w *worker) openTask(id TaskID) (*task, error) {
 		Now:        func() int64 { return w.nowMillis },
 		Partitions: w.engine.partitionsOf,
 		Timers:     &operators.Timers{},
+		Limit:      w.engine.limitOf,
+		Size:       func(rec *record.Record) int { return w.producer.Size(rec) },
 	}
 	ops, err := sub.Build(t.context)
 	if err != nil {

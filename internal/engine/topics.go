@@ -31,6 +31,7 @@ func (e *Engine) prepareTopics(ctx context.Context) error {
 	if err := e.createInternal(ctx, found); err != nil {
 		return err
 	}
+	e.makeLimits(found)
 	var faults []error
 	for _, sub := range e.opts.Topology.Subs {
 		faults = append(faults, e.checkSub(sub, found))

@@ -79,6 +79,7 @@ func (e *Engine) compareTopics(found map[string]TopicInfo, missing map[string]in
 			continue
 		}
 		delete(missing, name)
+		e.learnLimit(name, now.Configs)
 		was, known := e.found[name]
 		if !known { // created by this run
 			e.found[name] = now

@@ -62,12 +62,7 @@ func (b *batch) add(rec *record.Record, size int) {
 	}
 	b.latest = max(b.latest, at)
 	delta, index := at-b.first, int64(b.count)
-	body := 1 + varintSize(delta) + varintSize(index) + bytesSize(rec.Key) + bytesSize(rec.Value) + varintSize(int64(len(rec.Headers)))
-	for i := range rec.Headers {
-		h := &rec.Headers[i]
-		body += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
-	}
-	d := binary.AppendVarint(b.data, int64(body))
+	d := binary.AppendVarint(b.data, int64(bodySize(rec, delta, index)))
 	d = append(d, 0) // attributes
 	d = binary.AppendVarint(d, delta)
 	d = binary.AppendVarint(d, index)
@@ -83,6 +78,16 @@ func (b *batch) add(rec *record.Record, size int) {
 	b.data = d
 	b.count++
 	b.bytes += size
+}
+
+// bodySize is what rec takes in a batch behind its length.
+func bodySize(rec *record.Record, delta, index int64) int {
+	n := 1 + varintSize(delta) + varintSize(index) + bytesSize(rec.Key) + bytesSize(rec.Value) + varintSize(int64(len(rec.Headers)))
+	for i := range rec.Headers {
+		h := &rec.Headers[i]
+		n += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
+	}
+	return n
 }
 
 // varintSize is the length of v as a zigzag varint.

@@ -44,6 +44,7 @@ type producer struct {
 
 	resolver *resolver
 	buffered atomic.Int64
+	sizer    sizer
 
 	mu      sync.Mutex
 	parts   map[record.TopicPartition]*outPart

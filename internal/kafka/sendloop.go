@@ -314,8 +314,10 @@ func lostSequence(err error) bool {
 func (l *sendLoop) tooLarge(b *batch, cause error) {
 	p, part := l.p, b.part
 	if b.count == 1 {
-		p.die(fmt.Errorf("send to %s/%d: a record of %d bytes is larger than the topic takes (max.message.bytes): %w",
-			part.tp.Topic, part.tp.Partition, b.bytes-batchOverhead, cause))
+		size := batchOverhead + len(b.data)
+		p.die(fmt.Errorf("send to %s/%d: a record that takes %d bytes (before compression) is larger than the topic takes (its max.message.bytes); "+
+			"raise that, and it is sent at the next start: kafka-configs.sh --alter --topic %s --add-config max.message.bytes=%d: %w",
+			part.tp.Topic, part.tp.Partition, size, part.tp.Topic, size+size/2, cause))
 		return
 	}
 	first, second := b.split()

@@ -127,6 +127,9 @@ func (p *producer) Err() error {
 	return p.err
 }
 
+// Size implements engine.Producer.
+func (p *producer) Size(rec *record.Record) int { return size(rec) }
+
 // Discard aborts what is open of the current unit and drops what is held; a
 // producer that was fenced takes its id back. Records that are in the log
 // already stay there under at-least-once.
