@@ -23,11 +23,16 @@ type Gather struct {
 	Name    string   // of the table of parts
 	Origins []Origin // by the number in the origin header
 	Kept    *Kept    // the document's bindings, and the list of keys
-	Next    []*Node
+	// Lag is how much later than their time documents may come, ms, because
+	// operators in front of the match held them back; see timeline.
+	Lag  int64
+	Next []*Node
 }
 
 // Open implements Head.
-func (s *Gather) Open(t *Task) (Input, error) {
+func (s *Gather) Open(outer *Task) (Input, error) {
+	t, opened := laterTime(outer, s.Lag)
+	defer opened()
 	next, err := makeAll(t, s.Next)
 	if err != nil {
 		return nil, err

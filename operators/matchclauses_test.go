@@ -133,3 +133,38 @@ sinks:
 	tell(r, `facts k {"who":"x","what":"a"} @30000`)
 	expect(t, "results", r.values("out"), `x {"who":"x","found":["both"]}`, `y {"who":"y","found":["one"]}`, `z {"who":"z","found":[]}`)
 }
+
+// What a join of streams has held back is not late behind a match, and meets there what came
+// for it meanwhile.
+func TestMatchOfWhatWasHeldBack(t *testing.T) {
+	r := newRig(t, `pipeline: p
+sources:
+  letters: {topic: letters}
+  replies: {topic: replies}
+  stamps: {topic: stamps}
+tables:
+  alerts: {topic: queries}
+streams:
+  pairs:
+    from: letters l
+    join: [{left: replies r, on: l.key == r.key, within: 10m}]
+    select: [{text: l.text}]
+  found: {from: pairs p, match: {queries: alerts, text: p.text}, select: [{text: p.text}, {found: matched_keys}]}
+  stamped:
+    from: found f
+    join: [{left: stamps s, on: f.key == s.key, within: 5s}]
+    select: [{text: f.text}, {stamp: s.name}]
+sinks:
+  out: {from: stamped, topic: out}
+`, map[string]int{"letters": 1, "replies": 1, "stamps": 1, "queries": 1, "out": 1})
+	r.produce("letters", "a", `{"text":"foo"}`, 1000)
+	r.mustRun()
+	r.produce("letters", "b", `{"text":"bar"}`, 1000+10*60_000+2000) // the first one leaves: nobody has replied
+	r.mustRun()
+	r.produce("stamps", "z", `{}`, 1000+10*60_000+2000)
+	r.mustRun()
+	expect(t, "held back in time", r.show("out"))
+	r.produce("stamps", "a", `{"name":"S"}`, 1002)
+	r.mustRun()
+	expect(t, "met", r.show("out"), `0 a {"text":"foo","stamp":"S"} @1002`)
+}

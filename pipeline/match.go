@@ -210,6 +210,7 @@ func (p *planner) match(d *Def, flows []*flow) []*flow {
 	out := &InputPlan{Kind: RepartitionInput, Topic: parts, Def: d, Join: partsStep}
 	for _, f := range flows {
 		in.Origins = sortedUnion(in.Origins, f.input.Origins)
+		out.Lag = max(out.Lag, f.lag)
 		f.end(&Step{Kind: MatchStep, Def: d, Branch: f.branches[0], Topic: documents})
 	}
 	out.Origins = in.Origins
@@ -218,7 +219,7 @@ func (p *planner) match(d *Def, flows []*flow) []*flow {
 	together.inputs = []*InputPlan{out}
 	name := matchState(d)
 	together.tables = []state.TableSpec{{Name: name, Changelog: p.ownTopic(name+".changelog", together, compacted())}}
-	return []*flow{{part: together, input: out, tail: &out.Steps, branches: []int{0}}}
+	return []*flow{{part: together, input: out, tail: &out.Steps, branches: []int{0}, lag: out.Lag}}
 }
 
 // indexed lets the changes of the table of queries into the index. Definitions
@@ -280,7 +281,7 @@ func (b *binder) matcher(in *InputPlan) operators.Head {
 // gathered makes the head that puts the parts of documents together.
 func (b *binder) gathered(in *InputPlan) operators.Head {
 	bound := b.c.matchView(in.Def)
-	h := &operators.Gather{Policy: b.c.policy(in.Def), Name: matchState(in.Def), Kept: bound.read()}
+	h := &operators.Gather{Policy: b.c.policy(in.Def), Name: matchState(in.Def), Kept: bound.read(), Lag: in.Lag.Milliseconds()}
 	for _, topic := range in.Origins {
 		h.Origins = append(h.Origins, operators.Origin{Topic: topic, KeyFormat: b.plan.keyFormat(topic)})
 	}
