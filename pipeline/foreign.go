@@ -214,44 +214,6 @@ func (b *binder) foreignResult(in *InputPlan) operators.Head {
 	return h
 }
 
-// unfed are the inputs of the sub-topology that never lead to an output: a
-// foreign-key join's topics go in a circle, and nobody would know their ends. What a
-// definition sends does not come from the joins of definitions behind it.
-func (b *binder) unfed(topic string) []string {
-	rank := -1
-	place := func(d *Def, join, kind int) int {
-		return (slices.Index(b.plan.typed.Order, d)*(maxJoins+1)+join)*2 + kind
-	}
-	for _, in := range b.sub.Inputs {
-		eachStep(in.Steps, func(s *Step) {
-			if s.Topic != topic {
-				return
-			}
-			switch s.Kind {
-			case ForeignStep:
-				rank = max(rank, place(s.Def, s.Join, 0))
-			case ForeignAnswerStep:
-				rank = max(rank, place(s.Def, s.Join, 1))
-			default:
-				rank = max(rank, place(s.Def, maxJoins, 1))
-			}
-		})
-	}
-	var out []string
-	for _, in := range b.sub.Inputs {
-		switch {
-		case rank < 0 || !in.foreignInput():
-		case in.Kind == SubscriptionInput && place(in.Def, in.Join, 1) > rank,
-			in.Kind == AnswerInput && place(in.Def, in.Join, 1) >= rank:
-			out = append(out, in.Topic)
-		}
-	}
-	return out
-}
-
-// maxJoins is more than one definition has.
-const maxJoins = 1 << 12
-
 // foreignStates describes what the foreign-key joins keep in a sub-topology.
 func (k *canon) foreignStates(s *SubPlan) []TableDescription {
 	var out []TableDescription
