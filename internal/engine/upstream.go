@@ -286,3 +286,20 @@ func (u *upstream) decode(text string) {
 	}
 	u.seek()
 }
+
+// Promised reads what was committed as Promises: what a task upstream had promised then,
+// ms, or Timeless; false = it was not known.
+func Promised(promises string, by TaskID) (time int64, known bool) {
+	u := &upstream{first: map[uint32]int{shortName(by.Sub): 0}}
+	for p := range by.Partition + 1 {
+		u.writers = append(u.writers, writer{task: TaskID{Sub: by.Sub, Partition: p}, sub: shortName(by.Sub), time: noStreamTime})
+	}
+	u.decode(promises)
+	switch w := u.writers[by.Partition]; {
+	case w.empty:
+		return Timeless, true
+	case w.time != noStreamTime:
+		return w.time, true
+	}
+	return 0, false
+}

@@ -170,3 +170,21 @@ func TestTimeHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestPromised: what a task was heard to promise is read beside the offset.
+func TestPromised(t *testing.T) {
+	u := newUpstream(twoSubs())
+	u.take(promise{sub: shortName("a"), partition: 1, time: 20})
+	u.take(promise{sub: shortName("b"), partition: 0, time: noStreamTime, bare: true})
+	u.take(promise{sub: shortName("b"), partition: 1, time: 5})
+	for id, want := range map[TaskID]int64{{"a", 1}: 20, {"b", 0}: Timeless, {"b", 1}: 5} {
+		if at, ok := Promised(u.encode(), id); !ok || at != want {
+			t.Errorf("%v: %d, %v, want %d", id, at, ok, want)
+		}
+	}
+	for _, id := range []TaskID{{"a", 0}, {"a", 7}, {"c", 0}} {
+		if at, ok := Promised(u.encode(), id); ok {
+			t.Errorf("%v: %d, want nothing", id, at)
+		}
+	}
+}

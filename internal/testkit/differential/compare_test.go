@@ -2,6 +2,7 @@ package differential
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,6 +41,9 @@ func compare(m *model.Model, pipe *compiled, c *testCase, out outcome) string {
 		return fmt.Sprintf("%s @%d", value, time-firstTime)
 	}
 	unordered := pipe.unordered()
+	if c.settings.Partitions > 1 {
+		maps.Copy(unordered, pipe.letGo())
+	}
 	for sink, topic := range m.Sinks() {
 		want, got := testkit.Sequences{}, testkit.Sequences{}
 		for _, o := range m.Outputs(sink) {

@@ -118,17 +118,10 @@ func (p *pipe) prune() {
 	p.defs = slices.DeleteFunc(p.defs, func(d *def) bool { return d.section != "sinks" && !needed[d.name] })
 }
 
-// timeWords are those of clauses that go by stream time.
-func timeWords() []string {
-	return []string{"window:", "dedup:", "ttl:", "versioned:", "within:", "before:", "after:"}
-}
-
 // timed says that stream time decides about something.
-func (p *pipe) timed() bool { return (&testCase{text: p.text()}).timed() }
-
-// timed says that stream time decides about something.
-func (c *testCase) timed() bool {
-	return slices.ContainsFunc(timeWords(), func(word string) bool { return strings.Contains(c.text, word) })
+func (p *pipe) timed() bool {
+	text := p.text()
+	return slices.ContainsFunc([]string{"window:", "dedup:", "ttl:", "versioned:", "within:", "before:", "after:"}, func(word string) bool { return strings.Contains(text, word) })
 }
 
 // scattered says that rows which have moved between groups are brought together

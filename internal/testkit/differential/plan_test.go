@@ -68,39 +68,91 @@ func (c *compiled) layout(partitions int32) model.Layout {
 	return l
 }
 
-// writers lists, for each sub-topology, those that write streams for it and are not
-// behind it.
+// writers lists, for each sub-topology, those that tell it of their time.
 func (c *compiled) writers() map[string][]string {
-	behind := map[string]map[string]bool{}
-	var visit func(from string, sub *operators.SubTopology)
-	visit = func(from string, sub *operators.SubTopology) {
-		if behind[from][sub.Name] {
-			return
-		}
-		behind[from][sub.Name] = true
-		for _, reader := range c.topology.Subs {
-			for _, in := range reader.Inputs {
-				if in.Internal && writes(sub, in.Topic) {
-					visit(from, reader)
-				}
-			}
-		}
-	}
-	for _, sub := range c.topology.Subs {
-		behind[sub.Name] = map[string]bool{}
-		visit(sub.Name, sub)
-	}
 	writers := map[string][]string{}
-	for _, sub := range c.topology.Subs {
-		for _, in := range sub.Inputs {
-			for _, before := range c.topology.Subs {
-				if in.Purge && !in.Awaited && writes(before, in.Topic) && !behind[sub.Name][before.Name] {
+	for topic, told := range c.carried() {
+		for _, sub := range c.topology.Subs {
+			if !reads(sub, topic) {
+				continue
+			}
+			for _, before := range told {
+				if !slices.Contains(writers[sub.Name], before.Name) {
 					writers[sub.Name] = append(writers[sub.Name], before.Name)
 				}
 			}
 		}
 	}
 	return writers
+}
+
+// carried lists the topics in which those who write them promise their time, with these
+// (ADR 90): topics of streams behind which somebody asks for time, and of which no
+// reader comes before a writer.
+func (c *compiled) carried() map[string][]*operators.SubTopology {
+	carried := map[string][]*operators.SubTopology{}
+	for _, topic := range c.topics {
+		var before []*operators.SubTopology
+		for _, sub := range c.topology.Subs {
+			if writes(sub, topic) {
+				before = append(before, sub)
+			}
+		}
+		carries, asked := len(before) > 0, false
+		for _, sub := range c.topology.Subs {
+			for _, in := range sub.Inputs {
+				if in.Topic != topic {
+					continue
+				}
+				behind := c.behind(sub, nil)
+				carries = carries && in.Purge && !in.Awaited && in.Table == "" && !slices.ContainsFunc(before, func(w *operators.SubTopology) bool { return slices.Contains(behind, w) })
+				asked = asked || slices.ContainsFunc(behind, func(s *operators.SubTopology) bool { return s.Timely })
+			}
+		}
+		if carries && asked {
+			carried[topic] = before
+		}
+	}
+	return carried
+}
+
+// behind adds to list a sub-topology and those to which its records come.
+func (c *compiled) behind(sub *operators.SubTopology, list []*operators.SubTopology) []*operators.SubTopology {
+	if slices.Contains(list, sub) {
+		return list
+	}
+	list = append(list, sub)
+	for _, out := range sub.Outputs {
+		for _, reader := range c.topology.Subs {
+			if out.Internal && reads(reader, out.Topic) {
+				list = c.behind(reader, list)
+			}
+		}
+	}
+	return list
+}
+
+// hearsTwice says that a task is told of time in several topics, or by several before
+// it: it hears with the next commit only what a record that comes one way has moved on the other.
+func (c *compiled) hearsTwice() bool {
+	ways := map[string]int{}
+	for topic, before := range c.carried() {
+		for _, sub := range c.topology.Subs {
+			if reads(sub, topic) {
+				ways[sub.Name] += len(before)
+			}
+		}
+	}
+	for _, n := range ways {
+		if n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+func reads(sub *operators.SubTopology, topic string) bool {
+	return slices.ContainsFunc(sub.Inputs, func(in operators.InputSpec) bool { return in.Topic == topic })
 }
 
 func writes(sub *operators.SubTopology, topic string) bool {
@@ -161,18 +213,6 @@ func readsTop(d *pipeline.Def) bool {
 		return true
 	}
 	return slices.ContainsFunc(d.From, func(in pipeline.ResolvedInput) bool { return readsTop(in.Def) })
-}
-
-// waitsForSeveral says that time somewhere is the least of what several tasks before it
-// promise. How soon those that have never had a record say so is not seen from outside, so
-// that what is late meanwhile is not known here: internal/engine tests that.
-func (c *compiled) waitsForSeveral(partitions int32) bool {
-	for _, list := range c.writers() {
-		if len(list)*int(partitions) > 1 {
-			return true
-		}
-	}
-	return false
 }
 
 // filledTwice lists the repartition topics to which one record comes on several
@@ -292,6 +332,30 @@ func (c *compiled) unordered() map[string]bool {
 		}
 	})
 	return twice
+}
+
+// letGo lists the topics of sinks before which records are held back until time has moved:
+// those of several partitions that leave at one moment have no order among them, although
+// they may have one key.
+func (c *compiled) letGo() map[string]bool {
+	topics := map[string]bool{}
+	c.eachStep(func(s *pipeline.Step, _ []string) {
+		if s.Kind == pipeline.SinkStep && holdsBack(s.Def) {
+			topics[s.Topic] = true
+		}
+	})
+	return topics
+}
+
+// holdsBack says that records are held back in a definition, or before it.
+func holdsBack(d *pipeline.Def) bool {
+	if d.Window != nil && d.Window.Final {
+		return true
+	}
+	if slices.ContainsFunc(d.Joins, func(j pipeline.ResolvedJoin) bool { return j.Wait > 0 || j.Bounds != nil || holdsBack(j.Def) }) {
+		return true
+	}
+	return slices.ContainsFunc(d.From, func(in pipeline.ResolvedInput) bool { return holdsBack(in.Def) })
 }
 
 // sinksBehind lists the topics of the sinks behind a step.

@@ -293,7 +293,8 @@ func (r *rig) awaitReady() error {
 	}
 }
 
-// drain waits until everything that is in the topics has been processed.
+// drain waits until everything that is in the topics has been processed, and all tasks
+// know how far those before them are.
 func (r *rig) drain() error {
 	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond) // a crash may tell nobody
@@ -303,6 +304,12 @@ func (r *rig) drain() error {
 			return err
 		}
 		lag := r.lagging()
+		if lag == "" {
+			var err error
+			if lag, err = r.untold(); err != nil {
+				return fmt.Errorf("look what has been told of time: %w", err)
+			}
+		}
 		if lag == "" {
 			return nil
 		}
