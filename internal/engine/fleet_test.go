@@ -467,14 +467,15 @@ func TestFewerWorkers(t *testing.T) {
 		armed.Store(true)
 		return true
 	})
+	f.feed(keys, 1, partitions) // or all may be committed by now
 	f.eventually("a is dead", nil, a.transport.Crashed)
 	a.crash()
 	armed.Store(false)
 	workers = 1
 	a = f.start("a", nil)
-	f.eventually("a has counted again", []*node{a}, f.counted(keys, 10))
+	f.eventually("a has counted again", []*node{a}, f.counted(keys, 11))
 	a.stop()
-	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 10)
+	wantCounts(t, committedPerKey(t, f.log, "out"), keys, 11)
 }
 
 // TestUntilEndOfKeptPlaces: two processes have stopped and kept their places.

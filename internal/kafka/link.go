@@ -61,6 +61,24 @@ func (c *rawConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// SetReadDeadline comes before each read, and fails where the socket was closed meanwhile.
+func (c *rawConn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if err != nil {
+		c.fail(err)
+	}
+	return err
+}
+
+// SetWriteDeadline is the same before each write.
+func (c *rawConn) SetWriteDeadline(t time.Time) error {
+	err := c.Conn.SetWriteDeadline(t)
+	if err != nil {
+		c.fail(err)
+	}
+	return err
+}
+
 // contextDialer is given to sarama in the place of a proxy.
 type contextDialer struct {
 	ctx     context.Context //nolint:containedctx // lives for one call of open

@@ -1,0 +1,31 @@
+package kafka
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+)
+
+// A socket that was closed between two requests is a broken connection, however it
+// comes to light: what was asked is asked again.
+func TestDeadlineOfAClosedSocketBreaksTheLink(t *testing.T) {
+	deadlines := map[string]func(net.Conn) error{
+		"read":  func(c net.Conn) error { return c.SetReadDeadline(time.Time{}) },
+		"write": func(c net.Conn) error { return c.SetWriteDeadline(time.Time{}) },
+	}
+	for name, set := range deadlines {
+		server, client := net.Pipe()
+		if err := errors.Join(server.Close(), client.Close()); err != nil {
+			t.Fatal(err)
+		}
+		l := &link{addr: "broker", raw: &rawConn{Conn: client}}
+		err := set(l.raw)
+		if err == nil {
+			t.Fatalf("%s: a closed socket took a deadline", name)
+		}
+		if err := l.failure(err); !retriable(err) {
+			t.Errorf("%s: %v is not tried again", name, err)
+		}
+	}
+}
