@@ -5,7 +5,7 @@
 // It must not know what records mean: no formats, no operators, no state.
 //
 // A tour: settings.go says what can be set, link.go is one connection,
-// cluster.go knows who leads what. source.go and fetchloop.go fetch, decode.go
+// bootstrap.go finds the first broker, cluster.go knows who leads what. source.go and fetchloop.go fetch, decode.go
 // turns batches into records. producer.go takes records, sendloop.go sends
 // them, txn.go and commit.go make a unit of work out of them. group.go is the
 // membership, join.go its protocol, assignor.go decides who owns which task.

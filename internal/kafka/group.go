@@ -77,12 +77,22 @@ func newGroup(c *cluster, who engine.Membership) *group {
 	}
 	g := &group{
 		c: c, name: c.set.Group, who: who, work: work{Tasks: tasksHash(who.Tasks), Plan: who.Plan}, host: host, held: slices.Clone(who.Held),
-		links:  newLinks(c.dialer, c.set.RebalanceTimeout+c.set.RequestTimeout),
+		links:  newLinks(c.dialer, joinPatience(c.set)),
 		events: make(chan engine.GroupEvent), acked: make(chan int, 16), poked: make(chan struct{}, 1),
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.meta = engine.GroupMeta{Group: g.name, Instance: c.set.Instance}
 	return g
+}
+
+// joinMargin is how much longer than the group waits for its members a member
+// waits for the answer, as other clients of Kafka do.
+const joinMargin = 5 * time.Second
+
+// joinPatience is how long an answer to JoinGroup or SyncGroup is waited for: the
+// broker answers when all members have come, or after the rebalance time-out.
+func joinPatience(set Settings) time.Duration {
+	return max(set.RebalanceTimeout+joinMargin, set.RequestTimeout)
 }
 
 // Events implements engine.Coordinator.

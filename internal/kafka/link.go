@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type link struct {
 	broker *sarama.Broker
 	raw    *rawConn
 	dead   atomic.Bool
+	shaken func() bool // ends the watch over the handshakes
 }
 
 // rawConn sits under sarama's connection for two reasons: sarama cannot be told
@@ -101,8 +103,11 @@ func (d *contextDialer) Dial(network, addr string) (net.Conn, error) {
 	if d.wrap != nil {
 		conn = d.wrap(conn)
 	}
-	d.link.raw = &rawConn{Conn: conn, lost: d.lost}
-	return d.link.raw, nil
+	raw := &rawConn{Conn: conn, lost: d.lost}
+	d.link.raw = raw
+	// The handshakes that follow know nothing of ctx.
+	d.link.shaken = context.AfterFunc(d.ctx, func() { _ = raw.Close() })
+	return raw, nil
 }
 
 // open connects and authenticates. readTimeout bounds the wait for an answer
@@ -132,11 +137,18 @@ func (d *dialer) open(ctx context.Context, addr string, readTimeout time.Duratio
 			l.close()
 			return nil, &linkError{addr, err}
 		}
+		if !l.shaken() { // ctx has just ended, and its socket is closed
+			l.close()
+			return nil, &linkError{addr, fmt.Errorf("connect: %w", context.Cause(ctx))}
+		}
 		return l, nil
 	case <-ctx.Done():
-		// The dial ends with ctx too; the handshake ends when its socket is closed.
+		// The dial ends with ctx too; so do the handshakes, as their socket is closed.
 		go func() {
 			<-connected
+			if l.raw != nil && d.lost != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				d.lost(os.ErrDeadlineExceeded) // it was reached, and says nothing
+			}
 			l.close()
 		}()
 		return nil, &linkError{addr, fmt.Errorf("connect: %w", context.Cause(ctx))}
@@ -238,6 +250,17 @@ func (s *links) get(ctx context.Context, addr string) (*link, error) {
 	}
 	s.byAddr[addr] = l
 	return l, nil
+}
+
+// adopt takes over a link that was opened elsewhere.
+func (s *links) adopt(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.byAddr[l.addr] != nil {
+		go l.close()
+		return
+	}
+	s.byAddr[l.addr] = l
 }
 
 // close ends all links.

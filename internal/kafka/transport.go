@@ -39,10 +39,7 @@ func Open(ctx context.Context, set Settings) (*Transport, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, set.DialTimeout)
 	defer cancel()
-	err = c.retry(ctx, "connect to Kafka", func(ctx context.Context) error {
-		_, err := c.metadata(ctx, nil)
-		return err
-	})
+	err = c.retry(ctx, "connect to Kafka", c.bootstrap)
 	if err != nil {
 		c.links.close()
 		return nil, err
