@@ -5,9 +5,10 @@
 // It must not know what records mean: no formats, no operators, no state.
 //
 // A tour: settings.go says what can be set, link.go is one connection,
-// bootstrap.go finds the first broker, cluster.go knows who leads what. source.go and fetchloop.go fetch, decode.go
-// turns batches into records. producer.go takes records, sendloop.go sends
-// them, txn.go and commit.go make a unit of work out of them. group.go is the
-// membership, join.go its protocol, assignor.go decides who owns which task.
-// admin.go and reset.go are the control plane. transport.go ties it together.
+// bootstrap.go makes the first one, cluster.go knows who leads what. source.go
+// and fetchloop.go fetch, decode.go turns batches into records. producer.go takes
+// records, sendloop.go sends them, size.go says how large they are, txn.go and
+// commit.go make a unit of work out of them. group.go is the membership, join.go
+// its protocol, assignor.go decides who owns which task. admin.go and reset.go are
+// the control plane. transport.go ties it together.
 package kafka
