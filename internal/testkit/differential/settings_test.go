@@ -75,6 +75,7 @@ type testCase struct {
 	text     string
 	records  []model.Record
 	settings settings
+	anew     int // so many pipelines were drawn before, in which nothing is defined
 }
 
 // script cuts the input into steps, whose order is the order of the records:
