@@ -112,7 +112,9 @@ func readOwn(ctx context.Context, r bareRead) (err error) {
 	}
 	defer source.Close()
 	for p := range int32(r.partitions) {
-		source.Start(record.TopicPartition{Topic: r.topic, Partition: p}, 0, engine.ReadCommitted)
+		tp := record.TopicPartition{Topic: r.topic, Partition: p}
+		source.Start(tp, 0, engine.ReadCommitted)
+		source.Rush(tp)
 	}
 	for left := r.records; left > 0; {
 		for _, f := range source.Poll(time.Second) {

@@ -38,6 +38,9 @@ type Fetched struct {
 type Source interface {
 	// Start begins to fetch tp from offset.
 	Start(tp record.TopicPartition, offset int64, iso Isolation)
+	// Rush says, until Stop, that the owner takes all of tp as fast as it comes, and that
+	// it is worth memory to have it sooner.
+	Rush(tp record.TopicPartition)
 	// Stop ends it; nothing fetched for tp before is returned by Poll after.
 	Stop(tp record.TopicPartition)
 	// Poll returns what has arrived, at once when there is something, else after

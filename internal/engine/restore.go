@@ -252,6 +252,7 @@ func (w *worker) beginTable(t *task, r *restoring) {
 	r.loader = r.table.Loader()
 	t.restore = append(t.restore, r)
 	w.fetch(r.tp, r.pos, t)
+	w.source.Rush(r.tp)
 	w.log.Debug("restore begins", "task", t.id.String(), "topic", r.tp.Topic, "from", r.from, "to", r.target)
 }
 

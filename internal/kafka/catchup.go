@@ -1,8 +1,8 @@
 package kafka
 
-// How partitions are read that are far behind, as in a restore. One request at
-// a time and 1 MiB of each partition keep a running task supplied; a reader
-// that takes everything at once would wait for the broker after every answer. Then
+// How partitions are read by a restore that are far behind. One request at
+// a time and 1 MiB of each partition keep a running task supplied; a restore, which
+// takes everything at once, would wait for the broker after every answer. There
 // more is asked for with each request, and half of such partitions go to a
 // second connection: while an answer on one is decoded, the other is filled.
 
@@ -11,7 +11,7 @@ const lanes = 2
 
 // maxEager is how much is asked for of a partition whose owner takes all at
 // once, as a multiple of Settings.BufferPartitionBytes. Half of that reads a topic
-// a fifth slower, and a join that catches up needs 40 MB less.
+// a fifth slower.
 const maxEager = 2
 
 // judge looks whether the owner of a partition has taken all that was fetched
@@ -19,7 +19,7 @@ const maxEager = 2
 // mu is held.
 func (p *fetchPart) judge(most int) {
 	switch {
-	case p.search != searchNot || p.next >= p.end:
+	case !p.rush || p.search != searchNot || p.next >= p.end:
 		p.eager = 0
 	case p.held == 0:
 		p.eager = min(max(2*p.eager, 2*p.ask), max(most, p.ask))

@@ -32,6 +32,7 @@ func TestCatchUp(t *testing.T) {
 				s := e.source(tr).(*source)
 				for part := range int32(partitions) {
 					s.Start(tp(topic, part), 0, engine.ReadCommitted)
+					s.Rush(tp(topic, part))
 				}
 				next := make(map[record.TopicPartition]int64)
 				spread, done := false, 0
@@ -92,7 +93,7 @@ func (s *source) lanesUsed() (n int) {
 
 // TestEager pins down how much is asked for of a partition.
 func TestEager(t *testing.T) {
-	p := &fetchPart{ask: 10, end: 1000, next: 1}
+	p := &fetchPart{rush: true, ask: 10, end: 1000, next: 1}
 	var got []int
 	for _, held := range []int{0, 0, 0, 0, 5, 5, 5} {
 		p.held = held
@@ -103,6 +104,14 @@ func TestEager(t *testing.T) {
 		t.Errorf("asked for %v, want %s", got, want)
 	}
 	p.held = 0
+	p.judge(40)
+	if p.rush = false; p.eager == 0 {
+		t.Error("nothing more asked for")
+	}
+	if p.judge(40); p.eager != 0 {
+		t.Errorf("asked for %d where nobody is in a hurry", p.eager)
+	}
+	p.rush = true
 	p.judge(40)
 	p.next = 1000
 	if p.judge(40); p.eager != 0 {

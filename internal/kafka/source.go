@@ -48,6 +48,7 @@ type fetchPart struct {
 
 	held    int   // bytes not released
 	ask     int   // bytes to ask for
+	rush    bool  // its owner takes all of it as fast as it comes
 	eager   int   // bytes to ask for instead, as its owner waits for them; 0 = he does not
 	end     int64 // as last told; -1 = never
 	stopped bool  // by its owner, or by an error
@@ -96,6 +97,15 @@ func (s *source) Start(tp record.TopicPartition, offset int64, iso engine.Isolat
 		return
 	}
 	s.resolver.need(tp, 0, false)
+}
+
+// Rush implements engine.Source.
+func (s *source) Rush(tp record.TopicPartition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.parts[tp]; p != nil {
+		p.rush = true
+	}
 }
 
 // Stop implements engine.Source.

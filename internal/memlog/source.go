@@ -37,6 +37,8 @@ func (s *source) Start(tp record.TopicPartition, offset int64, iso engine.Isolat
 	s.subs[tp] = &subscription{tp: tp, iso: iso, next: offset, toldEnd: -1}
 }
 
+func (s *source) Rush(record.TopicPartition) {}
+
 func (s *source) Stop(tp record.TopicPartition) {
 	s.t.log.mu.Lock()
 	defer s.t.log.mu.Unlock()
