@@ -36,8 +36,8 @@ func TestChildIsMeasured(t *testing.T) {
 	if u.peakRSS < 64<<20 || u.peakRSS > 1<<30 {
 		t.Errorf("a child that holds 64 MiB has a peak of %d bytes", u.peakRSS)
 	}
-	if u.ready < 100*time.Millisecond || u.ready > u.wall {
-		t.Errorf("ready after %v of %v", u.ready, u.wall)
+	if u.assigned < 100*time.Millisecond || u.ready < u.assigned || u.ready > u.wall {
+		t.Errorf("its tasks after %v, ready after %v of %v", u.assigned, u.ready, u.wall)
 	}
 	if u.stats == nil || u.stats.Mallocs != 12 {
 		t.Errorf("its own figures: %+v of %q", u.stats, u.output)
@@ -57,6 +57,7 @@ func TestAsChild(t *testing.T) {
 			held[i]++
 		}
 	}
+	_, _ = os.Stderr.WriteString("time=now level=INFO msg=\"tasks assigned\" tasks=4\n")
 	_, _ = os.Stderr.WriteString("time=now level=INFO msg=ready tasks=4\n")
 	_, _ = os.Stdout.WriteString("STREAMCTL_STATS {\"mallocs\":12}\n")
 }

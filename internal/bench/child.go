@@ -27,6 +27,7 @@ type usage struct {
 	peakRSS  int64         // bytes, VmHWM
 	stats    *childStats   // nil when the child told nothing
 	ready    time.Duration // from its start until it said that it was ready, 0 = it did not
+	assigned time.Duration // until it said that it has its tasks
 	output   string        // what it printed on stdout and stderr
 	exitCode int
 }
@@ -69,6 +70,9 @@ func runChild(ctx context.Context, verbose bool, extra []string, name string, ar
 	if !out.readyAt.IsZero() {
 		u.ready = out.readyAt.Sub(u.started)
 	}
+	if !out.assignedAt.IsZero() {
+		u.assigned = out.assignedAt.Sub(u.started)
+	}
 	u.stats = findStats(u.output)
 	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		u.cpu = time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
@@ -80,20 +84,27 @@ func runChild(ctx context.Context, verbose bool, extra []string, name string, ar
 	return u, nil
 }
 
-// transcript keeps what a child prints and notes when it says that it is ready.
+// transcript keeps what a child prints and notes when it says that it has its tasks, and
+// that it is ready.
 type transcript struct {
-	mu      sync.Mutex
-	buf     bytes.Buffer
-	readyAt time.Time
+	mu                  sync.Mutex
+	buf                 bytes.Buffer
+	assignedAt, readyAt time.Time
 }
 
-// readyLine is the log line of a pipeline that runs, in either log format.
-var readyLine = regexp.MustCompile(`"msg":"ready"|msg=ready`)
+// The log lines of a pipeline that has its tasks, and of one that runs, in either log format.
+var (
+	assignedLine = regexp.MustCompile(`"msg":"tasks assigned"|msg="tasks assigned"`)
+	readyLine    = regexp.MustCompile(`"msg":"ready"|msg=ready`)
+)
 
 // Write implements io.Writer.
 func (t *transcript) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.assignedAt.IsZero() && assignedLine.Match(p) {
+		t.assignedAt = time.Now()
+	}
 	if t.readyAt.IsZero() && readyLine.Match(p) {
 		t.readyAt = time.Now()
 	}
