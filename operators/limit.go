@@ -40,7 +40,8 @@ func (l *limit) exceeded(rec *record.Record) (size, most int64, over bool) {
 	if size = roughSize(rec); size <= most || most <= 0 {
 		return size, most, false
 	}
-	size = int64(l.size(rec))
+	measured := *rec // or every record would go to the heap
+	size = int64(l.size(&measured))
 	return size, most, size > most
 }
 
