@@ -108,8 +108,9 @@ type DB struct {
 	tables atomic.Int64 // open tables
 	// loading counts bulk loads, seeding the bytes that they gather for the cache.
 	loading, seeding atomic.Int64
-	// rushing counts the loads that somebody waits for. Until they are done, the store
-	// compacts only where much has piled up: it would take the CPU away from them.
+	// rushing counts the loads that somebody waits for, and the opening. Until they are
+	// done, the store compacts only where much has piled up: it would take the CPU away from
+	// them.
 	rushing atomic.Int64
 	disk    atomic.Int64 // bytes of the store when they were last taken
 
@@ -198,9 +199,14 @@ func (db *DB) openStore() (err error) {
 // openPebble opens Pebble's files. It finishes what a crash has left half done, and
 // where that fails it tries again for ever: once the DB has failed, it is left to
 // itself behind the fuse.
+//
+// An opening that fails does not wait for compactions that it has begun, which then crash
+// the process. So it begins none as long as not much has piled up.
 func (db *DB) openPebble() (*pebble.DB, error) {
+	db.rushing.Add(1)
 	var opened *pebble.DB
 	err := db.attempt(func() (err error) {
+		defer db.rushing.Add(-1)
 		defer func() {
 			if r := recover(); r != nil {
 				err = fmt.Errorf("%w: %v", ErrCorrupt, r)

@@ -87,8 +87,8 @@ func (b *bench) joins(ctx context.Context, c *testkit.Cluster, on string) error 
 	return nil
 }
 
-// counts measures the count per key: every update sent, and the last of each
-// key every second.
+// counts measures the count per key: every update sent, the last of each key every
+// second, and every update of the count of each minute.
 func (b *bench) counts(ctx context.Context, c *testkit.Cluster, on string) error {
 	for _, v := range []struct {
 		name, pipeline string
@@ -96,6 +96,7 @@ func (b *bench) counts(ctx context.Context, c *testkit.Cluster, on string) error
 	}{
 		{"count per key", countPipeline, true},
 		{"count per key, sent every second", coalescedPipeline(), false},
+		{"count per key and minute", windowPipeline(), true},
 	} {
 		err := b.best(func() (result, error) {
 			j, err := b.write(v.pipeline, guarantees[0].settings)

@@ -69,6 +69,12 @@ func coalescedPipeline() string {
 	return strings.Replace(countPipeline, "sinks:", "    emit: {every: 1s}\nsinks:", 1)
 }
 
+// windowPipeline counts the views of every viewer by minutes and sends each new count.
+func windowPipeline() string {
+	windowed := strings.Replace(countPipeline, "    select:\n", "    window: {tumbling: 1m, grace: 1m}\n    select:\n", 1)
+	return strings.Replace(windowed, "    key: viewerId\n", "    key_format: json\n", 1)
+}
+
 // tablePipeline keeps a topic of rows as a table and joins nothing that comes:
 // what it does is to load the table.
 const tablePipeline = `pipeline: %[1]s
