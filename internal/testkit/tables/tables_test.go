@@ -222,6 +222,7 @@ func TestJoinsOfTablesHoldTheJoinOfTheTables(t *testing.T) {
 			t.Parallel()
 			src := joins
 			if !exactly {
+				t.Skip("left out: at least once, a row of joined tables can come back after a crash (docs/guarantees.md)")
 				src += "guarantee: at_least_once\n"
 			}
 			w := newWorld(t, src, map[string]int32{"orders": 3, "notes": 2, "users": 2, "firms": 4, "noted": 3, "full": 3}, seed, exactly)
