@@ -37,6 +37,10 @@ type Event struct {
 	// there was no row, and for streams. Operators that cannot take a result back
 	// need not look at it.
 	Before *expr.Frame
+	// Again says of a change made by a join of tables that another may have been sent
+	// in its place, before a crash, where the tables changed in another order. No state
+	// knows of it, so that even a deletion of what is not there is told.
+	Again bool
 
 	joined []*tableRow // by memo table number: the row that each join found
 	lazy   []*lazyRow  // likewise: how it is decoded, where that has not been done

@@ -46,7 +46,7 @@ func (f *filter) Process(e *Event) error {
 			held = false // which has been told when it came
 		}
 	}
-	if !holds && !held {
+	if !holds && !held && !e.Again {
 		return nil
 	}
 	gone, before := e.Delete, e.Before

@@ -124,18 +124,19 @@ func (j *foreignJoin) stateError(err error) error {
 	return fmt.Errorf("keep rows of join %s: %w", j.spec.Name, err)
 }
 
-// tell hands on how the result for a left row has changed. e gives origin and headers.
-func (j *foreignJoin) tell(e *Event, was, is result, time int64) error {
-	if !is.is && !was.is {
+// tell hands on how the result for a left row has changed. e gives origin and
+// headers; again: see Event.
+func (j *foreignJoin) tell(e *Event, was, is result, time int64, again bool) error {
+	if !is.is && !was.is && !again {
 		return nil
 	}
 	out := j.out
 	out.In, out.Origin, out.Time, out.Headers = e.In, e.Origin, time, e.Headers
 	out.Key, out.KeyFormat = e.Key, e.KeyFormat
-	out.Change, out.Delete, out.Null, out.Before = true, !is.is, !is.is, nil
+	out.Change, out.Delete, out.Null, out.Before, out.Again = true, !is.is, !is.is, nil, again
 	out.Frame.Now = j.task.Now()
 	shown := is
-	if !is.is { // of a deletion the key counts, which the old row has too
+	if was.is && !is.is { // of a deletion the key counts, which the old row has too
 		shown = was
 	}
 	err := j.place(&out.Frame, shown, 0)
@@ -204,13 +205,20 @@ func (j *foreignLeft) Process(e *Event) error {
 			return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 		}
 	}
+	again := e.Again || j.task.again()
 	if old == nil && now == nil {
-		return nil
+		return j.never(e, again)
 	}
 	if err := j.subscribe(e, old, now); err != nil {
 		return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
 	}
 	was := j.result(old)
+	if old != nil {
+		again = again || old.again
+	}
+	if now != nil {
+		now.again = again && !now.known
+	}
 	if err := j.store(j.key, now); err != nil {
 		return j.stateError(err)
 	}
@@ -218,12 +226,26 @@ func (j *foreignLeft) Process(e *Event) error {
 		return nil // the result stands until the answer comes
 	}
 	time, is := e.Time, j.result(now)
+	if now == nil {
+		is.left = old.left
+	}
 	if is.is {
 		time = now.at(time)
 	} else if old != nil {
 		time = old.at(time)
 	}
-	return j.tell(e, was, is, time)
+	return j.tell(e, was, is, time, again)
+}
+
+// never handles the deletion of a left row that is not known.
+func (j *foreignLeft) never(e *Event, again bool) (err error) {
+	if !again {
+		return nil
+	}
+	if j.doc, _, err = j.spec.Doc.append(j.doc[:0], e, &e.Frame); err != nil {
+		return j.task.refuseEvent(j.spec.Policy, e, ReasonExpression, err)
+	}
+	return j.tell(e, result{}, result{left: j.doc}, e.Time, again)
 }
 
 // at is the time of a result whose left side changes at time.

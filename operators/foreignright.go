@@ -300,13 +300,14 @@ func (s *foreignAnswers) Process() error {
 	was, first := s.result(r), !r.known
 	now := *r
 	now.known, now.right, now.rightAt, now.timed = true, joinRight(s.got.row, s.got.foreign), s.got.time, s.got.timed && s.got.row != nil
-	now.shown, now.shownLeft, now.shownRight = false, nil, nil
+	now.shown, now.shownLeft, now.shownRight, now.again = false, nil, nil, false
+	again := r.again || s.task.again()
 	is := s.result(&now)
 	if err := s.store(e.In.Key, &now); err != nil {
 		return s.stateError(err)
 	}
-	if !first && s.got.row == nil && was.right == nil {
+	if !first && s.got.row == nil && was.right == nil && (is.is || !again) {
 		return nil // a deletion of what was not there
 	}
-	return s.tell(e, was, is, time)
+	return s.tell(e, was, is, time, again)
 }

@@ -104,17 +104,19 @@ type foreignRow struct {
 	// While the answer is waited for: whether there is a result, and which.
 	shown                 bool
 	shownLeft, shownRight []byte
+	again                 bool // what became of it meanwhile may have been sent before: see Event.Again
 }
 
 const (
 	foreignKnown   = 1
 	foreignShown   = 2
 	foreignRightAt = 4
+	foreignAgain   = 8
 )
 
 func (r *foreignRow) append(dst []byte) []byte {
 	flags := byte(0)
-	for flag, set := range map[byte]bool{foreignKnown: r.known, foreignShown: r.shown, foreignRightAt: r.timed} {
+	for flag, set := range map[byte]bool{foreignKnown: r.known, foreignShown: r.shown, foreignRightAt: r.timed, foreignAgain: r.again} {
 		if set {
 			flags |= flag
 		}
@@ -132,6 +134,7 @@ func (r *foreignRow) read(b []byte) error {
 	flags := t.octet()
 	*r = foreignRow{
 		known: flags&foreignKnown != 0, shown: flags&foreignShown != 0, timed: flags&foreignRightAt != 0,
+		again:  flags&foreignAgain != 0,
 		number: t.number(), time: t.signed(), rightAt: t.signed(),
 		foreign: t.text(), left: t.text(), right: t.text(), shownLeft: t.text(), shownRight: t.text(),
 	}

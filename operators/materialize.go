@@ -69,6 +69,6 @@ func (m *materialize) Process(e *Event) error {
 	}
 	out := m.event
 	out.In, out.Origin, out.Time = e.In, e.Origin, e.Time
-	out.Key, out.KeyFormat, out.Headers = e.Key, e.KeyFormat, e.Headers
+	out.Key, out.KeyFormat, out.Headers, out.Again = e.Key, e.KeyFormat, e.Headers, e.Again
 	return m.out.write(out, m.key, row)
 }

@@ -219,6 +219,7 @@ type tableWriter struct {
 	before expr.Frame
 	none   value.Row      // the row of what has been deleted
 	expiry *expiringTable // nil = rows stay
+	gone   decodedRow     // the key of what was not there
 }
 
 func newTableWriter(t *Task, p *Policy, name string, reader *Table, nodes []*Node) (*tableWriter, error) {
@@ -274,9 +275,23 @@ func (w *tableWriter) change(e *Event, key, row []byte) error {
 		return fmt.Errorf("write table %s: %w", w.table.Name(), err)
 	}
 	if before == nil && after == nil {
-		return nil // nothing was there, nothing has changed
+		return w.never(e, key)
 	}
 	return w.tell(e, key, before, after)
+}
+
+// never handles the deletion of a row that is not there.
+func (w *tableWriter) never(e *Event, key []byte) error {
+	if !e.Again {
+		return nil // nothing has changed
+	}
+	if err := w.reader.decode(&w.gone, string(key), nil); err != nil {
+		return fmt.Errorf("read key of table %s: %w", w.table.Name(), err)
+	}
+	e.Change, e.Delete, e.Before = true, true, nil
+	e.Frame.Now = w.task.Now()
+	w.place(&e.Frame, &tableRow{row: &w.none, key: &w.gone.key})
+	return w.next.Process(e)
 }
 
 func (w *tableWriter) store(key, row []byte) error {

@@ -118,9 +118,11 @@ func (j *tableJoin) Process(e *Event) error {
 	}
 	is := j.combine(func(s *tableSide) bool { return s.is }, func(s *tableSide, shown bool) { s.shown = shown })
 	was := j.combine(func(s *tableSide) bool { return s.was }, func(s *tableSide, shown bool) { s.hadShown = shown })
-	if !j.touched() {
+	again := e.Again || j.task.again()
+	if !j.touched() && (is || was || !again) {
 		return nil // no result had the row, and none has it: there is nothing to tell
 	}
+	j.event.Again = again
 	setKey(&j.keyRow, key, j.spec.Components)
 	return j.tell(e, is, was)
 }

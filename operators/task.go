@@ -77,6 +77,9 @@ func (b *Blueprint) Build(tc *TaskContext) ([]Input, error) {
 	return inputs, nil
 }
 
+// again says that a result of what is processed now may have been sent before.
+func (t *Task) again() bool { return t.Again != nil && t.Again() }
+
 // begin begins to process the record in e.
 func (t *Task) begin(e *Event) {
 	t.arena.reset()

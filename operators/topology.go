@@ -104,6 +104,10 @@ type TaskContext struct {
 	// towards it, sent alone. A nil Limit: nothing is known of any.
 	Limit func(topic string) *atomic.Int64
 	Size  func(rec *record.Record) int
+	// Again says that what is processed may have been before, by somebody whose results
+	// were sent and whose state is lost: at least once, after a crash. See Event.Again.
+	// nil = never.
+	Again func() bool
 }
 
 // Emitter takes what a task sends.

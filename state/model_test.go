@@ -224,6 +224,7 @@ func runModel(t *rapid.T) {
 		"remove": func(t *rapid.T) {
 			m.delete(task(t), tableName.Draw(t, "table"), key.Draw(t, "key"), (*Table).Remove)
 		},
+		"restate": func(t *rapid.T) { m.restate(task(t), key.Draw(t, "key")) },
 		"get": func(t *rapid.T) {
 			task, name := task(t), tableName.Draw(t, "table")
 			m.checkRow(task.Table(name), key.Draw(t, "key"), task.now.tables[name])
@@ -301,6 +302,14 @@ func (m *model) delete(task *modelTask, name, key string, by func(*Table, []byte
 		m.t.Fatal(err)
 	}
 	delete(task.now.tables[name], key)
+}
+
+// restate must bring what the changelog says of a key in line, whatever it said.
+func (m *model) restate(task *modelTask, key string) {
+	if err := task.Table("own").Restate([]byte(key)); err != nil {
+		m.t.Fatal(err)
+	}
+	task.changelog[key] = "somebody else's"
 }
 
 // seal ends the epoch; the changelog must then say what the table says.

@@ -191,6 +191,23 @@ func (t *Table) Remove(key []byte) error {
 	return nil
 }
 
+// Restate tells the changelog once more what the row of key is, or that there is none.
+func (t *Table) Restate(key []byte) error {
+	r, err := t.Get(key)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		if r = t.rows[string(key)]; r == nil {
+			t.trim(evictSteps)
+			r = &Row{key: string(key), gone: true}
+			t.insert(r)
+		}
+	}
+	t.change(r)
+	return nil
+}
+
 // bury makes a row of the cache a deleted one, which is to be told to the changelog.
 func (t *Table) bury(r *Row) {
 	if !r.gone {

@@ -375,6 +375,9 @@ func (e *Engine) startInfos(ctx context.Context, ids []TaskID) ([]*startInfo, er
 		committed[tp], times[tp], promises[tp] = c.Offset, c.StreamTime, c.Promises
 	}
 	ends := map[record.TopicPartition]int64{}
+	if !e.opts.ExactlyOnce {
+		changelogs = append(changelogs, inputs...) // see task.repeats
+	}
 	if len(changelogs) > 0 {
 		// The high watermark, not the last stable offset: a transaction that is still
 		// open there ends first, and what it committed belongs to the table.

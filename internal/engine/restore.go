@@ -36,9 +36,10 @@ type restoring struct {
 	boot   bool   // target comes from the bounds: the end as taken at first start
 	full   bool   // nothing of it was in the store
 	seen   stamps // of a changelog: rows that have seen more than this are not the task's
+	over   *passedOver
 	rows   int64
-	// ahead holds what has been fetched past the target: it is processed later.
-	ahead []*Fetched
+	// beyond holds what has been fetched past the target: it is processed later.
+	beyond []*Fetched
 }
 
 // startInfo is what the engine found out at the broker before a task starts.
@@ -49,7 +50,7 @@ type startInfo struct {
 	promises  map[record.TopicPartition]string // and what was known of the tasks upstream
 	empty     map[TaskID]bool                  // those of them that have nothing
 	starts    map[record.TopicPartition]int64
-	ends      map[record.TopicPartition]int64 // high watermarks, of changelogs only
+	ends      map[record.TopicPartition]int64 // high watermarks of changelogs, and at least once of inputs
 }
 
 // offsetStart says where an input goes on: the committed offset, else the
@@ -63,25 +64,6 @@ func (w *worker) offsetStart(t *task, in *input, info *startInfo) int64 {
 		pos = stored
 	}
 	return pos
-}
-
-// ownStateIsNewest says that no other process has gone further than this
-// task's own store: then, without transactions, the store itself is the truth
-// and the changelog's tail would count records twice that are read again.
-func (w *worker) ownStateIsNewest(t *task, info *startInfo) bool {
-	if w.engine.opts.ExactlyOnce {
-		return false
-	}
-	known := false
-	for _, in := range t.inputs {
-		stored, found := t.store.Position(in.tp)
-		committed, ok := info.committed[in.tp]
-		if ok && (!found || stored < committed) {
-			return false
-		}
-		known = known || found
-	}
-	return known
 }
 
 // checkAhead refuses a task whose aggregates hold more than the group has
@@ -180,6 +162,9 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		if c, ok := info.committed[in.tp]; ok {
 			in.committed = c
 		}
+		if !w.engine.opts.ExactlyOnce {
+			in.again = info.ends[in.tp]
+		}
 		if err := errors.Join(w.checkAhead(t, in), w.checkPurged(t, in, info)); err != nil {
 			return err
 		}
@@ -204,9 +189,6 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 		w.beginTable(t, r)
 	}
 	t.own, t.promise, t.told = t.streamTime, t.streamTime, t.streamTime
-	if w.ownStateIsNewest(t, info) {
-		return nil
-	}
 	for _, spec := range t.sub.Tables {
 		if spec.Changelog == "" {
 			continue
@@ -273,7 +255,7 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 		r.in.fetchedTo, r.in.end = max(r.in.fetchedTo, f.Next), max(r.in.end, f.End)
 	}
 	if r.target >= 0 && r.pos >= r.target {
-		r.ahead = append(r.ahead, f)
+		r.beyond = append(r.beyond, f)
 		return nil
 	}
 	for i := range f.Records {
@@ -283,7 +265,7 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 		}
 		if r.target >= 0 && rec.Offset >= r.target {
 			r.pos = r.target
-			r.ahead = append(r.ahead, f)
+			r.beyond = append(r.beyond, f)
 			return nil
 		}
 		if err := w.loadRecord(r, rec); err != nil {
@@ -310,18 +292,22 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 		}
 		return addRow(r.loader, key, row, rec)
 	}
-	if rec.Value == nil {
-		if ahead, err := r.seen.passedBy(stampOf(rec)); err != nil || ahead {
+	stamp, row := stampOf(rec), []byte(nil)
+	if rec.Value != nil {
+		var err error
+		if row, stamp, err = state.DecodeStamped(rec.Value); err != nil {
 			return err
 		}
+	}
+	ahead, err := r.seen.passedBy(stamp)
+	switch {
+	case err != nil:
+		return err
+	case ahead:
+		r.passOver(rec)
+		return nil
+	case row == nil:
 		return r.loader.Add(rec.Key, nil)
-	}
-	row, stamp, err := state.DecodeStamped(rec.Value)
-	if err != nil {
-		return err
-	}
-	if ahead, err := r.seen.passedBy(stamp); err != nil || ahead {
-		return err
 	}
 	return r.loader.AddShared(rec.Key, row)
 }
@@ -366,6 +352,10 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 		return err
 	}
 	positions := map[record.TopicPartition]int64{r.tp: r.pos}
+	if r.over != nil {
+		positions[r.tp] = r.over.first // what is passed over is looked at again, until its keys are restated
+		t.over = append(t.over, r.over)
+	}
 	var marks []string
 	if r.boot {
 		marks = append(marks, bootMark(r.tp.Topic))
@@ -393,7 +383,7 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 	}
 	r.in.pos = max(r.in.pos, r.pos)
 	r.in.started = true
-	r.in.queue = append(r.in.queue, r.ahead...)
+	r.in.queue = append(r.in.queue, r.beyond...)
 	return nil
 }
 
@@ -405,6 +395,9 @@ func (w *worker) startInputs(t *task) error {
 			in.fetchedTo = in.pos
 			w.fetch(in.tp, in.pos, t)
 		}
+	}
+	if err := t.restate(); err != nil {
+		return err
 	}
 	if err := t.transition(taskRunning); err != nil {
 		return err
@@ -464,6 +457,7 @@ func (w *worker) openTask(id TaskID) (*task, error) {
 		Timers:     &operators.Timers{},
 		Limit:      w.engine.limitOf,
 		Size:       func(rec *record.Record) int { return w.producer.Size(rec) },
+		Again:      t.repeats,
 	}
 	ops, err := sub.Build(t.context)
 	if err != nil {

@@ -3,11 +3,13 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
 
 	"streamctl/internal/record"
+	"streamctl/state"
 )
 
 // Without transactions the changelog holds more than what was committed: rows
@@ -15,6 +17,12 @@ import (
 // again, so a restore that took them would count those twice. Each row of such
 // a changelog therefore carries the input positions that it has seen, and a
 // restore passes over those that have seen more than the group has committed.
+//
+// They stay in the changelog, and once the group has committed as much they could not
+// be told from rows that hold: the records that made them are read again, but in another
+// order among inputs, so that the same keys need not change again. With its first
+// commit a task therefore writes the rows of all keys that its restore has passed
+// over once more as they stand.
 
 // stampHeader is the header in which a tombstone carries its stamp. A deletion
 // that is ahead of what was committed would otherwise be found done when its record
@@ -78,4 +86,39 @@ func (s stamps) passedBy(stamp []byte) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// repeats says that there may have been somebody who processed what the task has yet
+// to: who read, before it started, some of what it reads now.
+func (t *task) repeats() bool {
+	return slices.ContainsFunc(t.inputs, func(in *input) bool { return in.pos < in.again })
+}
+
+// passedOver is what a restore did not take from a changelog.
+type passedOver struct {
+	table *state.Table
+	first int64 // offset
+	keys  map[string]struct{}
+}
+
+// passOver notes that rec, of the changelog that is loaded, is not the task's.
+func (r *restoring) passOver(rec *record.Record) {
+	if r.over == nil {
+		r.over = &passedOver{table: r.table, first: rec.Offset, keys: make(map[string]struct{})}
+	}
+	r.over.keys[string(rec.Key)] = struct{}{}
+}
+
+// restate lets the next commit write the rows that hold behind those that were passed over.
+func (t *task) restate() error {
+	for _, over := range t.over {
+		for _, key := range slices.Sorted(maps.Keys(over.keys)) {
+			if err := over.table.Restate([]byte(key)); err != nil {
+				return fmt.Errorf("restate row of task %s: %w", t.id, err)
+			}
+		}
+		t.marked = true
+	}
+	t.over = nil
+	return nil
 }

@@ -57,6 +57,7 @@ type task struct {
 	store   *state.Task
 	inputs  []*input     // tables first: at equal times a table's record goes before a stream's
 	restore []*restoring // tables that are still being loaded
+	over    []*passedOver
 	// restored is how many offsets those that are loaded took.
 	restored int64
 	// gated is true while a table input has not reached its end as taken at first
@@ -117,6 +118,7 @@ type input struct {
 	promised bool
 
 	upstream  *upstream // what the tasks that write the topic have promised; nil = they do not
+	again     int64     // at least once: the end of the topic when the task started
 	pos       int64     // next offset to process: what is committed
 	committed int64     // last committed pos, -1 = never
 	started   bool      // being fetched
