@@ -107,21 +107,26 @@ type foreignRow struct {
 	again                 bool // what became of it meanwhile may have been sent before: see Event.Again
 }
 
+// foreignFlags say what a foreignRow is.
+type foreignFlags byte
+
 const (
-	foreignKnown   = 1
-	foreignShown   = 2
-	foreignRightAt = 4
-	foreignAgain   = 8
+	foreignKnown   foreignFlags = 1
+	foreignShown   foreignFlags = 2
+	foreignRightAt foreignFlags = 4
+	foreignAgain   foreignFlags = 8
 )
 
-func (r *foreignRow) append(dst []byte) []byte {
-	flags := byte(0)
-	for flag, set := range map[byte]bool{foreignKnown: r.known, foreignShown: r.shown, foreignRightAt: r.timed, foreignAgain: r.again} {
-		if set {
-			flags |= flag
-		}
+func (f foreignFlags) when(set bool) foreignFlags {
+	if set {
+		return f
 	}
-	dst = binary.AppendUvarint(append(dst, flags), r.number)
+	return 0
+}
+
+func (r *foreignRow) append(dst []byte) []byte {
+	flags := foreignKnown.when(r.known) | foreignShown.when(r.shown) | foreignRightAt.when(r.timed) | foreignAgain.when(r.again)
+	dst = binary.AppendUvarint(append(dst, byte(flags)), r.number)
 	dst = binary.AppendVarint(binary.AppendVarint(dst, r.time), r.rightAt)
 	for _, text := range [][]byte{r.foreign, r.left, r.right, r.shownLeft, r.shownRight} {
 		dst = appendText(dst, text)
@@ -131,7 +136,7 @@ func (r *foreignRow) append(dst []byte) []byte {
 
 func (r *foreignRow) read(b []byte) error {
 	t := wire{rest: b}
-	flags := t.octet()
+	flags := foreignFlags(t.octet())
 	*r = foreignRow{
 		known: flags&foreignKnown != 0, shown: flags&foreignShown != 0, timed: flags&foreignRightAt != 0,
 		again:  flags&foreignAgain != 0,
