@@ -49,7 +49,8 @@ type SyntaxError struct {
 // Error says where and what.
 func (e *SyntaxError) Error() string { return fmt.Sprintf("at character %d: %s", e.Col, e.Msg) }
 
-// Parse reads a query. The error is a *SyntaxError.
+// Parse reads a query, of which it keeps nothing: the text may lie in memory that is
+// written again. The error is a *SyntaxError.
 func Parse(text string) (*Query, error) {
 	p := &parser{text: text}
 	root, err := p.query()
@@ -257,7 +258,7 @@ func (p *parser) fielded() (*node, error) {
 	if p.field != "" {
 		return nil, p.fail(t.at, "field %s stands inside field %s", t.text, p.field)
 	}
-	p.field = t.text
+	p.field = strings.Clone(t.text)
 	defer func() { p.field = "" }()
 	if err := p.advance(); err != nil {
 		return nil, err

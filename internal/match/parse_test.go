@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 func TestParse(t *testing.T) {
@@ -121,5 +122,29 @@ func TestWords(t *testing.T) {
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("words of %q: %q, want %q", text, s, want)
 		}
+	}
+}
+
+// Rows of a state lie in memory that is written again: a query that was read from
+// one must keep nothing of the text, the names of its fields neither.
+func TestQueriesKeepNothingOfTheirText(t *testing.T) {
+	text := []byte(`title:storm AND body:"calm sea" AND tag:co*`)
+	q, err := Parse(unsafe.String(unsafe.SliceData(text), len(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := NewIndex()
+	x.Put("q", q)
+	want := q.String()
+	clear(text)
+	x.Begin()
+	x.Add("title", []byte("a storm"))
+	x.Add("body", []byte("the calm sea"))
+	x.Add("tag", []byte("coast"))
+	if keys := x.AppendMatches(nil); len(keys) != 1 {
+		t.Errorf("the query is not found any more: %v", keys)
+	}
+	if got := q.String(); got != want {
+		t.Errorf("the query is %s, was %s", got, want)
 	}
 }
