@@ -168,3 +168,31 @@ sinks:
 	r.mustRun()
 	expect(t, "met", r.show("out"), `0 a {"text":"foo","stamp":"S"} @1002`)
 }
+
+// Where a row has its query can be said with the table's alias or without it; what an alias
+// means is each stream's own.
+func TestMatchFieldByAlias(t *testing.T) {
+	for field, want := range map[string]string{
+		"rule": "bare", "q.rule": "bare", "q": "aliased", "q.rule ?? q.q.rule": "bare", "q.q": "aliased", `value.q`: "aliased",
+	} {
+		r := newRig(t, replaced(searching, "queries: alerts q", "field: '"+field+"', queries: alerts q"), map[string]int{"documents": 1, "queries": 2, "out": 1})
+		tell(r, `queries k {"rule":"bare","q":"aliased"} @1`, `documents a {"id":1,"f":"`+want+`"} @2`)
+		expect(t, field, r.values("out"), `a {"id":1,"matches":["k"]}`)
+	}
+	r := newRig(t, `
+pipeline: p
+sources:
+  documents: {topic: documents}
+tables:
+  alerts: {topic: queries}
+streams:
+  mine: {from: documents d, match: {queries: alerts q, text: d.f, field: q.rule}, select: [{mine: matched_keys}]}
+  other: {from: documents d, match: {queries: alerts o, text: d.f, field: q.rule}, select: [{other: matched_keys}]}
+sinks:
+  a: {from: mine, topic: mine}
+  b: {from: other, topic: other}
+`, map[string]int{"documents": 1, "queries": 1, "mine": 1, "other": 1})
+	tell(r, `queries k {"rule":"row","q":{"rule":"member"}} @1`, `documents a {"f":"row"} @2`, `documents b {"f":"member"} @3`)
+	expect(t, "by the alias", r.values("mine"), `a {"mine":["k"]}`, `b {"mine":[]}`)
+	expect(t, "by the field of that name", r.values("other"), `a {"other":[]}`, `b {"other":["k"]}`)
+}

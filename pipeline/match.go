@@ -161,13 +161,20 @@ func (c *compiler) matchText(d *Def, view []*binding) *expr.Program {
 	return p
 }
 
-// matchQuery compiles where the rows of the table, in, have their queries.
+// matchQuery compiles where the rows of the table, in, have their queries. Their
+// fields are bare; the alias may be written, unless it is a field's name as well.
 func (c *compiler) matchQuery(d *Def, in *binding) *expr.Program {
 	text := d.Query.Match.Field
 	if !text.Set {
-		text = Text{Value: "query", Set: true, Span: d.Query.Match.Queries.Text.Span}
+		return c.program(Text{Value: "query", Set: true, Span: d.Query.Match.Queries.Text.Span}, scopeOf(in.as("")), expr.Want{Kind: expr.String, For: "field"})
 	}
-	return c.program(text, scopeOf(in.as("")), expr.Want{Kind: expr.String, For: "field"})
+	bindings := []*binding{in.as("")}
+	alias := d.Match.Alias
+	hidden := in.space.has(alias) == present || in.space.has(alias) == unknown && oneLine(text.Value) == alias
+	if alias != "" && !hidden {
+		bindings = append(bindings, in.as(alias))
+	}
+	return c.program(text, scopeOf(bindings...), expr.Want{Kind: expr.String, For: "field"})
 }
 
 // matchView draws the boundary behind a match.
@@ -227,7 +234,7 @@ func (p *planner) match(d *Def, flows []*flow) []*flow {
 func (p *planner) indexed(d *Def) {
 	reader := p.readers[d.Match.Def]
 	for _, s := range reader.Steps {
-		if s.Kind == QueriesStep && s.Def.queryText() == d.queryText() {
+		if s.Kind == QueriesStep && s.Def.queryIdentity() == d.queryIdentity() {
 			return
 		}
 	}
@@ -240,6 +247,16 @@ func (d *Def) queryText() string {
 		return oneLine(f.Value)
 	}
 	return "query"
+}
+
+// queryIdentity is the same for definitions that find the query of a row in the same
+// place. What an alias means is not the same for all of them.
+func (d *Def) queryIdentity() string {
+	text := d.queryText()
+	if alias := d.Match.Alias; alias != "" && strings.Contains(text, alias) {
+		return text + " with " + alias
+	}
+	return text
 }
 
 // scatter makes the step that sends documents to all partitions of the queries.
@@ -256,7 +273,7 @@ func (b *binder) scatter(s *Step, at cursor) operators.Spec {
 
 // index is the index of the queries that d matches, one for all that share it.
 func (b *binder) index(d *Def) *operators.QueryIndex {
-	name := d.Match.Def.Name + " " + d.queryText()
+	name := d.Match.Def.Name + " " + d.queryIdentity()
 	if x := b.indexes[name]; x != nil {
 		return x
 	}
