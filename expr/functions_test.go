@@ -227,3 +227,32 @@ func TestLayoutsReadWhatTheyWrite(t *testing.T) {
 		}
 	}
 }
+
+// A record lies in memory that the next one may lie in: which zone a name stands
+// for must not be remembered by that memory.
+func TestZonesAreRememberedByName(t *testing.T) {
+	w := sample(t)
+	p := w.compile(t, `format_time(0, "%H:%M", v.s)`)
+	zones := []string{"Asia/Tokyo", "Asia/Dubai", "Asia/Seoul", "Asia/Kabul", "Asia/Dhaka", "Asia/Macau", "Asia/Amman", "Asia/Qatar", "Asia/Aqtau", "Asia/Chita"}
+	text := []byte(`"Asia/Tokyo"`)
+	for range 3 {
+		for _, name := range zones {
+			loc, err := time.LoadLocation(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(text[1:], name)
+			s, err := value.ParseJSON(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.frame.Rows[0].Slots[4] = s
+			if got, err := p.Eval(w.frame); err != nil || got.Text != time.UnixMilli(0).In(loc).Format("15:04") {
+				t.Errorf("midnight UTC in %s is %v: %v", name, got, err)
+			}
+		}
+	}
+	if n := len(w.frame.zones); n != len(zones) {
+		t.Errorf("%d zones are remembered, want %d", n, len(zones))
+	}
+}

@@ -3,6 +3,7 @@ package expr
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 	_ "time/tzdata" // zones must not depend on the machine that runs a pipeline
 
@@ -87,6 +88,7 @@ func (f *Frame) zone(args []value.Value, i int) (*time.Location, error) {
 	if loc, ok := f.zones[name]; ok {
 		return loc, nil
 	}
+	name = strings.Clone(name) // the record's memory is written again
 	loc, err := loadZone(name)
 	if err != nil {
 		return nil, err
