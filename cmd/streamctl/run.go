@@ -145,7 +145,7 @@ func (a *app) runOne(ctx context.Context, f *runFlags, l *loaded, chosen map[str
 			if !e.embedded() {
 				return nil
 			}
-			return makeTopics(ctx, s.Admin(), l.topology, log)
+			return makeTopics(ctx, s, l.topology, log)
 		}
 		opts := engine.Options{
 			Topology: l.topology, Transport: s, Logger: log,

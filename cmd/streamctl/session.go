@@ -20,6 +20,8 @@ import (
 type session interface {
 	engine.Transport
 	Rewind() reset.Cluster
+	// SetTopicConfig changes one setting of a topic.
+	SetTopicConfig(ctx context.Context, topic, key, value string) error
 	// Ping returns nil when the cluster answers now.
 	Ping(ctx context.Context) error
 }
@@ -55,6 +57,11 @@ type kafkaSession struct{ *kafka.Transport }
 
 // Rewind gives the control plane of the session's group.
 func (s kafkaSession) Rewind() reset.Cluster { return rewindCluster{s.Control()} }
+
+// SetTopicConfig implements session.
+func (s kafkaSession) SetTopicConfig(ctx context.Context, topic, key, value string) error {
+	return s.Control().SetTopicConfig(ctx, topic, key, value)
+}
 
 // rewindCluster fits the Kafka control plane to what a rewind asks for.
 type rewindCluster struct{ admin *kafka.Admin }

@@ -5,15 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"streamctl/internal/engine"
 	"streamctl/operators"
 )
 
+const (
+	cleanupPolicy = "cleanup.policy"
+	compacted     = "compact"
+)
+
 // makeTopics makes the pipeline's outer topics that the embedded broker does
-// not have yet: nobody else would. On a cluster a missing topic is a mistake
-// to be told, and the engine tells it.
-func makeTopics(ctx context.Context, admin engine.Admin, top *operators.Topology, log *slog.Logger) error {
+// not have yet, and lets it keep the rows of tables that were written before somebody
+// said that they are ones: nobody else would. On a cluster both are mistakes to be
+// told, and the engine tells them.
+func makeTopics(ctx context.Context, s session, top *operators.Topology, log *slog.Logger) error {
+	admin := s.Admin()
 	var names []string
 	for _, sub := range top.Subs {
 		for _, in := range sub.Inputs {
@@ -49,10 +57,17 @@ func makeTopics(ctx context.Context, admin engine.Admin, top *operators.Topology
 			}
 			configs := map[string]string{}
 			if in.Table != "" {
-				configs["cleanup.policy"] = "compact" // the table is restored from it
+				configs[cleanupPolicy] = compacted // the table is restored from it
 			}
 			if err := ensure(in.Topic, newTopicPartitions, configs); err != nil {
 				return err
+			}
+			if policy := found[in.Topic].Configs[cleanupPolicy]; in.Table != "" && policy != "" && !strings.Contains(policy, compacted) {
+				if err := s.SetTopicConfig(ctx, in.Topic, cleanupPolicy, compacted); err != nil {
+					return fmt.Errorf("set %s of topic %s on the embedded broker: %w", cleanupPolicy, in.Topic, err)
+				}
+				log.Info("topic keeps the last record of every key from now on: a table is restored from it",
+					"topic", in.Topic, cleanupPolicy, compacted, "before", policy)
 			}
 		}
 	}

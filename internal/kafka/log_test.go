@@ -412,6 +412,13 @@ func TestTopics(t *testing.T) {
 		if err != nil || len(got) != 1 || got[name].Partitions != 3 || got[name].Configs["cleanup.policy"] != "compact" || got[name].Configs["retention.ms"] != "12345" {
 			e.Errorf("topics: %+v, %v", got, err)
 		}
+		if err := a.SetTopicConfig(e.ctx(), name, "cleanup.policy", "delete"); err != nil {
+			e.Fatal(err)
+		}
+		e.await("the new setting", func() bool {
+			got, err := a.Topics(e.ctx(), []string{name})
+			return err == nil && got[name].Configs["cleanup.policy"] == "delete" && got[name].Configs["retention.ms"] == "12345"
+		})
 		names, err := a.TopicNames(e.ctx())
 		if err != nil || !slices.Contains(names, name) || slices.Contains(names, "__consumer_offsets") {
 			e.Errorf("names: %v, %v", names, err)
