@@ -27,10 +27,13 @@ func aggregateKind(name string) (aggregate, shared bool) {
 	switch name {
 	case "sum", "min", "max", "first", "last", "count":
 		return true, true
-	case "avg", "count_distinct", "collect_list", "collect_set", "top_k", "histogram", "stddev", "percentile":
-		return true, false
 	}
-	return false, false
+	return slices.Contains(aggregatesOnly(), name), false
+}
+
+// aggregatesOnly are the aggregates whose names no function has.
+func aggregatesOnly() []string {
+	return []string{"avg", "count_distinct", "collect_list", "collect_set", "top_k", "histogram", "stddev", "percentile"}
 }
 
 // callNode checks a call of a name that expr-lang does not know.
@@ -67,8 +70,24 @@ func (c *checker) call(a ast.Node, name string, args []ast.Node) *node {
 		}
 		return c.noAggregate(n, name, shared, args)
 	}
+	if c.misspelled(name) {
+		return c.unknownFunction(n, name)
+	}
 	n.kids = c.checkAll(args)
 	return c.apply(n, name)
+}
+
+// misspelled says that a name most likely means an aggregate: its arguments are
+// then over the records of a group, and no mistakes because of that.
+func (c *checker) misspelled(name string) bool {
+	if c.functions == nil {
+		c.functions = library()
+	}
+	if c.scope.Aggregate == nil || c.functions[name] != nil {
+		return false
+	}
+	aggregate, _ := aggregateKind(c.functionLike(name))
+	return aggregate
 }
 
 // checkAll checks arguments in order.
@@ -223,8 +242,13 @@ func (c *checker) unknownFunction(n *node, name string) *node {
 
 // functionLike is the function that somebody who writes name most likely means.
 func (c *checker) functionLike(name string) string {
-	if c.functions[snakeCase(name)] != nil {
+	if aggregate, _ := aggregateKind(snakeCase(name)); aggregate || c.functions[snakeCase(name)] != nil {
 		return snakeCase(name)
+	}
+	if c.scope.Aggregate != nil {
+		if known := otherAggregate(strings.ToLower(name)); known != "" {
+			return known
+		}
 	}
 	for _, spelling := range []string{strings.ToLower(name), snakeCase(name)} {
 		if known := otherName(spelling); known != "" {
@@ -233,7 +257,31 @@ func (c *checker) functionLike(name string) string {
 	}
 	names := slices.Collect(maps.Keys(c.functions))
 	names = append(slices.AppendSeq(names, maps.Keys(c.user)), predicateNames()...)
+	names = append(names, aggregatesOnly()...)
 	return diag.Nearest(name, names)
+}
+
+// otherAggregate translates what SQL and other languages call our aggregates.
+func otherAggregate(name string) string {
+	switch name {
+	case "average", "mean":
+		return "avg"
+	case "stdev", "stddev_samp", "std":
+		return "stddev"
+	case "array_agg", "group_array", "listagg":
+		return "collect_list"
+	case "approx_count_distinct", "approx_distinct", "uniq":
+		return "count_distinct"
+	case "quantile", "approx_percentile", "percentile_cont", "median":
+		return "percentile"
+	case "latest_by_offset", "last_value":
+		return "last"
+	case "earliest_by_offset", "first_value":
+		return "first"
+	case "topk":
+		return "top_k"
+	}
+	return ""
 }
 
 // otherName translates what SQL and other languages call our functions.

@@ -302,6 +302,9 @@ func (t *syntaxTree) syntaxError(err error) *syntaxError {
 	out.start, out.end = t.tokenSpan(i)
 	out.msg = fmt.Sprintf("unexpected %q", t.text[out.start:out.end])
 	out.help = syntaxHelp(tok.Value)
+	if tok.Value == "*" && i >= 1 && t.tokens[i-1].Is(lexer.Bracket, "(") {
+		out.help = "count() counts records; of a column, it counts those in which that is not null"
+	}
 	if tok.Value == ":" && i >= 2 && t.tokens[i-2].Is(lexer.Bracket, "{") {
 		out.help = "in a predicate { begins a block: put the object into parentheses, ({name: x})"
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,8 +115,11 @@ Without a kafka: section in the file and without --brokers, everything runs on
 an embedded broker that keeps its data under --data-dir.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
+				if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+					return usagef("unknown command %q: did you mean %s?", args[0], strings.Join(like, " or "))
+				}
 				return usagef("unknown command %q", args[0])
 			}
 			return nil
@@ -125,6 +129,7 @@ an embedded broker that keeps its data under --data-dir.`,
 			return a.prepare()
 		},
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
