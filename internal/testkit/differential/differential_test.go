@@ -54,7 +54,7 @@ func drawCase(seed uint64) *testCase {
 	return c
 }
 
-// undefined says that the order of records is not defined in a pipeline. What the
+// undefined says that nothing is defined in a pipeline. What the
 // compiler does not take, or fails at, is for try to tell.
 func undefined(text string) (is bool) {
 	defer func() {
@@ -63,7 +63,7 @@ func undefined(text string) (is bool) {
 		}
 	}()
 	pipe, err := compile(text)
-	return err == nil && pipe.ambiguous()
+	return err == nil && !pipe.someDefined()
 }
 
 // verdict is what became of a case.
@@ -85,12 +85,12 @@ func try(c *testCase) (v verdict) {
 	if err != nil {
 		return verdict{refused: err.Error()}
 	}
-	if pipe.ambiguous() {
+	if !pipe.someDefined() {
 		return verdict{skipped: true}
 	}
-	if c.settings.AtLeastOnce && pipe.repartitions() {
+	if c.settings.AtLeastOnce && pipe.countsAgain() {
 		d := *c
-		d.settings.Crashes = 0 // what is sent to a repartition topic again counts again
+		d.settings.Crashes = 0
 		c = &d
 	}
 	m, err := expected(pipe, c)

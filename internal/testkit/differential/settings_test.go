@@ -45,7 +45,7 @@ func drawSettings(r *rand.Rand) settings {
 	s.Stops = []int{0, 0, 3, 8, 20}[r.IntN(5)]
 	s.Kills, s.Losses = r.IntN(3), []int{0, 0, 4}[r.IntN(3)]
 	s.Mixed = r.IntN(2) == 0
-	s.AtLeastOnce = r.IntN(8) == 0
+	s.AtLeastOnce = r.IntN(5) == 0
 	s.Crashes = []int{0, 0, 5}[r.IntN(3)]
 	return s
 }

@@ -1,0 +1,157 @@
+package differential
+
+import (
+	"slices"
+	"strings"
+
+	"streamctl/internal/testkit"
+	"streamctl/pipeline"
+)
+
+// promise is what is defined of the records of a sink, see docs/testing.md.
+type promise int
+
+const (
+	eachInOrder promise = iota // the same records, those of each key in the same order
+	inAnyOrder                 // the same records
+	contents                   // of each key the last record
+	nothing
+)
+
+// promised says what is defined of what lies in the topics of the sinks; again: work
+// was done again at least once.
+func (c *compiled) promised(set settings, again bool) map[string]promise {
+	twoWays, vague := c.unordered(), c.ambiguous()
+	held := map[string]bool{}
+	if set.Partitions > 1 {
+		held = c.letGo()
+	}
+	out := map[string]promise{}
+	c.eachStep(func(s *pipeline.Step, _ []string) {
+		if s.Kind != pipeline.SinkStep {
+			return
+		}
+		p, d := eachInOrder, s.Def
+		switch {
+		case vague && !c.settled(d), again && groupsJoined(d):
+			p = nothing
+		case vague && isOfTable(d):
+			p = contents
+		case again && joinsTables(d) && isOfTable(d):
+			p = contents
+		case vague, twoWays[s.Topic], held[s.Topic]:
+			p = inAnyOrder
+		}
+		out[s.Topic] = max(out[s.Topic], p)
+	})
+	return out
+}
+
+// someDefined says that there is something to compare.
+func (c *compiled) someDefined() bool {
+	for _, p := range c.promised(settings{Partitions: 1}, false) {
+		if p != nothing {
+			return true
+		}
+	}
+	return false
+}
+
+// isOfTable says that what a definition gives out are the changes of a table.
+func isOfTable(d *pipeline.Def) bool {
+	return d.IsTable() || d.Query != nil && len(d.From) > 0 && isOfTable(d.From[0].Def) || d.Kind == pipeline.SinkDef && isOfTable(d.From[0].Def)
+}
+
+// before lists what a definition reads.
+func before(d *pipeline.Def) (list []*pipeline.Def) {
+	for _, in := range d.From {
+		list = append(list, in.Def)
+	}
+	for _, j := range d.Joins {
+		list = append(list, j.Def)
+	}
+	return list
+}
+
+// settled says that what a definition comes to in the end does not depend on which of two
+// ways a record is first on: of a table its rows, of a stream its records without their
+// order. What looks rows up, and what goes by time, depends on it.
+func (c *compiled) settled(d *pipeline.Def) bool {
+	if d.TTL > 0 || d.History > 0 || d.Window != nil {
+		return false
+	}
+	if q := d.Query; q != nil {
+		if q.Dedup != nil || q.Match != nil || len(d.Joins) > 0 && !isOfTable(d.From[0].Def) {
+			return false
+		}
+		inOrder := strings.Contains(c.text, "first(") || strings.Contains(c.text, "last(") || strings.Contains(c.text, "collect_list(")
+		if len(q.GroupBy) > 0 && !isOfTable(d.From[0].Def) && inOrder {
+			return false
+		}
+	} else if len(d.From) > 0 && d.Kind != pipeline.SinkDef {
+		return false // what was late
+	}
+	return !slices.ContainsFunc(before(d), func(b *pipeline.Def) bool { return !c.settled(b) })
+}
+
+// joinsTables says that there is a join of tables in a definition, or before it.
+func joinsTables(d *pipeline.Def) bool {
+	return len(d.Joins) > 0 && isOfTable(d.From[0].Def) || slices.ContainsFunc(before(d), joinsTables)
+}
+
+// groupsJoined says that rows of joined tables are grouped: a group that does not come
+// about any more when work is done again may stay in the sink's topic (docs/guarantees.md).
+func groupsJoined(d *pipeline.Def) bool {
+	if q := d.Query; q != nil && (len(q.GroupBy) > 0 || q.Top != nil) && slices.ContainsFunc(before(d), joinsTables) {
+		return true
+	}
+	return slices.ContainsFunc(before(d), groupsJoined)
+}
+
+// countsAgain says that what comes out of a topic of the pipeline's own is counted: what
+// is sent there again at least once counts again.
+func (c *compiled) countsAgain() bool {
+	own := map[string]bool{}
+	for _, sub := range c.topology.Subs {
+		for _, out := range sub.Outputs {
+			own[out.Topic] = own[out.Topic] || out.Internal
+		}
+	}
+	for _, sub := range c.result.Plan.Subs {
+		for _, in := range sub.Inputs {
+			if own[in.Topic] && in.Kind != pipeline.ChangelogInput && ordered(in.Steps) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lasting are the rows that the records of a table's sink come to.
+func lasting(all testkit.Sequences) testkit.Sequences {
+	out := testkit.Sequences{}
+	for key, list := range all {
+		value, _, _ := strings.Cut(list[len(list)-1].Value, " @")
+		if value != "-" {
+			out.Add(testkit.Output{Key: key, Value: value})
+		}
+	}
+	return out
+}
+
+// needed leaves out deletions of what is not there, which joins of tables tell at least
+// once when they have been stopped.
+func needed(all testkit.Sequences) testkit.Sequences {
+	out := testkit.Sequences{}
+	for _, list := range all {
+		there := false
+		for _, o := range list {
+			deleted := strings.HasPrefix(o.Value, "- @")
+			if !deleted || there {
+				out.Add(o)
+			}
+			there = !deleted
+		}
+	}
+	return out
+}
