@@ -1,12 +1,12 @@
 package operators
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
 
 	"streamctl/expr"
+	"streamctl/internal/match"
 	"streamctl/internal/record"
 	"streamctl/internal/value"
 )
@@ -39,7 +39,7 @@ type Scatter struct {
 
 // Make implements Spec.
 func (s *Scatter) Make(t *Task, _ Operator) (Operator, error) {
-	op := &scatter{spec: s, task: t, partitions: t.Partitions(s.Topic)}
+	op := &scatter{spec: s, task: t, partitions: t.Partitions(s.Topic), cut: textCutter{cutter: match.NewCutter()}}
 	op.sender = appendSender(nil, s.Input, t.Partition)
 	return op, nil
 }
@@ -49,6 +49,8 @@ type scatter struct {
 	task       *Task
 	partitions int32
 	sender     []byte
+	json       []byte // what is searched
+	cut        textCutter
 }
 
 // Process sends e.
@@ -62,13 +64,6 @@ func (s *scatter) Process(e *Event) error {
 	}
 	return nil
 }
-
-// The members of what lies in the topic of documents, in this order; the second is in
-// the copy for the home partition only.
-const (
-	textMember = `{"text":`
-	docMember  = `,"doc":`
-)
 
 func (s *scatter) send(e *Event) error {
 	text, err := s.spec.Text.Eval(&e.Frame)
@@ -85,9 +80,9 @@ func (s *scatter) send(e *Event) error {
 	a := &s.task.arena
 	topic := s.spec.Origins[e.Origin.Topic]
 	id := a.end(appendDocumentID(append(a.begin(32), s.sender...), topic, e.Origin))
-	copied := value.AppendJSON(append(a.begin(arenaReserve), textMember...), text)
-	part := a.end(append(copied, '}'))
-	whole := append(append(a.begin(len(part)+arenaReserve), part[:len(part)-1]...), docMember...)
+	s.json = value.AppendJSON(s.json[:0], text)
+	cut := a.end(s.cut.append(a.begin(arenaReserve), s.json))
+	part, whole := s.form(cut, false), s.form(cut, true)
 	whole, null, err := s.spec.Doc.append(whole, e, &e.Frame)
 	if err != nil {
 		return err
@@ -95,7 +90,10 @@ func (s *scatter) send(e *Event) error {
 	if null {
 		return errors.New("scatter document: it has no value") // Null says so before
 	}
-	whole = a.end(append(whole, '}'))
+	if cut == nil {
+		whole = append(whole, '}')
+	}
+	whole = a.end(whole)
 	headers := s.task.originHeaders(e, s.spec.Origins)
 	home := s.task.Partition % s.partitions
 	for p := range s.partitions {
@@ -106,6 +104,22 @@ func (s *scatter) send(e *Event) error {
 		s.task.Emitter.Emit(s.spec.Output, p, rec)
 	}
 	return nil
+}
+
+// form begins a copy with what is searched; one with a document is not at its end.
+func (s *scatter) form(cut []byte, doc bool) []byte {
+	a := &s.task.arena
+	switch {
+	case cut != nil && !doc:
+		return cut
+	case cut != nil:
+		return append(a.begin(len(cut)+arenaReserve), cut...)
+	}
+	text := append(append(a.begin(len(s.json)+arenaReserve), textMember...), s.json...)
+	if doc {
+		return append(text, docMember...)
+	}
+	return a.end(append(text, '}'))
 }
 
 // isObject tells objects from all else.
@@ -191,7 +205,7 @@ type matcher struct {
 	at          record.Position
 	event       Event // its frame is empty: for the arena's sake
 	keys        []string
-	text        []byte
+	reader      copyReader
 }
 
 // Decode implements Input.
@@ -215,7 +229,7 @@ func (m *matcher) find() error {
 		return err
 	}
 	sender, task := senderOf(m.rec.Key)
-	doc, err := m.take(m.rec.Value)
+	doc, err := m.reader.take(m.queries.index, m.rec.Value)
 	if sender == nil && err == nil {
 		err = errForeignCopy
 	}
@@ -229,48 +243,6 @@ func (m *matcher) find() error {
 		Key: m.rec.Key, Value: part, Time: m.rec.Time, Offset: -1, Headers: m.rec.Headers,
 	})
 	return nil
-}
-
-var errForeignCopy = errors.New("read document: it was not written by this version of the pipeline")
-
-// take puts what is searched into the index and returns the document, nil
-// where this copy has none.
-func (m *matcher) take(copied []byte) (doc []byte, err error) {
-	if !bytes.HasPrefix(copied, []byte(textMember)) {
-		return nil, errForeignCopy
-	}
-	end := value.LexValue(copied, len(textMember), 1)
-	if end < 0 {
-		return nil, errForeignCopy
-	}
-	text := copied[len(textMember):end]
-	rest, ok := bytes.CutPrefix(copied[end:], []byte(docMember))
-	if ok && len(rest) > 1 {
-		doc = rest[:len(rest)-1]
-	}
-	index := m.queries.index
-	index.Begin()
-	if text[0] == '"' {
-		index.Add("", m.unquoted(text))
-		return doc, nil
-	}
-	return doc, eachMember(text, func(name string, member value.Span) {
-		at := value.LexSpace(text, value.LexName(text, int(member.Start)))
-		if text[at] == '"' {
-			index.Add(name, m.unquoted(text[at:member.End]))
-		}
-	})
-}
-
-// unquoted is the content of a JSON string; it is good until the next call.
-func (m *matcher) unquoted(quoted []byte) []byte {
-	end, plain := value.LexString(quoted, 0)
-	inside := quoted[1 : end-1]
-	if plain {
-		return inside
-	}
-	m.text = value.Unescape(m.text[:0], inside)
-	return m.text
 }
 
 // matchPart is what one partition has found.

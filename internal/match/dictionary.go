@@ -29,16 +29,24 @@ func (k wordKey) long() bool { return k.hi >= longWord }
 type dictionary struct {
 	entries []entry // a power of two of them
 	used    int
-	seeds   [2]uint64
-	long    maphash.Seed
+	hash    hasher
+}
+
+// hasher makes keys and hashes of words.
+type hasher struct {
+	seeds [2]uint64
+	long  maphash.Seed
+}
+
+func newHasher() hasher {
+	return hasher{[2]uint64{rand.Uint64(), rand.Uint64()}, maphash.MakeSeed()}
 }
 
 // entry is a word that some atom names.
 type entry struct {
-	key   wordKey
-	word  uint32 // its number, 0 = the entry is free
-	stamp uint32 // the last field of a document that has it, counted over all documents
-	any   uint32 // the atom of the word in any field, 0 = none
+	key  wordKey
+	word uint32 // its number, 0 = the entry is free
+	any  uint32 // the atom of the word in any field, 0 = none
 	// plain is the version of the prefixes of which is known that the word begins with
 	// none of them, and is named in no field: any is all there is to mark. 0 = never.
 	plain uint32
@@ -50,16 +58,14 @@ const (
 )
 
 func newDictionary() dictionary {
-	return dictionary{
-		entries: make([]entry, firstEntries), seeds: [2]uint64{rand.Uint64(), rand.Uint64()}, long: maphash.MakeSeed(),
-	}
+	return dictionary{entries: make([]entry, firstEntries), hash: newHasher()}
 }
 
 // key is the key of a word that lies in room, which goes on for keyBytes+1 bytes at
 // least, whatever they are.
-func (d *dictionary) key(room []byte, size int) wordKey {
+func (h *hasher) key(room []byte, size int) wordKey {
 	if size > keyBytes {
-		return wordKey{maphash.Bytes(d.long, room[:size]), longWord | uint64(size)}
+		return wordKey{maphash.Bytes(h.long, room[:size]), longWord | uint64(size)}
 	}
 	k := wordKey{binary.LittleEndian.Uint64(room), binary.LittleEndian.Uint64(room[8:16])}
 	if size < 8 {
@@ -74,14 +80,17 @@ func (d *dictionary) key(room []byte, size int) wordKey {
 // keyOf is the key of a word.
 func (d *dictionary) keyOf(text string) wordKey {
 	room := make([]byte, len(text)+keyBytes+1)
-	return d.key(room, copy(room, text))
+	return d.hash.key(room, copy(room, text))
 }
 
-// home is where the search for a key begins. Both halves of a product take part, as in wyhash (Wang Yi).
-func (d *dictionary) home(k wordKey) int {
-	hi, lo := bits.Mul64(k.lo^d.seeds[0], k.hi^d.seeds[1])
-	return int(hi^lo) & (len(d.entries) - 1)
+// home is where the search for a key begins, in its lowest bits. Both halves of a product take part, as in wyhash (Wang Yi).
+func (h *hasher) home(k wordKey) int {
+	hi, lo := bits.Mul64(k.lo^h.seeds[0], k.hi^h.seeds[1])
+	return int(hi ^ lo)
 }
+
+// home is the place at which the search for a key begins.
+func (d *dictionary) home(k wordKey) int { return d.hash.home(k) & (len(d.entries) - 1) }
 
 // find is where a key is, -1 = nowhere. Of a long word it is the first place where
 // it can be; seek finds the others from there.

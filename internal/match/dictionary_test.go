@@ -13,7 +13,7 @@ func TestDictionaryEqualsMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, model := newDictionary(), map[wordKey]uint32{}
 		if rapid.Bool().Draw(t, "collide") {
-			d.seeds = [2]uint64{} // a product with 0 is 0: all words of less than 8 equal bytes, and many others
+			d.hash.seeds = [2]uint64{} // a product with 0 is 0: all words of less than 8 equal bytes, and many others
 		}
 		for i := range rapid.IntRange(1, 200).Draw(t, "steps") {
 			k := d.keyOf(strings.Repeat(rapid.SampledFrom([]string{"\x00", "a", "b"}).Draw(t, "letter"), rapid.IntRange(1, 20).Draw(t, "length")))
@@ -49,7 +49,7 @@ func TestKeys(t *testing.T) {
 		for size := 1; size <= 40; size++ {
 			word := strings.Repeat(letters, size)[:size]
 			k := d.keyOf(word)
-			if behind := d.key([]byte(word+strings.Repeat("\xff", spare)), size); behind != k {
+			if behind := d.hash.key([]byte(word+strings.Repeat("\xff", spare)), size); behind != k {
 				t.Errorf("%q: key %x, with something behind it %x", word, k, behind)
 			}
 			if other, ok := seen[k]; ok && other != word {

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -9,14 +10,16 @@ import (
 // belong to it.
 type document struct {
 	number  uint32
-	part    uint32 // fields that were added to documents so far; words that carry it were in the last one
 	counted uint32 // documents that hits of atoms are of
+	own     []byte // its fields, cut, when they came as texts
+	words   []span // the different words of the last field
 	found   []int32
 	touched []uint32 // atoms that it has and that queries are filed under
 
-	tokens  []uint32     // its words in order, 0 = one that no query names; only when there are phrases
-	ranges  []fieldRange // where its fields lie in tokens
-	chained bool         // before and last are made
+	ranges  []fieldRange // its fields; only when there are phrases
+	numbers []uint32     // the different words of its fields, 0 = one that no query names
+	chained bool         // tokens, before and last are made
+	tokens  []uint32     // its words in order
 	before  []int32      // by place: the place before with the same word, -1 = none
 	last    []lastPlace  // by word
 }
@@ -24,7 +27,9 @@ type document struct {
 // fieldRange is where the words of a field lie.
 type fieldRange struct {
 	field    uint32
-	from, to int32
+	places   []byte // the order of its words, see Cutter
+	numbers  int32  // where its different words begin
+	from, to int32  // in tokens
 }
 
 // lastPlace is where a word stands for the last time in a document.
@@ -48,7 +53,7 @@ func (x *Index) Begin() {
 		x.forgetStamps()
 	}
 	d.number++
-	d.tokens, d.ranges, d.touched, d.chained = d.tokens[:0], d.ranges[:0], d.touched[:0], false
+	d.own, d.tokens, d.numbers, d.ranges, d.touched, d.chained = d.own[:0], d.tokens[:0], d.numbers[:0], d.ranges[:0], d.touched[:0], false
 	x.stats.Documents++
 	if d.counted++; d.counted >= forgetAfter {
 		d.counted /= 2
@@ -73,71 +78,109 @@ func (x *Index) forgetStamps() {
 }
 
 // Add adds a field with its text to the document; "" is text without a field.
-//
-// All words are cut, then all are looked up, then their terms are marked: in a
-// loop that does but one thing the CPU fetches from memory for many words at a time.
 func (x *Index) Add(field string, text []byte) {
-	d, number := &x.doc, x.fields[field]
-	if d.part == math.MaxUint32 {
-		d.part = 0
-		for i := range x.dict.entries {
-			x.dict.entries[i].stamp = 0
-		}
+	if x.cutter == nil {
+		x.cutter = NewCutter()
 	}
-	d.part++
-	x.cut.cut(text)
-	x.lookUp()
+	from := len(x.doc.own)
+	x.doc.own = x.cutter.AppendCut(x.doc.own, text)
+	if err := x.AddCut(field, x.doc.own[from:]); err != nil {
+		panic(fmt.Sprintf("match: its own %v", err))
+	}
+}
+
+// AddCut is Add of a text that a Cutter has cut. It must stay as it is until the
+// document has been tested.
+//
+// All words are looked up, then their terms are marked: in a loop that does but one
+// thing the CPU fetches from memory for many words at a time.
+func (x *Index) AddCut(field string, cut []byte) error {
+	d, number := &x.doc, x.fields[field]
+	words, places, err := readCut(d.words[:0], cut)
+	if err != nil {
+		return err
+	}
+	d.words = words
+	x.lookUp(cut)
 	if len(x.phrases) > 0 {
-		x.addTokens(number)
+		x.addPlaces(number, places)
 	}
 	for i, at := range d.found {
+		s := words[i]
 		if at < 0 {
 			if x.prefixes.live > 0 {
-				x.prefixes.walk(x.cut.word(x.cut.words[i]), func(at uint32) { x.markAll(x.prefixes.nodes[at].atoms, number) })
+				x.prefixes.walk(cut[s.from:s.to], func(at uint32) { x.markAll(x.prefixes.nodes[at].atoms, number) })
 			}
 			continue
 		}
 		e := &x.dict.entries[at]
-		if e.stamp == d.part {
-			continue // all of it is marked
-		}
-		e.stamp = d.part
 		if e.any != 0 {
 			x.mark(e.any)
 		}
 		if e.plain != x.prefixes.version {
-			x.takeMore(e, number, x.cut.word(x.cut.words[i]))
+			x.takeMore(e, number, cut[s.from:s.to])
 		}
 	}
+	return nil
 }
 
-// lookUp finds the entries of the words that were cut.
-func (x *Index) lookUp() {
+// lookUp finds the entries of the different words of a text.
+func (x *Index) lookUp(cut []byte) {
 	found := x.doc.found[:0]
-	for _, s := range x.cut.words {
-		k := x.dict.key(x.cut.room(s), int(s.to-s.from))
+	for _, s := range x.doc.words {
+		room, size := cut[s.from:], int(s.to-s.from)
+		var last [spare]byte
+		if len(room) < spare && size <= keyBytes {
+			copy(last[:], room)
+			room = last[:]
+		}
+		k := x.dict.hash.key(room, size)
 		at := x.dict.find(k)
 		if at >= 0 && k.long() {
-			at = x.findLong(k, at, x.cut.word(s))
+			at = x.findLong(k, at, cut[s.from:s.to])
 		}
 		found = append(found, int32(at))
 	}
 	x.doc.found = found
 }
 
-// addTokens notes the order of the words of a field.
-func (x *Index) addTokens(field uint32) {
+// addPlaces notes the words of a field and their order.
+func (x *Index) addPlaces(field uint32, places []byte) {
 	d := &x.doc
-	from := int32(len(d.tokens))
+	from := int32(len(d.numbers))
 	for _, at := range d.found {
 		id := uint32(0)
 		if at >= 0 {
 			id = x.dict.entries[at].word
 		}
-		d.tokens = append(d.tokens, id)
+		d.numbers = append(d.numbers, id)
 	}
-	d.ranges = append(d.ranges, fieldRange{field, from, int32(len(d.tokens))})
-	d.tokens = append(d.tokens, 0) // phrases do not cross fields
+	d.ranges = append(d.ranges, fieldRange{field: field, places: places, numbers: from})
+}
+
+// order makes the tokens of a document of what was noted of its fields.
+func (d *document) order() {
+	for i := range d.ranges {
+		r := &d.ranges[i]
+		r.from = int32(len(d.tokens))
+		numbers := d.numbers[r.numbers:]
+		if i+1 < len(d.ranges) {
+			numbers = d.numbers[r.numbers:d.ranges[i+1].numbers]
+		}
+		for at, end := 0, 0; at < len(r.places); at = end {
+			var n uint64
+			if n, end = number(r.places, at); end == 0 {
+				break
+			}
+			id := uint32(0)
+			if n < uint64(len(numbers)) {
+				id = numbers[n]
+			}
+			d.tokens = append(d.tokens, id)
+		}
+		r.to = int32(len(d.tokens))
+		d.tokens = append(d.tokens, 0) // phrases do not cross fields
+	}
 }
 
 // takeMore marks what a word of the dictionary makes true beside the atom of any field.
@@ -249,6 +292,7 @@ func (x *Index) lastPlaceOf(word uint32) int32 {
 	d := &x.doc
 	if !d.chained {
 		d.chained, d.before = true, d.before[:0]
+		d.order()
 		if len(d.last) < len(x.words) {
 			d.last = slices.Grow(d.last, len(x.words)-len(d.last))[:len(x.words)]
 		}

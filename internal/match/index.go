@@ -40,8 +40,8 @@ type Index struct {
 	fields    map[string]uint32 // numbers, 0 = any
 
 	doc    document
-	cut    cutter
-	cursor int // where reconsidering goes on
+	cutter *Cutter // of texts that come uncut; nil = there were none
+	cursor int     // where reconsidering goes on
 	key    []byte
 	pick   []uint32
 	stats  Stats

@@ -103,7 +103,6 @@ func TestIndexEqualsNaiveMatcher(t *testing.T) {
 		x, model := NewIndex(), map[string]*Query{}
 		x.doc.counted = uint32(rapid.SampledFrom([]int{0, learnFirst, forgetAfter - 3}).Draw(t, "documents before"))
 		x.doc.number = rapid.SampledFrom([]uint32{0, math.MaxUint32 - 3}).Draw(t, "number")
-		x.doc.part = rapid.SampledFrom([]uint32{0, math.MaxUint32 - 5}).Draw(t, "part")
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			key := fmt.Sprint("k", rapid.IntRange(0, 12).Draw(t, "key"))
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
@@ -141,6 +140,12 @@ func checkDocument(t *rapid.T, x *Index, model map[string]*Query) {
 	for _, field := range [][]string{{""}, {"f", "g"}, {"f", "other"}}[rapid.IntRange(0, 2).Draw(t, "fields")] {
 		text := genText(t)
 		d.add(field, text)
+		if rapid.Bool().Draw(t, "cut elsewhere") {
+			if err := x.AddCut(field, NewCutter().AppendCut(nil, []byte(text))); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		x.Add(field, []byte(text))
 	}
 	got := x.AppendMatches(nil)
