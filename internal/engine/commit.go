@@ -164,7 +164,7 @@ func (w *worker) seal(t *task, commit *Commit) (sealedTask, error) {
 	}
 	var deleted []record.Header // what a tombstone carries, which has no row for the stamp
 	if !w.engine.opts.ExactlyOnce {
-		stamp := t.stamps().encode()
+		stamp := t.stamps().encode(t.life)
 		t.store.SetStamp(stamp)
 		deleted = []record.Header{{Key: stampHeader, Value: stamp}}
 	}
@@ -207,6 +207,9 @@ func (w *worker) commitDone(run *commitRun) error {
 			tp := record.TopicPartition{Topic: spec.Changelog, Partition: s.task.id.Partition}
 			if next, ok := run.result.Next[tp]; ok && spec.Changelog != "" {
 				s.sealed.SetPosition(tp, next)
+				if !w.engine.opts.ExactlyOnce {
+					s.sealed.SetPosition(lifeOf(tp), s.task.life)
+				}
 			}
 		}
 		batch = append(batch, s.sealed)

@@ -36,6 +36,7 @@ type restoring struct {
 	boot   bool   // target comes from the bounds: the end as taken at first start
 	full   bool   // nothing of it was in the store
 	seen   stamps // of a changelog: rows that have seen more than this are not the task's
+	life   int64  // likewise: of the rows that were read, those of former ones are not
 	over   *passedOver
 	rows   int64
 	// beyond holds what has been fetched past the target: it is processed later.
@@ -194,7 +195,8 @@ func (w *worker) beginRestore(t *task, info *startInfo) error {
 			continue
 		}
 		tp := record.TopicPartition{Topic: spec.Changelog, Partition: t.id.Partition}
-		r := &restoring{tp: tp, table: t.store.Table(spec.Name), target: info.ends[tp], from: info.starts[tp], full: true, seen: t.stamps()}
+		r := &restoring{tp: tp, table: t.store.Table(spec.Name), target: info.ends[tp], from: info.starts[tp], full: true, seen: t.stamps(), life: t.storedLife(tp)}
+		t.life = max(t.life, r.life)
 		if stored, ok := t.store.Position(tp); ok {
 			r.from, r.full = stored, false
 		}
@@ -232,6 +234,7 @@ func (w *worker) beginTable(t *task, r *restoring) {
 		return
 	}
 	r.loader = r.table.Loader()
+	r.loader.Tell(w.source.Wake)
 	t.restore = append(t.restore, r)
 	w.fetch(r.tp, r.pos, t)
 	w.source.Rush(r.tp)
@@ -299,14 +302,17 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 			return err
 		}
 	}
-	ahead, err := r.seen.passedBy(stamp)
+	ahead, life, err := r.seen.passedBy(stamp)
 	switch {
 	case err != nil:
 		return err
-	case ahead:
+	case ahead || life != 0 && life < r.life:
 		r.passOver(rec)
+		r.life = max(r.life, life)
 		return nil
-	case row == nil:
+	}
+	r.life = max(r.life, life)
+	if row == nil {
 		return r.loader.Add(rec.Key, nil)
 	}
 	return r.loader.AddShared(rec.Key, row)
@@ -321,8 +327,9 @@ func addRow(l *state.Loader, key, row []byte, rec *record.Record) error {
 	return l.Add(key, row)
 }
 
-// finishRestore completes those loads that have reached their target, and lets
-// the task run when none is left.
+// finishRestore completes those loads that have reached their target and whose rows
+// are written, and lets the task run when none is left. It does not wait: the worker's other
+// tables are to be loaded meanwhile.
 func (w *worker) finishRestore(t *task) error {
 	left := t.restore[:0]
 	for _, r := range t.restore {
@@ -332,6 +339,12 @@ func (w *worker) finishRestore(t *task) error {
 			}
 		}
 		if r.target < 0 || r.pos < r.target {
+			left = append(left, r)
+			continue
+		}
+		if written, err := r.loader.Flush(); err != nil {
+			return fmt.Errorf("restore table from %s/%d: %w", r.tp.Topic, r.tp.Partition, err)
+		} else if !written {
 			left = append(left, r)
 			continue
 		}
@@ -352,8 +365,12 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 		return err
 	}
 	positions := map[record.TopicPartition]int64{r.tp: r.pos}
+	if r.in == nil && r.life != 0 {
+		positions[lifeOf(r.tp)] = r.life
+		t.life = max(t.life, r.life)
+	}
 	if r.over != nil {
-		positions[r.tp] = r.over.first // what is passed over is looked at again, until its keys are restated
+		positions[r.tp], positions[lifeOf(r.tp)] = r.over.first, r.over.life // what is passed over is looked at again, until its keys are restated
 		t.over = append(t.over, r.over)
 	}
 	var marks []string
@@ -377,7 +394,7 @@ func (w *worker) finishTable(t *task, r *restoring) error {
 		w.stats.FullRestores++
 	}
 	if r.in == nil {
-		w.source.Stop(r.tp)
+		w.source.Stop(r.tp) // with what lies beyond
 		delete(w.routes, r.tp)
 		return nil
 	}
@@ -396,6 +413,7 @@ func (w *worker) startInputs(t *task) error {
 			w.fetch(in.tp, in.pos, t)
 		}
 	}
+	t.life++
 	if err := t.restate(); err != nil {
 		return err
 	}

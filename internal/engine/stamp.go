@@ -24,6 +24,11 @@ import (
 // commit a task therefore writes the rows of all keys that its restore has passed
 // over once more as they stand.
 
+// A stamp also tells the life of the task that wrote the row: one more than any that
+// this had seen in the changelog when it began, as a fencing token (Kleppmann, 2016) that needs
+// nobody to give it out. A process that does not know yet that it has lost a task finishes
+// sending its rows behind those of the next life. These are the later ones, and not the newer.
+
 // stampHeader is the header in which a tombstone carries its stamp. A deletion
 // that is ahead of what was committed would otherwise be found done when its record
 // is read again, and those behind would never hear of it.
@@ -56,9 +61,12 @@ func (t *task) stamps() stamps {
 	return s
 }
 
-// encode writes them one after the other: topic (4 bytes) and position (uvarint).
-func (s stamps) encode() []byte {
-	var out []byte
+// lifeStamp is the topic under which a stamp has the life.
+const lifeStamp = 0
+
+// encode writes them one after the other, the life in front: topic (4 bytes) and position (uvarint).
+func (s stamps) encode(life int64) []byte {
+	out := binary.AppendUvarint(binary.BigEndian.AppendUint32(nil, lifeStamp), uint64(life))
 	for _, topic := range slices.Sorted(maps.Keys(s)) {
 		out = binary.BigEndian.AppendUint32(out, topic)
 		out = binary.AppendUvarint(out, uint64(s[topic]))
@@ -68,24 +76,37 @@ func (s stamps) encode() []byte {
 
 var errStamp = errors.New("read stamp of changelog row: it is cut short")
 
-// passedBy says whether stamp has seen more of some input than s. An input
-// that the task does not have any more says nothing.
-func (s stamps) passedBy(stamp []byte) (bool, error) {
+// passedBy says whether stamp has seen more of some input than s, and which life it
+// is of, 0 = it does not tell. An input that the task does not have any more says nothing.
+func (s stamps) passedBy(stamp []byte) (passed bool, life int64, err error) {
 	for len(stamp) > 0 {
 		if len(stamp) < 5 {
-			return false, errStamp
+			return false, 0, errStamp
 		}
 		topic := binary.BigEndian.Uint32(stamp)
 		pos, n := binary.Uvarint(stamp[4:])
 		if n <= 0 {
-			return false, errStamp
+			return false, 0, errStamp
 		}
 		stamp = stamp[4+n:]
-		if mine, ok := s[topic]; ok && int64(pos) > mine {
-			return true, nil
+		if topic == lifeStamp {
+			life = int64(pos)
+		} else if mine, ok := s[topic]; ok && int64(pos) > mine {
+			passed = true
 		}
 	}
-	return false, nil
+	return passed, life, nil
+}
+
+// lifeOf is where the state has the last life whose rows it holds, beside the position in their changelog.
+func lifeOf(changelog record.TopicPartition) record.TopicPartition {
+	return record.TopicPartition{Topic: changelog.Topic + " life", Partition: changelog.Partition} // no topic has a space
+}
+
+// storedLife is the last life of a changelog whose rows the state holds.
+func (t *task) storedLife(changelog record.TopicPartition) int64 {
+	life, _ := t.store.Position(lifeOf(changelog))
+	return life
 }
 
 // repeats says that there may have been somebody who processed what the task has yet
@@ -98,13 +119,14 @@ func (t *task) repeats() bool {
 type passedOver struct {
 	table *state.Table
 	first int64 // offset
+	life  int64 // of the rows in front of it
 	keys  map[string]struct{}
 }
 
 // passOver notes that rec, of the changelog that is loaded, is not the task's.
 func (r *restoring) passOver(rec *record.Record) {
 	if r.over == nil {
-		r.over = &passedOver{table: r.table, first: rec.Offset, keys: make(map[string]struct{})}
+		r.over = &passedOver{table: r.table, first: rec.Offset, life: r.life, keys: make(map[string]struct{})}
 	}
 	r.over.keys[string(rec.Key)] = struct{}{}
 }

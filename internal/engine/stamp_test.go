@@ -15,13 +15,16 @@ func TestStamps(t *testing.T) {
 		{stamps{1: 1, 2: 1<<40 + 1}, true},
 		{stamps{3: 1 << 50}, false}, // an input that is no more
 	} {
-		if got, err := mine.passedBy(c.row.encode()); got != c.passed || err != nil {
-			t.Errorf("%v: %v, %v", c.row, got, err)
+		if got, life, err := mine.passedBy(c.row.encode(7)); got != c.passed || life != 7 || err != nil {
+			t.Errorf("%v: %v of life %d, %v", c.row, got, life, err)
 		}
 	}
-	whole := stamps{1: 1 << 20}.encode()
+	whole := stamps{1: 1 << 20}.encode(1 << 10)
 	for n := 1; n < len(whole); n++ {
-		if _, err := mine.passedBy(whole[:n]); err == nil {
+		if n == len(stamps{}.encode(1<<10)) {
+			continue // it is whole without what comes then
+		}
+		if _, _, err := mine.passedBy(whole[:n]); err == nil {
 			t.Errorf("a stamp cut to %d bytes is taken", n)
 		}
 	}

@@ -50,6 +50,7 @@ type follower struct {
 	table   *state.Table
 	loader  *state.Loader // of the batch that is being gathered, nil = nothing is
 	pos     int64         // next offset to load
+	life    int64         // of the rows that were read, see stamp.go
 	stored  int64         // position in the store
 	fetched int64         // how far the fetches have come
 	end     int64         // end of committed data at the last fetch
@@ -90,6 +91,9 @@ func (w *worker) startStandby(info *startInfo) error {
 			f.pos, f.stored = stored, stored
 		} else {
 			f.pos, f.stored = info.starts[f.tp], -1
+		}
+		if f.in == nil {
+			f.life = t.storedLife(f.tp)
 		}
 		w.resumeFollowing(f)
 	}
@@ -198,21 +202,26 @@ func (w *worker) mayLoad(f *follower) (limit int64, seen stamps) {
 // loadFollowed adds one record to the batch; held says that its time has not come.
 func (w *worker) loadFollowed(f *follower, rec *record.Record, seen stamps) (held bool, err error) {
 	key, row, skip := rec.Key, []byte(nil), false
+	life := int64(0)
 	switch {
 	case f.in != nil:
 		key, row, skip, err = f.in.loader.Load(rec, f.tp)
 	case rec.Value != nil:
 		var stamp []byte
 		if row, stamp, err = state.DecodeStamped(rec.Value); err == nil {
-			held, err = seen.passedBy(stamp)
+			held, life, err = seen.passedBy(stamp)
 		}
 	default:
-		held, err = seen.passedBy(stampOf(rec))
+		held, life, err = seen.passedBy(stampOf(rec))
 	}
 	if err != nil || held {
 		return held, err
 	}
 	w.stats.Followed++
+	if life != 0 && life < f.life {
+		return false, nil
+	}
+	f.life = max(f.life, life)
 	if skip {
 		return false, nil
 	}
@@ -235,6 +244,9 @@ func (w *worker) writeFollowed(f *follower) error {
 		f.loader = f.table.ColdLoader()
 	}
 	positions := map[record.TopicPartition]int64{f.tp: f.pos}
+	if f.life != 0 {
+		positions[lifeOf(f.tp)] = f.life
+	}
 	if f.in == nil && w.engine.opts.ExactlyOnce {
 		// What the rows have seen at the least: should somebody set the group back,
 		// the state is known to be ahead of it.

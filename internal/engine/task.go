@@ -58,6 +58,7 @@ type task struct {
 	inputs  []*input     // tables first: at equal times a table's record goes before a stream's
 	restore []*restoring // tables that are still being loaded
 	over    []*passedOver
+	life    int64 // at least once, see stamp.go
 	// restored is how many offsets those that are loaded took.
 	restored int64
 	// gated is true while a table input has not reached its end as taken at first

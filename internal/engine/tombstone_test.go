@@ -20,8 +20,8 @@ func TestTombstonesThatAreAheadAreNotRestored(t *testing.T) {
 		headers []record.Header
 		gone    bool
 	}{
-		{"committed", []record.Header{{Key: stampHeader, Value: stamps{1: 10}.encode()}}, true},
-		{"ahead", []record.Header{{Key: "other"}, {Key: stampHeader, Value: stamps{1: 11}.encode()}}, false},
+		{"committed", []record.Header{{Key: stampHeader, Value: stamps{1: 10}.encode(1)}}, true},
+		{"ahead", []record.Header{{Key: "other"}, {Key: stampHeader, Value: stamps{1: 11}.encode(1)}}, false},
 		{"without a stamp", nil, true},
 	} {
 		task, err := db.OpenTask("sub-"+c.name[:4], 0, []state.TableSpec{{Name: "t", Changelog: "c"}})
