@@ -82,3 +82,52 @@ func TestLargeLoadLeavesTheCache(t *testing.T) {
 		}
 	}
 }
+
+// A load that is flushed writes what it holds while its owner does something else: it says
+// that it is written once everything is, tells its owner when to ask again, and is
+// finished like any other. A small one has nothing to write.
+func TestFlushWritesAhead(t *testing.T) {
+	for _, rows := range []int{10, 5000} {
+		db, err := Open(Options{Dir: "state", FS: NewMemFS(), LoadBytes: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		task, err := db.OpenTask("sub", 0, modelSpecs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		loader := task.Table("fed").Loader()
+		landed := make(chan struct{}, rows)
+		loader.Tell(func() { landed <- struct{}{} })
+		for i := range rows {
+			if err := loader.Add(fmt.Append(nil, i), make([]byte, 500)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for {
+			written, err := loader.Flush()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if written {
+				break
+			}
+			<-landed
+		}
+		if loader.flight != nil || (rows > 1000) != (len(loader.built) > 1 && loader.Bytes() == 0) {
+			t.Errorf("%d rows: flushed into %d runs with %d bytes left, in flight: %v", rows, len(loader.built), loader.Bytes(), loader.flight != nil)
+		}
+		if err := loader.Finish(map[record.TopicPartition]int64{inputTP: 7}); err != nil {
+			t.Fatal(err)
+		}
+		if pos, _ := task.Position(inputTP); pos != 7 {
+			t.Errorf("position %d after the load, want 7", pos)
+		}
+		for _, i := range []int{0, rows - 1} {
+			if r, err := task.Table("fed").Get(fmt.Append(nil, i)); err != nil || r == nil || len(r.Value) != 500 {
+				t.Errorf("row %d: %v, %v", i, r, err)
+			}
+		}
+	}
+}

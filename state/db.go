@@ -207,22 +207,30 @@ func (db *DB) openPebble() (*pebble.DB, error) {
 	var opened *pebble.DB
 	err := db.attempt(func() (err error) {
 		defer db.rushing.Add(-1)
-		defer func() {
-			if r := recover(); r != nil {
-				err = fmt.Errorf("%w: %v", ErrCorrupt, r)
-			}
-		}()
-		store, err := pebble.Open(db.path(storeName), db.storeOpts)
-		if err == nil && db.Err() != nil {
-			return store.Close() // nobody waits for it
-		}
-		opened = store
+		opened, err = db.openFiles()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return opened, nil
+}
+
+// openFiles is openPebble without its patience. There is a store if and only if there is
+// no error: one that opens in a DB that has failed meanwhile is closed again.
+func (db *DB) openFiles() (store *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			store, err = nil, fmt.Errorf("%w: %v", ErrCorrupt, r)
+		}
+	}()
+	if store, err = pebble.Open(db.path(storeName), db.storeOpts); err != nil {
+		return nil, err
+	}
+	if failed := db.Err(); failed != nil {
+		return nil, errors.Join(failed, store.Close())
+	}
+	return store, nil
 }
 
 // path joins a name to the state directory.

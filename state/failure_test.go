@@ -482,3 +482,25 @@ func TestFailingDisk(t *testing.T) {
 		})
 	}
 }
+
+// An opening that succeeds after the DB has failed is no opening: nobody gets a store
+// without an error, or an error of nil without a store.
+func TestOpeningOutlivedByItsDB(t *testing.T) {
+	full := errors.New("no more")
+	failing := errorfs.Wrap(NewMemFS(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpRename && strings.HasSuffix(op.Path, ".dbtmp") {
+			return full // of the OPTIONS, the last that is written: Pebble does not hear of it
+		}
+		return nil
+	}))
+	db := &DB{opts: Options{Dir: "state"}.withDefaults(), failed: make(chan struct{})}
+	db.fs = &fuseFS{FS: failing, failed: db.fail}
+	if err := makeDirs(db.fs, db.opts.Dir); err != nil {
+		t.Fatal(err)
+	}
+	db.storeOpts = db.storeOptions()
+	store, err := db.openFiles()
+	if store != nil || !errors.Is(err, ErrFailed) || !errors.Is(err, full) {
+		t.Errorf("a store: %v, %v; want none and the failure", store != nil, err)
+	}
+}

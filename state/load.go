@@ -50,6 +50,7 @@ type Loader struct {
 	dir    string       // of their files, "" before the first
 	files  int          // numbers them
 	done   bool
+	landed func() // see Tell
 
 	seed  *seed
 	begun bool // a row has been written: seed and empty are set
@@ -147,6 +148,41 @@ func (l *Loader) add(key, row []byte, into func(r *run, key, row []byte, limit i
 	return nil
 }
 
+// Tell has fn called, on another goroutine, whenever a run has been written: what Flush
+// says may then be another thing. It must be set before the first row is added.
+func (l *Loader) Tell(fn func()) { l.landed = fn }
+
+// Flush begins to write what is still in memory, in the background, and says whether
+// all rows are written: then Finish does not have to wait for that. No rows may be
+// added any more. A small load needs no writing.
+func (l *Loader) Flush() (written bool, err error) {
+	db := l.table.db
+	defer db.recoverInto(&err)
+	if l.done || l.table.task.closed {
+		return false, ErrClosed
+	}
+	if l.small() {
+		return true, nil
+	}
+	if l.flight != nil && len(l.flight) == 0 {
+		return false, nil
+	}
+	if len(l.run.entries) > 0 {
+		err = l.spill()
+	} else {
+		err = l.land()
+	}
+	if err != nil {
+		return false, fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
+	}
+	return l.flight == nil, nil
+}
+
+// small says whether the load goes through a batch.
+func (l *Loader) small() bool {
+	return len(l.built) == 0 && l.flight == nil && l.run.bytes() <= l.table.db.opts.LoadBytes/smallLoad
+}
+
 // Finish makes everything added the table's, with positions and marks, and
 // puts as many of the rows into the table's cache as it holds. Marks, and the
 // time of the state, that wait for the next epoch are stored with them. The table must have no changes that are not applied
@@ -164,7 +200,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 	}
 	meta := t.task.metaEntries(positions, append(marks[:len(marks):len(marks)], t.task.newMarks...))
 	if err = l.begin(); err == nil {
-		if len(l.built) == 0 && l.flight == nil && l.run.bytes() <= db.opts.LoadBytes/smallLoad {
+		if l.small() {
 			err = l.finishSmall(meta)
 		} else {
 			err = l.finishFiles(meta)
@@ -374,9 +410,15 @@ func (l *Loader) spill() error {
 	first := l.files == 1
 	flight := make(chan builtOr, 1)
 	l.flight = flight
+	landed := l.landed
 	go func() {
 		var out builtOr
-		defer func() { flight <- out }()
+		defer func() {
+			flight <- out
+			if landed != nil {
+				landed()
+			}
+		}()
 		defer l.table.db.recoverInto(&out.err)
 		err := l.writeRun(w, full, first)
 		out.err = errors.Join(err, w.finish())

@@ -118,3 +118,35 @@ func TestEager(t *testing.T) {
 		t.Errorf("asked for %d at the end", p.eager)
 	}
 }
+
+// TestStopFreesWhatWasPolled stops a partition whose fetches its owner keeps, as a worker
+// does that loses a task: they must not take room from the others for ever.
+func TestStopFreesWhatWasPolled(t *testing.T) {
+	onFake(t, func(e *env) {
+		tr := e.open(func(*Settings) {})
+		topic := e.topic(tr, 1, nil)
+		p := e.producer(tr, "")
+		p.Send(tp(topic, 0), rec("k", "v"))
+		e.mustCommit(p, engine.Commit{})
+		s := e.source(tr).(*source)
+		s.Start(tp(topic, 0), 0, engine.ReadCommitted)
+		var kept []*engine.Fetched
+		e.await("the record", func() bool {
+			kept = append(kept, s.Poll(100*time.Millisecond)...)
+			return len(kept) > 0 && len(kept[0].Records) == 1
+		})
+		s.Stop(tp(topic, 0))
+		s.mu.Lock()
+		held, lent := s.held, len(s.lent)
+		s.mu.Unlock()
+		if held != 0 || lent != 0 {
+			e.Errorf("%d bytes of %d fetches are held for a partition that is stopped", held, lent)
+		}
+		for _, f := range kept {
+			s.Release(f) // changes nothing
+		}
+		if s.held != 0 {
+			e.Errorf("%d bytes held after a late release", s.held)
+		}
+	})
+}

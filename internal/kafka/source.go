@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,7 +118,8 @@ func (s *source) Stop(tp record.TopicPartition) {
 	}
 }
 
-// remove forgets p and what it fetched that was not polled. mu is held.
+// remove forgets p and all that it fetched: what has been polled is nobody's any more, or
+// would count as held for ever. mu is held.
 func (s *source) remove(p *fetchPart) {
 	p.stopped = true
 	delete(s.parts, p.tp)
@@ -125,17 +127,24 @@ func (s *source) remove(p *fetchPart) {
 	if p.loop != nil {
 		delete(p.loop.parts, p)
 	}
-	left := s.ready[:0]
-	for _, f := range s.ready {
-		if s.lent[f] == p {
+	s.ready = slices.DeleteFunc(s.ready, func(f *engine.Fetched) bool { return s.lent[f] == p })
+	before := s.held
+	for f, owner := range s.lent {
+		if owner == p {
 			s.held -= f.Bytes
 			delete(s.lent, f)
-			continue
 		}
-		left = append(left, f)
 	}
-	clear(s.ready[len(left):])
-	s.ready = left
+	s.resume(before)
+}
+
+// resume wakes the loops that the bound on all that is held kept waiting. mu is held.
+func (s *source) resume(before int) {
+	if most := s.c.set.BufferBytes; before >= most && s.held < most {
+		for _, loop := range s.loops {
+			poke(loop.wake)
+		}
+	}
 }
 
 // assign gives a partition to the loop of its leader; the resolver calls it.
@@ -254,11 +263,7 @@ func (s *source) Release(f *engine.Fetched) {
 	if p.loop != nil {
 		poke(p.loop.wake)
 	}
-	if most := s.c.set.BufferBytes; before >= most && s.held < most {
-		for _, loop := range s.loops { // the bound on all held them back
-			poke(loop.wake)
-		}
-	}
+	s.resume(before)
 }
 
 // Close implements engine.Source. It returns when all goroutines have ended.
