@@ -167,6 +167,7 @@ type Engine struct {
 	told      <-chan struct{} // closed when the run is to stop
 	meta      GroupMeta
 	readied   bool
+	shared    atomic.Bool // others have tasks, or are about to
 	statsLock sync.Mutex
 	stats     map[int]WorkerStats
 	member    membership // as the group said last

@@ -70,6 +70,7 @@ func (e *Engine) assigned(ctx context.Context, event GroupEvent) error {
 	if event.Ack != nil {
 		event.Ack()
 	}
+	e.shared.Store(len(event.Tasks) < len(e.tasks))
 	if event.Lost {
 		clear(e.fenced) // who is not a member is fenced by those who are
 		return nil      // nothing is given; copies are kept up to date until the group says otherwise

@@ -429,7 +429,8 @@ func (w *worker) startInputs(t *task) error {
 }
 
 // applyBounds tells a task's inputs what the engine has learnt of ends: how far
-// a bounded run goes, and whether the first load of its tables is complete.
+// a bounded run goes, whether it stops there, and whether the first load of its tables
+// is complete.
 func (w *worker) applyBounds(t *task) {
 	gated := false
 	for _, in := range t.inputs {
@@ -437,6 +438,7 @@ func (w *worker) applyBounds(t *task) {
 		if known && w.engine.opts.UntilEnd && in.stopAt < 0 {
 			in.stopAt = target
 		}
+		in.onward = w.engine.shared.Load()
 		if !t.gated || !in.first() || t.store.Marked(bootMark(in.tp.Topic)) {
 			continue
 		}

@@ -127,7 +127,8 @@ type input struct {
 	fetchedTo int64     // how far the fetches have come
 	end       int64     // end of the log at the last fetch
 	skipToEnd bool      // behind a gap: go on at the end, once it is known
-	stopAt    int64     // process nothing at or above this offset, -1 = no bound
+	stopAt    int64     // of a bounded run: where it may end, -1 = not known, or no bound
+	onward    bool      // go on beyond stopAt: others may wait for what lies there
 	sampled   int64     // timestamp of a record that was taken since the last commit, ms, 0 = none
 }
 
@@ -156,7 +157,7 @@ func (in *input) fullyRead() bool {
 	if in.head || in.current != nil || len(in.queue) > 0 {
 		return false
 	}
-	if in.stopAt >= 0 && in.pos >= in.stopAt {
+	if in.stops(in.pos) {
 		return true
 	}
 	return in.answered && in.fetchedTo >= in.end
@@ -187,7 +188,7 @@ func (in *input) advance(release func(*Fetched)) error {
 			in.index++
 			continue
 		}
-		if in.stopAt >= 0 && rec.Offset >= in.stopAt {
+		if in.stops(rec.Offset) {
 			in.passed(in.stopAt)
 			return nil
 		}
@@ -216,9 +217,14 @@ func (in *input) advance(release func(*Fetched)) error {
 	return nil
 }
 
-// passed moves the position to offset, never back and never over the bound.
+// stops says that nothing is processed from offset on.
+func (in *input) stops(offset int64) bool {
+	return in.stopAt >= 0 && offset >= in.stopAt && !in.onward
+}
+
+// passed moves the position to offset, never back and never over where it stops.
 func (in *input) passed(offset int64) {
-	if in.stopAt >= 0 && offset > in.stopAt {
+	if in.stops(offset) {
 		offset = in.stopAt
 	}
 	if offset > in.pos {
@@ -227,9 +233,10 @@ func (in *input) passed(offset int64) {
 }
 
 // drained says that everything below the bound has been processed and committed.
-func (in *input) drained() bool {
-	return in.stopAt >= 0 && in.pos >= in.stopAt && in.committed == in.pos
-}
+func (in *input) drained() bool { return in.stopAt >= 0 && in.committed >= in.stopAt }
+
+// reached says that everything below the bound has been processed.
+func (in *input) reached() bool { return in.stopAt >= 0 && in.pos >= in.stopAt }
 
 // next picks the input whose head is processed next: the smallest event time.
 // nil means that there is nothing to do now: either nothing is there, or an
@@ -258,8 +265,8 @@ func (t *task) next(release func(*Fetched)) (*input, error) {
 	return best, nil
 }
 
-// bounded says that the input has come to its bound although more is there.
-func (in *input) bounded() bool { return in.stopAt >= 0 && in.pos >= in.stopAt && !in.head }
+// bounded says that the input stops here, be there more or not.
+func (in *input) bounded() bool { return in.stops(in.pos) && !in.head }
 
 // step processes up to max records and says how many it did.
 func (t *task) step(max int, release func(*Fetched)) (int, error) {

@@ -85,10 +85,10 @@ func (w *worker) fireWall(t *task) error {
 	return nil
 }
 
-// atBounds says that a bounded run has nothing left to process here.
+// atBounds says that a bounded run has nothing left that it has to process here.
 func (t *task) atBounds() bool {
 	for _, in := range t.inputs {
-		if !in.bounded() {
+		if !in.reached() {
 			return false
 		}
 	}

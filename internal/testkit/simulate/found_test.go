@@ -21,6 +21,9 @@ var found = []struct {
 	{"running", 40854, "a standby read on past the end of the changelog as its process had asked for it, and the promoted task was taken for one whose changelog had lost data"},
 	{"chain", 63, "a process that had been expelled without its knowing took what its successor had purged for a gap in its input, and ended"},
 	{"running-moved", 8, "a task that was given back while it was being closed was opened twice"},
+	{"join-foreign", 62, "a bounded run stood at the end of a table's edits as it had found it; others loaded the table up to a later one, and both waited for ever"},
+	{"join-foreign-bounded", 28, "likewise"},
+	{"join-streams-bounded", 1157, "of two bounded runs each had taken the end of one repartition topic before something was added that the other one waited for, so both waited for ever"},
 	{"chain", 42, "two processes that were started together both created the internal topics, and one ended for it"},
 }
 

@@ -3,6 +3,7 @@ package simulate
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"streamctl/internal/memlog"
 	"streamctl/internal/record"
@@ -171,4 +172,17 @@ func (s *simulation) lagOf(topic string) string {
 		}
 	}
 	return ""
+}
+
+// stable says that no transaction is open in what the pipeline reads of others.
+func (s *simulation) stable() bool {
+	for _, topic := range s.work.inputs {
+		if strings.HasPrefix(topic, "p.") {
+			continue // the pipeline's own
+		}
+		if high, stable := s.log.Ends(topic); !slices.Equal(high, stable) {
+			return false
+		}
+	}
+	return true
 }

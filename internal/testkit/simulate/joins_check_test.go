@@ -25,6 +25,25 @@ func checkStreams(s *simulation) error {
 	})
 }
 
+// checkStreamsMoved wants every pair once, although the views of a viewer lie in several
+// partitions: none of them is late in its own.
+func checkStreamsMoved(s *simulation) error {
+	parts, err := s.committedViews()
+	if err != nil {
+		return err
+	}
+	views := slices.Concat(parts...)
+	want := make(map[string][]string)
+	for _, a := range views {
+		for _, b := range views {
+			if a.Viewer == b.Viewer && a.Seq < b.Seq && max(a.time()-b.time(), b.time()-a.time()) <= 1000 {
+				want[fmt.Sprint(a.Viewer)] = append(want[fmt.Sprint(a.Viewer)], pair(a.Viewer, fmt.Sprint(a.Seq), fmt.Sprint(b.Seq)))
+			}
+		}
+	}
+	return sameSets(want, s.rows())
+}
+
 // checkStreamsOuter wants every pair and every view without a partner once, the
 // latter if time has passed by far enough.
 func checkStreamsOuter(s *simulation) error {

@@ -49,6 +49,13 @@ func languageWorkloads(t testing.TB) []*workload {
     where: p.location != "Berlin, Germany"
     select: [{company: 'p.positions[0].company'}]
 `
+	foreign := viewsSource + "tables:\n" + profilesTable + activityTable + `  result:
+    from: profiles p
+    join:
+      - left: activity a
+        on: len(p.location) % 9 + 1 == a.key
+    select: [{company: 'p.positions[0].company'}, {views: a.views}]
+` + "sinks:\n  out: {from: result, topic: p-out}\n"
 	var list []*workload
 	for _, w := range []struct {
 		workload
@@ -98,6 +105,17 @@ func languageWorkloads(t testing.TB) []*workload {
         grace: 1s
     select: [{viewerId: 'a.viewerId ?? b.viewerId'}, {left: a.seq}, {right: b.seq}]
 ` + sink("viewerId")},
+		{workload{name: "join-streams-bounded", moved: true, bounded: true, check: checkStreamsMoved}, strings.Replace(viewsSource, "    partitioned_by: viewerId\n", "", 1) + `streams:
+  once: {from: page_views v, dedup: {by: v.seq, within: 1s}}
+  result:
+    from: page_views a
+    join:
+      - inner: once b
+        on: a.viewerId == b.viewerId
+        within: 1s
+    where: a.seq < b.seq
+    select: [{viewerId: a.viewerId}, {left: a.seq}, {right: b.seq}]
+` + sink("viewerId")},
 		{workload{name: "join-tables", edits: true, check: checkTables}, viewsSource + "tables:\n" + profilesTable + activityTable + kept + `  result:
     from: activity a
     join:
@@ -105,13 +123,8 @@ func languageWorkloads(t testing.TB) []*workload {
         on: a.key == k.key
     select: [{views: a.views}, {company: k.company}]
 ` + "sinks:\n  out: {from: result, topic: p-out}\n"},
-		{workload{name: "join-foreign", edits: true, check: checkForeign}, viewsSource + "tables:\n" + profilesTable + activityTable + `  result:
-    from: profiles p
-    join:
-      - left: activity a
-        on: len(p.location) % 9 + 1 == a.key
-    select: [{company: 'p.positions[0].company'}, {views: a.views}]
-` + "sinks:\n  out: {from: result, topic: p-out}\n"},
+		{workload{name: "join-foreign", edits: true, check: checkForeign}, foreign},
+		{workload{name: "join-foreign-bounded", edits: true, bounded: true, check: checkForeign}, foreign},
 		{workload{name: "top", check: checkTop}, viewsSource + "tables:\n" + activityTable + `  result:
     from: activity a
     top: {n: 3, by: a.views}

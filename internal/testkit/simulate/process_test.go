@@ -34,6 +34,7 @@ type process struct {
 	stop      context.CancelFunc
 	workers   int
 	untilEnd  bool
+	whole     bool // of a bounded run: it was calm when it began, so all there is is its to process
 	// supervised: it outlives faults of its disk.
 	supervised bool
 
@@ -63,7 +64,7 @@ func (s *simulation) startProcess(sl *slot) {
 		instance = sl.name
 	}
 	p.transport = s.log.Transport(memlog.TransportConfig{Name: p.id, Group: "p", Instance: instance})
-	p.untilEnd = !s.calm && s.rand.IntN(8) == 0
+	p.untilEnd = !s.calm && s.rand.IntN(8) == 0 || s.work.bounded
 	keepPlace := s.rand.IntN(2) == 0
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = func() { p.stopped = true; cancel() }
@@ -78,6 +79,7 @@ func (s *simulation) startProcess(sl *slot) {
 	if s.plan.racks {
 		opts.Rack = sl.name
 	}
+	p.whole = p.untilEnd && s.calm && s.stable()
 	s.mu.Lock()
 	s.byID[p.id] = p
 	s.mu.Unlock()
@@ -301,10 +303,11 @@ func (s *simulation) reap() error {
 		}
 		s.note("%s ends: %v", p.id, p.err)
 		s.processes = slices.DeleteFunc(s.processes, func(o *process) bool { return o == p })
-		p.stop()
 		if err := s.judge(p); err != nil {
 			return err
 		}
+		s.awaited.whole = s.awaited.whole || p.whole && p.err == nil && !p.stopped
+		p.stop()
 		p.transport.Crash() // it is a process that has exited
 		s.openAll(p)        // a commit that was given up may still wait for its turn
 		s.keep(p)

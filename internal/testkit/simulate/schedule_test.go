@@ -43,6 +43,7 @@ type simulation struct {
 	steps     int
 	calm      bool // nothing goes wrong any more
 	closing   bool // nothing is started any more
+	awaited   awaited
 	failure   error
 	input     *input
 	audit     audit
@@ -116,25 +117,6 @@ func (s *simulation) run() error {
 		return err
 	}
 	return s.finish()
-}
-
-// settle lets nothing go wrong until all that was produced is processed.
-func (s *simulation) settle() error {
-	s.heal()
-	defer func() { s.calm = false }()
-	began := s.clock.Now()
-	// Idle processes make steps, too: who waits for a session to end needs the time.
-	for n := 0; n < calmSteps || s.clock.Now().Sub(began) < calmTime; n++ {
-		if s.drained() {
-			s.input.settled()
-			return nil
-		}
-		if err := s.step(); err != nil {
-			return err
-		}
-		s.steps++
-	}
-	return fmt.Errorf("%w: %s", errNoEnd, s.lagging())
 }
 
 // step makes one choice.

@@ -22,6 +22,7 @@ type workload struct {
 	moved    bool   // views come keyed by something else than the pipeline needs
 	edits    bool   // profiles change while it runs
 	single   bool   // one process at a time only
+	bounded  bool   // every process ends by itself where the input ended when it started
 	seeds    uint64 // of a plain run of the tests, 0 = shortSeeds
 	topology *operators.Topology
 	idle     time.Duration // idle_timeout
