@@ -132,8 +132,11 @@ func (s *tableInput) Process() error {
 }
 
 // Load implements Loader.
-func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error) {
+func (s *tableInput) Load(rec *record.Record, tp record.TopicPartition, again bool) (key, row []byte, skip bool, err error) {
 	if err := s.change(rec, tp); err != nil {
+		if again {
+			return nil, nil, true, nil
+		}
 		_, skip, err := s.refused(rec, err)
 		return nil, nil, skip, err
 	}
@@ -180,7 +183,7 @@ func (s *changelogInput) Decode(rec *record.Record, tp record.TopicPartition) (i
 	e := s.event
 	e.In, e.Key, e.KeyFormat, e.Time = rec, rec.Key, codec.FormatJSON, rec.Time
 	e.Origin.TopicPartition, e.Origin.Offset = tp, rec.Offset
-	_, _, skip, err := s.Load(rec, tp)
+	_, _, skip, err := s.Load(rec, tp, false)
 	return rec.Time, skip, err
 }
 
@@ -191,8 +194,11 @@ func (s *changelogInput) Process() error {
 }
 
 // Load implements Loader.
-func (s *changelogInput) Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error) {
+func (s *changelogInput) Load(rec *record.Record, tp record.TopicPartition, again bool) (key, row []byte, skip bool, err error) {
 	if rec.Key == nil {
+		if again {
+			return nil, nil, true, nil
+		}
 		err := faultf(ReasonNullKey, "a record of the changelog of table %s has no key", s.spec.Name)
 		at := record.Position{TopicPartition: tp, Offset: rec.Offset}
 		return nil, nil, true, s.task.refuse(s.spec.Policy, rec, rec.Key, at, ReasonNullKey, err)

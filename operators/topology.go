@@ -132,7 +132,8 @@ type Input interface {
 // operator seeing them, for bootstrap and restore.
 type Loader interface {
 	// Load gives the state key and row of rec; a nil row deletes. skip as in Decode.
-	Load(rec *record.Record, tp record.TopicPartition) (key, row []byte, skip bool, err error)
+	// again says that rec has been processed before: what was wrong with it has been told.
+	Load(rec *record.Record, tp record.TopicPartition, again bool) (key, row []byte, skip bool, err error)
 }
 
 // RecordError is the failure of one record under on_error: fail.

@@ -97,7 +97,7 @@ func (t *tableInput) Process() error {
 	return err
 }
 
-func (t *tableInput) Load(rec *record.Record, _ record.TopicPartition) (key, row []byte, skip bool, err error) {
+func (t *tableInput) Load(rec *record.Record, _ record.TopicPartition, _ bool) (key, row []byte, skip bool, err error) {
 	return rec.Key, rec.Value, false, nil
 }
 

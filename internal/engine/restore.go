@@ -289,7 +289,7 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 	r.rows++
 	w.stats.Restored++
 	if r.in != nil {
-		key, row, skip, err := r.in.loader.Load(rec, r.tp)
+		key, row, skip, err := r.in.loader.Load(rec, r.tp, rec.Offset < r.in.committed)
 		if err != nil || skip {
 			return err
 		}

@@ -205,7 +205,7 @@ func (w *worker) loadFollowed(f *follower, rec *record.Record, seen stamps) (hel
 	life := int64(0)
 	switch {
 	case f.in != nil:
-		key, row, skip, err = f.in.loader.Load(rec, f.tp)
+		key, row, skip, err = f.in.loader.Load(rec, f.tp, true)
 	case rec.Value != nil:
 		var stamp []byte
 		if row, stamp, err = state.DecodeStamped(rec.Value); err == nil {
