@@ -97,7 +97,7 @@ func try(c *testCase) (v verdict) {
 	if err != nil {
 		return verdict{problem: err.Error()}
 	}
-	out, err := execute(pipe, c)
+	out, err := execute(m, pipe, c)
 	if err != nil {
 		return verdict{problem: fmt.Sprintf("engine: %v\n%s", err, out.log)}
 	}

@@ -85,6 +85,8 @@ func (g *generator) windowing() {
 	}
 	if window += g.late(d, of); g.one(3) {
 		d.add(false, "emit: final")
+	} else if g.one(6) {
+		d.add(false, everySoOften)
 	}
 	d.add(true, window+"}")
 	g.aggregates(d, s, false)
@@ -98,6 +100,9 @@ func (g *generator) windowing() {
 		g.stragglers = nil
 	}
 }
+
+// everySoOften is for tables that need not send each change.
+const everySoOften = "emit: {every: 10ms}"
 
 // late draws what becomes of late records; a stream of them is a definition of its own.
 func (g *generator) late(d, of *def) string {

@@ -341,8 +341,13 @@ func (g *generator) grouping(of *def) {
 	d.add(true, by)
 	g.aggregates(d, s, of.changes)
 	g.havingAndTTL(d, of)
-	if g.one(6) {
+	switch g.r.IntN(6) {
+	case 0:
 		g.topOfGroups(d, of)
+	case 1:
+		if !strings.Contains(d.text(), "ttl:") { // what is to be sent yet must not go
+			d.add(false, everySoOften)
+		}
 	}
 	g.pipe.defs = append(g.pipe.defs, d)
 }

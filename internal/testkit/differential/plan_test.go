@@ -180,6 +180,9 @@ func (c *compiled) ambiguous() bool {
 	for _, sub := range c.result.Plan.Subs {
 		seen := map[string]bool{}
 		for _, in := range sub.Inputs {
+			if in.Kind == pipeline.AnswerInput {
+				continue // it comes behind what it answers
+			}
 			for _, origin := range in.Origins {
 				if seen[origin] {
 					return true

@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"streamctl/internal/engine"
 	"streamctl/internal/memlog"
 	"streamctl/internal/record"
+	"streamctl/internal/testkit/model"
 	"streamctl/state"
 )
 
-// patience is how long the engine may take to come to the end of what it was given.
-const patience = 30 * time.Second
+// patience is how long the engine may take to come to the end of what it was given. It is
+// long, because it says that something hangs, and not that the machine is busy.
+const patience = 2 * time.Minute
 
 // outcome is what the engine has made of a case.
 type outcome struct {
@@ -54,8 +57,8 @@ type node struct {
 	stats     engine.Stats
 }
 
-// execute runs a case on the engine.
-func execute(pipe *compiled, c *testCase) (out outcome, err error) {
+// execute runs a case on the engine; m has run it already.
+func execute(m *model.Model, pipe *compiled, c *testCase) (out outcome, err error) {
 	r := &rig{pipe: pipe, set: c.settings, moved: make(chan struct{}, 1), readied: make(chan struct{}, 1), disks: map[string]state.FS{}, drops: map[string]int{}}
 	r.log = memlog.New(memlog.Config{Clock: engine.SystemClock{}, FetchRecords: c.settings.Fetch, Faults: r.fault, Audit: func(memlog.Committing) { tell(r.moved) }})
 	defer func() {
@@ -71,6 +74,9 @@ func execute(pipe *compiled, c *testCase) (out outcome, err error) {
 		if err := r.do(step); err != nil {
 			return out, err
 		}
+	}
+	if strings.Contains(c.text, "every:") {
+		r.await(func() bool { return reached(m, pipe, c, r.log) })
 	}
 	if err := r.stopAll(); err != nil {
 		return out, err
@@ -90,6 +96,18 @@ func execute(pipe *compiled, c *testCase) (out outcome, err error) {
 		}
 	}
 	return out, nil
+}
+
+// await waits until a condition holds, or for as long as it ought to take.
+func (r *rig) await(holds func() bool) {
+	deadline := time.After(patience / 4)
+	for !holds() {
+		select {
+		case <-r.moved:
+		case <-deadline:
+			return
+		}
+	}
 }
 
 // tell wakes who waits on c.

@@ -3,6 +3,7 @@ package model
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // sides are the rows of the tables that a definition joins, by alias: as their
@@ -98,7 +99,10 @@ func (m *Model) combine(d *definition, s sides, key any, except *definition) (e 
 	take := func(i int, r *row) {
 		alias := d.aliases()[i]
 		if r == nil {
-			e[alias] = binding{blank: d.reads(i).blank()}
+			e[alias] = binding{}
+			if !d.byForeignKey(i) { // through the answers of a foreign key a row comes as it is
+				e[alias] = binding{blank: d.reads(i).blank()}
+			}
 			return
 		}
 		e[alias] = binding{value: r.value, key: r.key}
@@ -127,6 +131,19 @@ func (m *Model) combine(d *definition, s sides, key any, except *definition) (e 
 		return nil, times, false
 	}
 	return e, times, true
+}
+
+// byForeignKey says that what alias number i stands for is asked for: behind a foreign
+// key all is.
+func (d *definition) byForeignKey(i int) bool {
+	for _, j := range d.joins[:i] {
+		for _, c := range j.on {
+			if key, _, _ := strings.Cut(c.ours.text, "["); !strings.HasSuffix(key, ".key") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // partner is the row of a table that belongs to what is joined before it: of a
