@@ -30,6 +30,26 @@ func (p *fetchPart) judge(most int) {
 	}
 }
 
+// most is how many records, about, are left of that partition of which most are, among
+// those that a restore reads. mu is held.
+func (s *source) most() (records int64) {
+	for _, p := range s.parts {
+		if p.rush && p.loop != nil && p.end >= 0 {
+			records = max(records, p.end-p.next)
+		}
+	}
+	return records
+}
+
+// ahead says whether p is a little further than one of which most records are left: then
+// less of it is asked for, so that both are done at the same time. The last one
+// would be read alone, and wait for the broker after every answer. Of which
+// far less is left is not held up for others. mu is held.
+func (p *fetchPart) ahead(most int64) bool {
+	left := p.end - p.next
+	return p.rush && p.eager > 0 && left > most/2 && left < most-most/32
+}
+
 // room says whether more of a partition may be fetched. mu is held.
 func (s *source) room(p *fetchPart) bool {
 	set := &s.c.set

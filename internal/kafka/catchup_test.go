@@ -150,3 +150,29 @@ func TestStopFreesWhatWasPolled(t *testing.T) {
 		}
 	})
 }
+
+// TestAhead: of partitions that a restore reads, those are slowed that are a little ahead.
+func TestAhead(t *testing.T) {
+	loop := &fetchLoop{}
+	part := func(rush bool, next, end int64) *fetchPart {
+		return &fetchPart{rush: rush, eager: 1, next: next, end: end, loop: loop}
+	}
+	last := part(true, 0, 1000)
+	lost := part(true, 0, 1<<40) // its leader is not known: nobody waits for it
+	lost.loop = nil
+	s := &source{parts: map[record.TopicPartition]*fetchPart{
+		tp("t", 0): last, tp("t", 1): lost, tp("t", 2): part(false, 0, 1<<40), tp("t", 3): part(true, 0, -1),
+	}}
+	most := s.most()
+	if most != 1000 {
+		t.Fatalf("%d records are left of the last one, want 1000", most)
+	}
+	for next, want := range map[int64]bool{0: false, 30: false, 40: true, 400: true, 500: false, 1000: false} {
+		if got := part(true, next, 1000).ahead(most); got != want {
+			t.Errorf("%d of 1000 read, the last one none: ahead %v, want %v", next, got, want)
+		}
+	}
+	if part(false, 400, 1000).ahead(most) {
+		t.Error("one is slowed that is not restored")
+	}
+}

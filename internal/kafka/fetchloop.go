@@ -104,8 +104,12 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 	if l.key.iso == engine.ReadCommitted {
 		req.Isolation = sarama.ReadCommitted
 	}
+	most := l.s.most()
 	for _, p := range l.asked {
 		ask := max(p.ask, p.eager)
+		if p.ahead(most) {
+			ask = p.ask / 8
+		}
 		if p.search == searchBatch && p.ask == set.FetchPartitionBytes {
 			ask = 1 // a broker gives the first batch whole, whatever its size
 		}
