@@ -343,6 +343,9 @@ func (e *Engine) serve(ctx, inner context.Context, group Coordinator) error {
 			if len(e.owner) == 0 && !ev.Lost { // no worker has anything to tell
 				e.tellReady(e.Stats())
 			}
+			if e.opts.UntilEnd && e.ended(e.Stats()) { // likewise: nobody else would look
+				return nil
+			}
 			continue
 		}
 		done, err := e.handle(inner, event)

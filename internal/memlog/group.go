@@ -120,13 +120,14 @@ func (m *member) caughtUp(held []engine.Held, task engine.TaskID) bool {
 }
 
 // Leave leaves; with keepPlace a static member stays known and keeps its tasks
-// until its session ends.
+// until its session ends. So does one that could not say that it leaves.
 func (m *member) Leave(ctx context.Context, keepPlace bool) error {
 	f := m.t.log.fault(m.t, Op{Kind: OpLeave})
 	m.t.log.hold(f, ctx.Done())
 	m.t.log.mu.Lock()
 	defer m.t.log.mu.Unlock()
 	if err := firstError(f.Err, ctx.Err(), m.t.gone()); err != nil {
+		m.t.log.memberDied(m) // it has gone all the same, and its heartbeats with it
 		return fmt.Errorf("leave group %s: %w", m.g.name, err)
 	}
 	m.t.log.leave(m, keepPlace)

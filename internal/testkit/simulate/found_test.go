@@ -23,6 +23,8 @@ var found = []struct {
 	{"running-moved", 8, "a task that was given back while it was being closed was opened twice"},
 	{"join-foreign", 62, "a bounded run stood at the end of a table's edits as it had found it; others loaded the table up to a later one, and both waited for ever"},
 	{"join-foreign-bounded", 28, "likewise"},
+	{"running-moved", 192, "a bounded run that the group gave no task never ended: nothing made it look"},
+	{"join-streams", 78, "the log of the tests kept a member whose leaving had failed for ever"},
 	{"join-streams-bounded", 1157, "of two bounded runs each had taken the end of one repartition topic before something was added that the other one waited for, so both waited for ever"},
 	{"chain", 42, "two processes that were started together both created the internal topics, and one ended for it"},
 }
