@@ -41,7 +41,7 @@ func checkStreamsMoved(s *simulation) error {
 			}
 		}
 	}
-	return sameSets(want, s.rows())
+	return s.sameSets(want, s.rows())
 }
 
 // checkStreamsOuter wants every pair and every view without a partner once, the
@@ -78,15 +78,15 @@ func checkStreamsOuter(s *simulation) error {
 			}
 		}
 	}
-	return sameSets(want, s.rows())
+	return s.sameSets(want, s.rows())
 }
 
 // sameSets is sameRows where the order does not count.
-func sameSets(want, got map[string][]string) error {
+func (s *simulation) sameSets(want, got map[string][]string) error {
 	for _, rows := range []map[string][]string{want, got} {
 		for _, list := range rows {
 			slices.Sort(list)
 		}
 	}
-	return sameRows(want, got)
+	return s.sameRows(want, got)
 }

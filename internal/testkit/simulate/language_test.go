@@ -147,6 +147,8 @@ func languageWorkloads(t testing.TB) []*workload {
 	} {
 		w.exactly, w.seeds = true, languageSeeds
 		list = append(list, newWorkload(t, w.workload, w.text))
+		w.exactly, w.name = false, w.name+"-at-least-once"
+		list = append(list, newWorkload(t, w.workload, w.text))
 	}
 	return list
 }
