@@ -32,6 +32,11 @@ func (w *worker) giveUp(why cause, group GroupMeta) error {
 			stay = append(stay, t.id)
 		}
 	}
+	for _, info := range w.waiting { // for the producer that comes now
+		if closing == nil || closing.ids != nil && !slices.Contains(closing.ids, info.id) {
+			stay = append(stay, info.id)
+		}
+	}
 	w.suspend(&closeRequest{})
 	for len(w.order) > 0 {
 		if err := w.closeTask(w.order[0], false); err != nil {

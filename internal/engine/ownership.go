@@ -124,9 +124,6 @@ func (e *Engine) takeAway(event GroupEvent) error {
 		}
 		w := e.owner[id]
 		gone[w] = append(gone[w], id)
-		if e.starting[id] != 0 {
-			copies[w] = append(copies[w], id) // its standby has not been promoted yet
-		}
 		delete(e.owner, id)
 		delete(e.starting, id)
 		delete(e.idle, id)

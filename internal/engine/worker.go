@@ -88,8 +88,9 @@ type startRequest struct {
 // metaRequest tells the worker its generation.
 type metaRequest struct{ meta GroupMeta }
 
-// closeRequest takes tasks away. With commit, what they did is committed
-// first; without, it is forgotten. done is called when they are closed.
+// closeRequest takes tasks away, as standbys too: one that was to be promoted may not have
+// been yet. With commit, what they did is committed first; without, it is forgotten. done is
+// called when they are closed.
 type closeRequest struct {
 	ids      []TaskID // nil = all
 	commit   bool
@@ -348,11 +349,9 @@ func (w *worker) serveClose() (quit bool, err error) {
 			return m.quit, err
 		}
 	}
-	if m.quit {
-		if err := w.closeStandbys(nil); err != nil {
-			m.done(err)
-			return true, err
-		}
+	if err := w.closeStandbys(m.ids); err != nil {
+		m.done(err)
+		return m.quit, err
 	}
 	m.done(nil)
 	return m.quit, nil
