@@ -96,6 +96,7 @@ type DB struct {
 	store *pebble.DB
 	// storeOpts are what store was opened with, for the files of bulk loads.
 	storeOpts *pebble.Options
+	scheduler *compactions
 	lock      io.Closer
 
 	failure atomic.Pointer[error] // why it has failed, nil = it has not
@@ -200,8 +201,7 @@ func (db *DB) openStore() (err error) {
 // where that fails it tries again for ever: once the DB has failed, it is left to
 // itself behind the fuse.
 //
-// An opening that fails does not wait for compactions that it has begun, which then crash
-// the process. So it begins none as long as not much has piled up.
+// It begins no compactions, see there.
 func (db *DB) openPebble() (*pebble.DB, error) {
 	db.rushing.Add(1)
 	var opened *pebble.DB
@@ -213,6 +213,7 @@ func (db *DB) openPebble() (*pebble.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.scheduler.begin()
 	return opened, nil
 }
 

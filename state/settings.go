@@ -50,6 +50,8 @@ func (db *DB) storeOptions() *pebble.Options {
 		}
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression } // MinLZ where that is made for the CPU
 	}
+	db.scheduler = newCompactions()
+	o.Experimental.CompactionScheduler = db.scheduler
 	o.EnsureDefaults()
 	return o
 }
