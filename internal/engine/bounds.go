@@ -90,7 +90,7 @@ func (b *bounds) takeOuterEnds(ctx context.Context) error {
 	seen := make(map[string]bool)
 	for _, sub := range b.engine.opts.Topology.Subs {
 		for _, in := range sub.Inputs {
-			if !seen[in.Topic] && len(b.feeders(in.Topic)) == 0 {
+			if !seen[in.Topic] && len(b.engine.writersOf(in.Topic)) == 0 {
 				seen[in.Topic] = true
 				tps = append(tps, b.partitions(in.Topic)...)
 			}
@@ -143,22 +143,6 @@ func (b *bounds) set(tps []record.TopicPartition, ends map[record.TopicPartition
 		}
 		b.ends[tp.Topic][tp.Partition] = ends[tp]
 	}
-}
-
-// feeders lists the sub-topologies that write topic.
-func (b *bounds) feeders(topic string) []*operators.SubTopology {
-	if !b.engine.internal(topic) {
-		return nil
-	}
-	var subs []*operators.SubTopology
-	for _, sub := range b.engine.opts.Topology.Subs {
-		for _, out := range sub.Outputs {
-			if out.Topic == topic {
-				subs = append(subs, sub)
-			}
-		}
-	}
-	return subs
 }
 
 // unfed says that nothing of an input of sub ever leads to topic, which sub writes.
@@ -233,7 +217,7 @@ func (b *bounds) everywhere(ctx context.Context) bool {
 	for _, task := range b.engine.tasks {
 		inputs = append(inputs, task.Inputs...)
 	}
-	passed, err := b.passed(ctx, inputs)
+	_, passed, err := b.passed(ctx, inputs)
 	if err != nil && ctx.Err() == nil {
 		b.engine.log.Warn("not known yet how far other processes have come", "cause", err)
 	}
@@ -255,7 +239,7 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 		return b.settle(topic, stable), nil
 	}
 	var inputs []record.TopicPartition
-	for _, sub := range b.feeders(topic) {
+	for _, sub := range b.engine.writersOf(topic) {
 		for _, in := range sub.Inputs {
 			if !unfed(sub, topic, in.Topic) {
 				inputs = append(inputs, b.partitions(in.Topic)...)
@@ -267,10 +251,7 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 			return false, nil
 		}
 	}
-	if passed, err := b.passed(ctx, inputs); err != nil || !passed {
-		return false, err
-	}
-	if told, err := b.told(ctx, topic, inputs); err != nil || !told {
+	if committed, passed, err := b.passed(ctx, inputs); err != nil || !passed || !b.told(topic, inputs, committed) {
 		return false, err
 	}
 	tps := b.partitions(topic)
@@ -286,13 +267,9 @@ func (b *bounds) resolve(ctx context.Context, topic string) (bool, error) {
 
 // told says whether all tasks that write a topic have told there what stream time they
 // have, if only that there is none: it is part of what lies below the bound.
-func (b *bounds) told(ctx context.Context, topic string, inputs []record.TopicPartition) (bool, error) {
+func (b *bounds) told(topic string, inputs []record.TopicPartition, committed map[record.TopicPartition]LastCommit) bool {
 	if !b.engine.carriesTime(topic) {
-		return true, nil
-	}
-	committed, err := b.engine.opts.Transport.Admin().CommittedWith(ctx, inputs)
-	if err != nil {
-		return false, err
+		return true
 	}
 	now := b.engine.opts.Clock.Now()
 	if b.asked[topic].IsZero() {
@@ -300,24 +277,24 @@ func (b *bounds) told(ctx context.Context, topic string, inputs []record.TopicPa
 	}
 	for _, tp := range inputs {
 		if committed[tp].StreamTime == 0 {
-			return !now.Before(b.asked[topic].Add(tellWait)), nil
+			return !now.Before(b.asked[topic].Add(tellWait))
 		}
 	}
-	return true, nil
+	return true
 }
 
-// passed says whether the group has committed each of inputs up to its bound.
-func (b *bounds) passed(ctx context.Context, inputs []record.TopicPartition) (bool, error) {
+// passed says whether the group has committed each of inputs up to its bound, and what it
+// has committed.
+func (b *bounds) passed(ctx context.Context, inputs []record.TopicPartition) (committed map[record.TopicPartition]LastCommit, passed bool, err error) {
 	admin := b.engine.opts.Transport.Admin()
-	committed, err := admin.Committed(ctx, inputs)
-	if err != nil {
-		return false, err
+	if committed, err = admin.CommittedWith(ctx, inputs); err != nil {
+		return nil, false, err
 	}
 	var missing []record.TopicPartition
 	for _, tp := range inputs {
 		end, _ := b.at(tp)
-		if at, ok := committed[tp]; ok && at < end {
-			return false, nil
+		if at, ok := committed[tp]; ok && at.Offset < end {
+			return committed, false, nil
 		} else if !ok && end > 0 {
 			missing = append(missing, tp)
 		}
@@ -325,13 +302,13 @@ func (b *bounds) passed(ctx context.Context, inputs []record.TopicPartition) (bo
 	if len(missing) > 0 { // never committed: fine where nothing was left to read
 		starts, err := admin.Starts(ctx, missing)
 		if err != nil {
-			return false, err
+			return committed, false, err
 		}
 		for _, tp := range missing {
 			if end, _ := b.at(tp); starts[tp] < end {
-				return false, nil
+				return committed, false, nil
 			}
 		}
 	}
-	return true, nil
+	return committed, true, nil
 }

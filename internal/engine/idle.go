@@ -209,7 +209,7 @@ func (e *Engine) before(name string) []*operators.SubTopology {
 	var visit func(sub *operators.SubTopology)
 	visit = func(sub *operators.SubTopology) {
 		for _, in := range sub.Inputs {
-			for _, feeder := range e.bounds.feeders(in.Topic) {
+			for _, feeder := range e.writersOf(in.Topic) {
 				if !seen[feeder.Name] {
 					seen[feeder.Name] = true
 					out = append(out, feeder)

@@ -51,10 +51,13 @@ func (e *Engine) asksForTime(topic string) bool {
 	return asked && len(writers) > 0
 }
 
-// writersOf lists the sub-topologies that write a topic.
+// writersOf lists the sub-topologies that write a topic of the pipeline's own.
 func (e *Engine) writersOf(topic string) (subs []*operators.SubTopology) {
+	if !e.internal(topic) {
+		return nil
+	}
 	for _, sub := range e.opts.Topology.Subs {
-		if slices.ContainsFunc(sub.Outputs, func(out operators.OutputSpec) bool { return out.Topic == topic && out.Internal }) {
+		if slices.ContainsFunc(sub.Outputs, func(out operators.OutputSpec) bool { return out.Topic == topic }) {
 			subs = append(subs, sub)
 		}
 	}
