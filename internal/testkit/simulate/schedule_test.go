@@ -112,6 +112,7 @@ func (s *simulation) run() error {
 				return err
 			}
 		}
+		synctest.Wait() // those who come to a gate read the number of the step
 	}
 	if err := s.settle(); err != nil {
 		return err
