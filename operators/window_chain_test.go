@@ -45,9 +45,9 @@ sinks:
 	)
 }
 
-// A window behind a partition of its own takes what comes there by the time of the rows.
-func TestWindowsBehindWindowsOfAnotherKey(t *testing.T) {
-	src := `
+// sumsOfSeconds counts by seconds, and sums the counts in tumbling windows of another key.
+func sumsOfSeconds(size string) string {
+	return `
 pipeline: p
 sources:
   views: {topic: views, fields: {n: int}}
@@ -61,13 +61,17 @@ tables:
   sums:
     from: seconds s
     group_by: {n: s.n}
-    window: {tumbling: 10s}
+    window: {tumbling: ` + size + `}
     emit: final
     select: ['*', {c: sum(s.c)}, {from: window.start}]
 sinks:
   out: {from: sums, topic: out}
 `
-	r := newRig(t, src, map[string]int{"views": 1, "out": 1})
+}
+
+// A window behind a partition of its own takes what comes there by the time of the rows.
+func TestWindowsBehindWindowsOfAnotherKey(t *testing.T) {
+	r := newRig(t, sumsOfSeconds("10s"), map[string]int{"views": 1, "out": 1})
 	for i := range 40 {
 		for _, who := range []string{"a", "b"} {
 			feedAt{who, int64(i) * 500, int64(i % 2)}.to(r, "views")
@@ -84,27 +88,7 @@ sinks:
 // Rows of windows that close together have different times. What stands behind a
 // partition of its own does not take those for late that come behind later ones.
 func TestShortWindowsBehindLongOnesOfAnotherKey(t *testing.T) {
-	src := `
-pipeline: p
-sources:
-  views: {topic: views, fields: {n: int}}
-tables:
-  seconds:
-    from: views v
-    group_by: {who: v.key, n: v.n}
-    window: {tumbling: 1s}
-    emit: final
-    select: ['*', {c: count()}]
-  sums:
-    from: seconds s
-    group_by: {n: s.n}
-    window: {tumbling: 100ms}
-    emit: final
-    select: ['*', {c: sum(s.c)}, {from: window.start}]
-sinks:
-  out: {from: sums, topic: out}
-`
-	r := newRig(t, src, map[string]int{"views": 1, "out": 1})
+	r := newRig(t, sumsOfSeconds("100ms"), map[string]int{"views": 1, "out": 1})
 	for _, f := range []feedAt{{"a", 900, 1}, {"b", 100, 1}, {"c", 1500, 1}, {"c", 9000, 1}, {"c", 20_000, 1}} {
 		f.to(r, "views")
 		r.mustRun()
