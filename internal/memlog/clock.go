@@ -62,6 +62,7 @@ func (c *Clock) AfterFunc(d time.Duration, f func()) (stop func()) {
 // Advance moves the clock by d and fires what falls due, in order of time. Each
 // timer's function has returned before the next one starts, and timers that
 // it sets within d fire too; so it must not wait for the caller of Advance.
+// Of two at the same time neither takes the clock back.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	until := c.now.Add(d)
@@ -70,7 +71,7 @@ func (c *Clock) Advance(d time.Duration) {
 		if t == nil {
 			break
 		}
-		c.now = t.due
+		c.set(t.due)
 		c.mu.Unlock()
 		done := make(chan struct{})
 		go func() {
@@ -80,8 +81,15 @@ func (c *Clock) Advance(d time.Duration) {
 		<-done
 		c.mu.Lock()
 	}
-	c.now = until
+	c.set(until)
 	c.mu.Unlock()
+}
+
+// set moves the clock on to t, if it is not there yet.
+func (c *Clock) set(t time.Time) {
+	if t.After(c.now) {
+		c.now = t
+	}
 }
 
 // next takes out the timer that is due first, nil when none is due by until.

@@ -230,6 +230,16 @@ func TestDelayedAdmin(t *testing.T) {
 	}
 }
 
+// A timer of one Advance may come while another one moves the clock further.
+func TestClockNeverGoesBack(t *testing.T) {
+	c := NewClock(time.Unix(0, 0))
+	c.AfterFunc(time.Second, func() { c.Advance(time.Hour) })
+	c.Advance(2 * time.Second)
+	if now, want := c.Now(), time.Unix(1, 0).Add(time.Hour); !now.Equal(want) {
+		t.Errorf("the clock shows %v, want %v", now, want)
+	}
+}
+
 func TestClockFiresInOrder(t *testing.T) {
 	c := NewClock(time.Unix(0, 0))
 	var mu sync.Mutex
