@@ -120,12 +120,13 @@ func (l *layout) value(b *binding) []string {
 func (c *compiler) joined(d *Def, i int) *joinedTable {
 	j := d.Joins[i]
 	t := c.table(j.Def, j.Alias)
-	times := 0
-	for _, other := range d.Joins[:i] {
-		if other.Def == j.Def {
-			times++
+	joins := func(of []ResolvedJoin) (n int) {
+		for _, other := range of {
+			n += count(other.Def == j.Def)
 		}
+		return n
 	}
+	times := joins(d.Joins[:i]) + d.inFront(func(in *Def) int { return joins(in.Joins) })
 	if times == 0 {
 		return t
 	}
@@ -136,4 +137,30 @@ func (c *compiler) joined(d *Def, i int) *joinedTable {
 		c.layout.nameGroups(t.row, prefix, len(c.typed[j.Def].groupTypes))
 	}
 	return t
+}
+
+// inFront adds up what the definitions are counted as that records may have passed before
+// they come to d: of several ways, of the one with most.
+func (d *Def) inFront(countAs func(*Def) int) int {
+	most := 0
+	for _, in := range d.From {
+		most = max(most, in.Def.inFront(countAs)+countAs(in.Def))
+	}
+	return most
+}
+
+func count(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// numbered begins the canonical names of what a definition adds to a record, so that
+// those of several that it passes differ.
+func numbered(name string, inFront int) string {
+	if inFront == 0 {
+		return name + "."
+	}
+	return fmt.Sprintf("%s[%d].", name, inFront)
 }

@@ -111,8 +111,9 @@ func (c *compiler) elements(d *Def, elem expr.Type) []*binding {
 	index := c.layout.newDocument(elementIndex(alias), expr.Type{Kind: expr.Int}, expr.Type{}, nil)
 	item.key, index.key = nil, nil
 	item.plain, index.plain = true, true
-	c.layout.nameKept(item, "element.")
-	c.layout.nameKept(index, "element.index.")
+	name := numbered("element", d.inFront(func(in *Def) int { return count(in.own() > 1) }))
+	c.layout.nameKept(item, name)
+	c.layout.nameKept(index, name+"index.")
 	return []*binding{item, index}
 }
 
