@@ -1,7 +1,6 @@
 package operators
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -270,29 +269,8 @@ func (g *gather) document(doc []byte, parts []partEntry) ([]byte, error) {
 			size += len(text) + 1
 		}
 	}
-	slices.SortFunc(keys, compareKeys)
 	a := &g.task.arena
 	out := append(a.begin(size), doc[:len(doc)-1]...)
-	out = append(out, `,"`+MatchedKeys+`":[`...)
-	for i, k := range keys {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = value.AppendJSON(out, k.value)
-	}
-	return a.end(append(out, "]}"...)), nil
-}
-
-// matchedKey is a key with its canonical text.
-type matchedKey struct {
-	value value.Value
-	text  []byte
-}
-
-// compareKeys orders numbers and texts by value, and what cannot be compared by its text.
-func compareKeys(a, b matchedKey) int {
-	if order, ok := value.Compare(a.value, b.value); ok {
-		return order
-	}
-	return bytes.Compare(a.text, b.text)
+	out = append(out, `,"`+MatchedKeys+`":`...)
+	return a.end(append(appendMatchedKeys(out, keys), '}')), nil
 }

@@ -99,7 +99,7 @@ var All = []Kind{
 		Summary: "gives every task all rows of a small table",
 		Rules: []string{
 			"A step reads the table's topic and writes each row to every partition of `<pipeline>.<stream>-<table>.replica`, a compacted topic with the partitions of the stream. To a task that is the table's changelog: first load, restore and standbys are as for any table.",
-			"Streams join it by its key, as they lie. Its changes are not told: every task would tell them.",
+			"Streams join it by its key, or `match` its queries, as they lie. Its changes are not told: every task would tell them.",
 		},
 		Drops: []string{ReasonInvalidKey, ReasonInvalidValue, ReasonWrongType, ReasonTimestamp, ReasonAhead, ReasonNullKey, ReasonExpression},
 	},
@@ -170,6 +170,7 @@ var All = []Kind{
 			"The queries are those that the table has when the document's turn comes: tables first at the first start, by event time from then on. A later query finds no earlier document.",
 			"Queries stay in the partitions of their table, and are kept in memory there, under terms that a document must have; a document goes to all partitions through `<pipeline>.<stream>.documents`, what is found there through `<pipeline>.<stream>.parts`, and its parts are kept in `<stream>.match` until the last one is there.",
 			"Documents that came from one task leave in the order in which they came.",
+			"The queries of a table with `replicate: true` are in every task: documents are matched where they are, and go on as they came, without a topic in between. Rows without a query are told of where the table's topic is read.",
 			"A row whose query is null or cannot be read is an error of the table's record, and has no query until it is changed.",
 			"A null text is searched as an empty one. A null value is dropped and counted.",
 		},

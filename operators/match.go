@@ -24,6 +24,8 @@ import (
 // the last is Gather's table. All copies of the documents of one task go the same
 // ways in the same order, and their parts meet in one partition; so results leave in the order
 // in which documents came.
+//
+// A replicated table needs none of this: see Search.
 
 // Scatter sends documents to all partitions of a topic.
 type Scatter struct {
@@ -66,16 +68,9 @@ func (s *scatter) Process(e *Event) error {
 }
 
 func (s *scatter) send(e *Event) error {
-	text, err := s.spec.Text.Eval(&e.Frame)
+	text, err := searchedText(s.spec.Text, &e.Frame)
 	if err != nil {
 		return err
-	}
-	switch {
-	case text.Kind == value.String:
-	case text.IsNull():
-		text = value.OfString("")
-	case !isObject(text):
-		return faultf(ReasonWrongType, "%s is %s: only a text, or an object of texts, can be searched", s.spec.Text.Text(), text.Short())
 	}
 	a := &s.task.arena
 	topic := s.spec.Origins[e.Origin.Topic]

@@ -25,12 +25,19 @@ sinks:
   out: {from: hits, topic: out}
 `
 
+// inBothWays runs a test with the table called name as it is, and replicated.
+func inBothWays(t *testing.T, src, name string, test func(t *testing.T, src string)) {
+	t.Helper()
+	t.Run("split", func(t *testing.T) { test(t, src) })
+	t.Run("replicated", func(t *testing.T) { test(t, replaced(src, "  "+name+": {", "  "+name+": {replicate: true, ")) })
+}
+
 // The story of streaming search: queries come, change and go; every document
 // gives one result, with the keys of all queries that were there.
 func TestMatchStreamingSearch(t *testing.T) {
-	for _, partitions := range []int{1, 3} {
-		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
-			r := newRig(t, searching, map[string]int{"documents": 2, "queries": partitions, "out": 1})
+	inBothWays(t, searching, "alerts", func(t *testing.T, src string) {
+		for _, partitions := range []int{1, 3} {
+			r := newRig(t, src, map[string]int{"documents": 2, "queries": partitions, "out": 1})
 			tell(r, `queries q1 {"query":"foo AND bar"} @1`, `queries q2 {"query":"bar AND baz"} @1`)
 			tell(r, `documents doc1 {"id":1,"f":"this has foo and bar only"} @2`, `documents doc2 {"id":2,"f":"bar and baz."} @3`,
 				`documents doc3 {"id":3,"f":"foo, bar and baz"} @4`, `documents doc4 {"id":4,"f":"none"} @5`)
@@ -39,8 +46,8 @@ func TestMatchStreamingSearch(t *testing.T) {
 			expect(t, "results", r.values("out"),
 				`doc1 {"id":1,"matches":["q1"]}`, `doc2 {"id":2,"matches":["q2"]}`, `doc3 {"id":3,"matches":["q1","q2"]}`,
 				`doc4 {"id":4,"matches":[]}`, `doc5 {"id":5,"matches":[]}`, `doc6 {"id":6,"matches":[]}`, `doc7 {"id":7,"matches":["q2"]}`)
-		})
-	}
+		}
+	})
 }
 
 // A restart between any two records changes nothing: the index is made anew from
@@ -52,8 +59,8 @@ func TestMatchIsRestartedAnywhere(t *testing.T) {
 		`queries q3 {"query":"xylophone"} @4`, `queries q1 - @4`,
 		`documents a {"id":3,"f":"foo bar baz"} @5`, `documents b {"id":4,"f":"a xylophone of foo"} @6`,
 	}
-	run := func(at int) []string {
-		r := newRig(t, searching, map[string]int{"documents": 2, "queries": 3, "out": 1})
+	run := func(src string, at int) []string {
+		r := newRig(t, src, map[string]int{"documents": 2, "queries": 3, "out": 1})
 		for i, line := range script {
 			tell(r, line)
 			if i == at {
@@ -62,12 +69,14 @@ func TestMatchIsRestartedAnywhere(t *testing.T) {
 		}
 		return r.values("out")
 	}
-	want := run(-1)
-	expect(t, "without a restart", want,
-		`a {"id":1,"matches":["q1","q2","q3"]}`, `a {"id":3,"matches":["q2"]}`, `b {"id":2,"matches":["q2","q4"]}`, `b {"id":4,"matches":["q2","q3"]}`)
-	for at := range script {
-		expect(t, fmt.Sprint("restart behind ", at), run(at), want...)
-	}
+	inBothWays(t, searching, "alerts", func(t *testing.T, src string) {
+		want := run(src, -1)
+		expect(t, "without a restart", want,
+			`a {"id":1,"matches":["q1","q2","q3"]}`, `a {"id":3,"matches":["q2"]}`, `b {"id":2,"matches":["q2","q4"]}`, `b {"id":4,"matches":["q2","q3"]}`)
+		for at := range script {
+			expect(t, fmt.Sprint("restart behind ", at), run(src, at), want...)
+		}
+	})
 }
 
 // Between the parts of a document lies a restart: its result comes once, when
@@ -135,7 +144,11 @@ func (r *rig) stepAll(sub string) {
 // Queries that cannot be read are errors of the table, and those that they
 // were before are gone; what is wrong is said.
 func TestMatchInvalidQueries(t *testing.T) {
-	r := newRig(t, searching, map[string]int{"documents": 1, "queries": 1, "out": 1})
+	inBothWays(t, searching, "alerts", invalidQueries)
+}
+
+func invalidQueries(t *testing.T, src string) {
+	r := newRig(t, src, map[string]int{"documents": 3, "queries": 1, "out": 1})
 	tell(r, `queries a {"query":"foo"} @1`, `queries b {"query":"foo AND"} @1`, `queries c {} @1`, `queries d {"query":7} @1`)
 	tell(r, `documents 1 {"id":1,"f":"foo"} @2`, `queries a {"query":"("} @3`, `documents 2 {"id":2,"f":"foo"} @4`)
 	r.reopen()
@@ -143,14 +156,14 @@ func TestMatchInvalidQueries(t *testing.T) {
 	expect(t, "results", r.values("out"), `1 {"id":1,"matches":["a"]}`, `2 {"id":2,"matches":[]}`, `3 {"id":3,"matches":[]}`, `4 {"id":4,"matches":["b"]}`)
 	expect(t, "drops", r.drops(), "alerts invalid-query 4")
 
-	strict := newRig(t, replaced(searching, ", on_error: skip", ""), map[string]int{"documents": 1, "queries": 1, "out": 1})
+	strict := newRig(t, replaced(src, ", on_error: skip", ""), map[string]int{"documents": 1, "queries": 1, "out": 1})
 	strict.produce("queries", "b", `{"query":"foo AND"}`, 1)
 	err := strict.run()
 	if err == nil || !strings.Contains(err.Error(), `queries/0@0 in alerts`) || !strings.Contains(err.Error(), `at character 8: expected a word`) {
 		t.Errorf("error %v", err)
 	}
 
-	letters := newRig(t, replaced(searching, "on_error: skip", "on_error: dead_letter"), map[string]int{"documents": 1, "queries": 1, "out": 1})
+	letters := newRig(t, replaced(src, "on_error: skip", "on_error: dead_letter"), map[string]int{"documents": 1, "queries": 1, "out": 1})
 	tell(letters, `queries b {"query":"foo AND"} @1`)
 	expect(t, "dead letters", letters.values("p.dead-letters"), `b {"query":"foo AND"}`)
 }
@@ -158,7 +171,7 @@ func TestMatchInvalidQueries(t *testing.T) {
 // Fields of an object, several streams over one table, keys that are numbers,
 // a re-keyed table, a union, a join in front and a filter above.
 func TestMatchInItsSurroundings(t *testing.T) {
-	r := newRig(t, `
+	inBothWays(t, `
 pipeline: p
 sources:
   web: {topic: web}
@@ -182,7 +195,11 @@ streams:
 sinks:
   out: {from: hits, topic: out}
   counted: {from: titles, topic: titles, key: n, key_format: int}
-`, map[string]int{"web": 3, "app": 2, "rules": 2, "names": 2, "out": 1, "titles": 1})
+`, "rules", matchInItsSurroundings)
+}
+
+func matchInItsSurroundings(t *testing.T, src string) {
+	r := newRig(t, src, map[string]int{"web": 3, "app": 2, "rules": 2, "names": 2, "out": 1, "titles": 1})
 	tell(r, `rules x {"id":10,"rule":{"text":"title:storm"}} @1`, `rules y {"id":9,"rule":{"text":"storm"}} @1`, `rules z {"id":100,"rule":{"text":"\"the storm\""}} @1`,
 		`names ann {"name":"Ann"} @1`)
 	tell(r, `web 1 {"id":1,"author":"ann","title":"The Storm","body":"it rains"} @2`, `app 2 {"id":2,"author":"bob","title":"Calm before","body":"the\u0020storm"} @3`,
@@ -200,33 +217,37 @@ sinks:
 // Results of one task's documents keep their order, and headers, key and time
 // go with them.
 func TestMatchKeepsOrderAndHeaders(t *testing.T) {
-	r := newRig(t, replaced(searching, "select: [{id: d.id}, {matches: matched_keys}]", "select: [{id: d.id}]"),
-		map[string]int{"documents": 3, "queries": 4, "out": 3})
-	for i := range 30 {
-		r.produce("documents", fmt.Sprint("key", i%5), fmt.Sprintf(`{"id":%d,"f":"x"}`, i), int64(100-i))
-	}
-	r.mustRun()
-	for key := range 5 {
-		var ids []string
-		for _, line := range r.values("out") {
-			if strings.HasPrefix(line, fmt.Sprint("key", key, " ")) {
-				ids = append(ids, line)
+	inBothWays(t, searching, "alerts", func(t *testing.T, src string) {
+		r := newRig(t, replaced(src, "select: [{id: d.id}, {matches: matched_keys}]", "select: [{id: d.id}]"),
+			map[string]int{"documents": 3, "queries": 4, "out": 3})
+		for i := range 30 {
+			r.produce("documents", fmt.Sprint("key", i%5), fmt.Sprintf(`{"id":%d,"f":"x"}`, i), int64(100-i))
+		}
+		r.mustRun()
+		for key := range 5 {
+			var ids []string
+			for _, line := range r.values("out") {
+				if strings.HasPrefix(line, fmt.Sprint("key", key, " ")) {
+					ids = append(ids, line)
+				}
 			}
+			var want []string
+			for i := key; i < 30; i += 5 {
+				want = append(want, fmt.Sprintf(`key%d {"id":%d}`, key, i))
+			}
+			expect(t, fmt.Sprint("documents of key", key), ids, want...)
 		}
-		var want []string
-		for i := key; i < 30; i += 5 {
-			want = append(want, fmt.Sprintf(`key%d {"id":%d}`, key, i))
-		}
-		expect(t, fmt.Sprint("documents of key", key), ids, want...)
-	}
+	})
 }
 
 // A text that cannot be searched is an error of the document.
 func TestMatchTextOfAnotherKind(t *testing.T) {
-	r := newRig(t, replaced(searching, "match:", "on_error: skip\n    match:"), map[string]int{"documents": 1, "queries": 2, "out": 1})
-	tell(r, `documents a {"id":1,"f":7} @1`, `documents a {"id":2,"f":["x"]} @1`, `documents a {"id":3,"f":null} @1`, `documents a - @1`)
-	expect(t, "results", r.values("out"), `a {"id":3,"matches":[]}`)
-	expect(t, "drops", r.drops(), "hits null-value 1", "hits wrong-type 2")
+	inBothWays(t, searching, "alerts", func(t *testing.T, src string) {
+		r := newRig(t, replaced(src, "match:", "on_error: skip\n    match:"), map[string]int{"documents": 1, "queries": 2, "out": 1})
+		tell(r, `documents a {"id":1,"f":7} @1`, `documents a {"id":2,"f":["x"]} @1`, `documents a {"id":3,"f":null} @1`, `documents a - @1`)
+		expect(t, "results", r.values("out"), `a {"id":3,"matches":[]}`)
+		expect(t, "drops", r.drops(), "hits null-value 1", "hits wrong-type 2")
+	})
 }
 
 // tell is feed for values with spaces in them.

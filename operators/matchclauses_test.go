@@ -4,7 +4,7 @@ import "testing"
 
 // What stands in front of a match and behind it in the same definition.
 func TestMatchBetweenOtherClauses(t *testing.T) {
-	r := newRig(t, `
+	inBothWays(t, `
 pipeline: p
 sources:
   letters: {topic: letters}
@@ -31,7 +31,11 @@ sinks:
   out: {from: lines, topic: out}
   pairs_out: {from: pairs, topic: pairs}
   counts: {from: per_query, topic: counts}
-`, map[string]int{"letters": 2, "replies": 2, "queries": 3, "out": 1, "pairs": 1, "counts": 1})
+`, "alerts", matchBetweenOtherClauses)
+}
+
+func matchBetweenOtherClauses(t *testing.T, src string) {
+	r := newRig(t, src, map[string]int{"letters": 2, "replies": 2, "queries": 3, "out": 1, "pairs": 1, "counts": 1})
 	tell(r, `queries q1 {"query":"storm"} @1`, `queries q2 {"query":"\"calm storm\" OR sea"} @1`,
 		`letters a {"id":1,"title":"calm","lines":["a storm","the sea","a storm","calm"]} @1000`,
 		`replies x {"to":1,"title":"storm"} @1001`)
@@ -44,6 +48,48 @@ sinks:
 		`a {"id":1,"lines":["a storm","the sea","a storm","calm"],"to":1,"title":"storm","matched_keys":["q1","q2"]}`,
 		`b {"id":2,"lines":["a storm","Storm"],"to":2,"title":"none","matched_keys":["q2"]}`)
 	expect(t, "counts", r.values("counts"), `1 {"n":1,"docs":1}`, `1 {"n":1,"docs":2}`, `1 {"n":1,"docs":3}`)
+}
+
+// Streams that do not lie together have copies of their own of a replicated table, and
+// one that joins and matches it has one. A row without a query is told of once for each
+// way in which queries are read.
+func TestMatchOfReplicatedTables(t *testing.T) {
+	r := newRig(t, `
+pipeline: p
+sources:
+  web: {topic: web}
+  app: {topic: app}
+tables:
+  rules: {topic: rules, key: int(value.id), on_error: dead_letter, replicate: true}
+streams:
+  found:
+    from: [web d, app d]
+    join: [{left: rules r, on: d.about == r.key}]
+    match: {queries: rules, text: d.text}
+    select: [{about: r.query}, {found: matched_keys}]
+  loud:
+    from: web d
+    match: {queries: rules, text: d.text, field: 'upper(query)'}
+  unread:
+    from: app d
+    on_error: skip
+    match: {queries: rules, text: d.about}
+    select: [{text: d.text}]
+sinks:
+  out: {from: found, topic: out}
+  loud_out: {from: loud, topic: loud}
+  unread_out: {from: unread, topic: unread}
+`, map[string]int{"web": 3, "app": 2, "rules": 2, "out": 1, "loud": 1, "unread": 1})
+	tell(r, `rules x {"id":10,"query":"storm or"} @1`, `rules y {"id":9,"query":"storm or calm"} @1`, `rules z {"id":100,"query":"("} @1`)
+	tell(r, `web 1 {"about":9,"text":"a Storm or calm"} @2`, `app 2 {"about":8,"text":"or storm"} @3`, `rules y - @4`)
+	r.reopen()
+	tell(r, `web 3 {"about":9,"text":"a Storm or calm"} @5`)
+	expect(t, "found", r.values("out"), `1 {"about":"storm or calm","found":[9,10]}`, `2 {"about":null,"found":[10]}`, `3 {"about":null,"found":[10]}`)
+	// In capitals it is an operator, which the second word is missing to.
+	expect(t, "loud", r.values("loud"), `1 {"about":9,"text":"a Storm or calm","matched_keys":[9]}`, `3 {"about":9,"text":"a Storm or calm","matched_keys":[]}`)
+	expect(t, "unread", r.values("unread"))
+	expect(t, "drops", r.drops(), "rules invalid-query 3", "unread wrong-type 1")
+	expect(t, "dead letters", r.values("p.dead-letters"), `x {"id":10,"query":"storm or"}`, `z {"id":100,"query":"("}`, `z {"id":100,"query":"("}`)
 }
 
 // Without transactions a copy of a document may come twice. What is left over

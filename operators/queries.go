@@ -35,14 +35,20 @@ func (t *Task) queries(spec *QueryIndex) (*queryIndex, error) {
 	if q, ok := t.shared[spec].(*queryIndex); ok {
 		return q, nil
 	}
-	q := &queryIndex{spec: spec, table: t.Tables[spec.Reader.Name]}
-	if q.table == nil {
+	q := t.queryReader(spec)
+	if q.table = t.Tables[spec.Reader.Name]; q.table == nil {
 		return nil, fmt.Errorf("open stored queries: the task has no table %q", spec.Reader.Name)
 	}
-	q.frame.Rows = make([]*value.Row, t.rows)
-	q.frame.Rows[spec.Reader.Row], q.frame.Rows[spec.Reader.KeyRow] = &q.row.row, &q.row.key
 	t.shared[spec] = q
 	return q, nil
+}
+
+// queryReader is what reads the queries of rows, without an index.
+func (t *Task) queryReader(spec *QueryIndex) *queryIndex {
+	q := &queryIndex{spec: spec}
+	q.frame.Rows = make([]*value.Row, t.rows)
+	q.frame.Rows[spec.Reader.Row], q.frame.Rows[spec.Reader.KeyRow] = &q.row.row, &q.row.key
+	return q
 }
 
 // ready makes the index of what the table has, if that has not been done. It
@@ -53,7 +59,7 @@ func (q *queryIndex) ready() error {
 	}
 	index := match.NewIndex()
 	err := q.table.Scan(nil, nil, func(key []byte, row *state.Row) (bool, error) {
-		if parsed, err := q.parse(string(key), row.Value); err == nil {
+		if parsed, err := q.parse(string(key), rowDoc(row.Value)); err == nil {
 			index.Put(string(key), parsed)
 		}
 		return true, nil
@@ -78,7 +84,7 @@ func (q *queryIndex) refresh(key []byte) error {
 		q.index.Remove(string(key))
 		return nil
 	}
-	parsed, err := q.parse(row.Key(), row.Value)
+	parsed, err := q.parse(row.Key(), rowDoc(row.Value))
 	if err != nil {
 		q.index.Remove(string(key))
 		return err
@@ -87,9 +93,9 @@ func (q *queryIndex) refresh(key []byte) error {
 	return nil
 }
 
-// parse reads the query of a row.
+// parse reads the query of a row, which is JSON.
 func (q *queryIndex) parse(key string, row []byte) (*match.Query, error) {
-	if err := q.spec.Reader.decode(&q.row, key, rowDoc(row)); err != nil {
+	if err := q.spec.Reader.decode(&q.row, key, row); err != nil {
 		return nil, err
 	}
 	v, err := q.spec.Query.Eval(&q.frame)
@@ -113,6 +119,8 @@ func (q *queryIndex) parse(key string, row []byte) (*match.Query, error) {
 type Queries struct {
 	Index *QueryIndex
 	Key   []expr.Ref // of the row that has changed
+	// Told says that whoever has copied the rows here has told of those without a query.
+	Told bool
 }
 
 // Make implements Spec.
@@ -141,6 +149,9 @@ func (q *queries) Process(e *Event) error {
 	var broken *stateError
 	if errors.As(err, &broken) {
 		return broken.err
+	}
+	if q.spec.Told {
+		return nil
 	}
 	return q.task.refuseEvent(q.spec.Index.Policy, e, ReasonInvalidQuery, err)
 }

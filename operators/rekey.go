@@ -25,6 +25,9 @@ type Rekey struct {
 	// Copies are topics that get every row in every partition: those of a table of
 	// which every task has all. Output, Topic and Format are then not used.
 	Copies []Copy
+	// Queries are how copied rows are read that hold stored queries: whoever has none is
+	// told of here, once, and not where the copies are.
+	Queries []*QueryIndex
 	// Memory names the state table of the keys, "" when the record key decides.
 	Memory string
 }
@@ -38,6 +41,9 @@ type Copy struct {
 // Open implements Head.
 func (s *Rekey) Open(t *Task) (Input, error) {
 	in := &rekey{decoder: newDecoder(t, &s.Decoder), spec: s, partitions: t.Partitions(s.Topic)}
+	for _, q := range s.Queries {
+		in.queries = append(in.queries, t.queryReader(q))
+	}
 	if s.Memory != "" {
 		if in.memory = t.Tables[s.Memory]; in.memory == nil {
 			return nil, fmt.Errorf("open re-keying of table %s: the task has no table %q", s.Name, s.Memory)
@@ -54,6 +60,7 @@ type rekey struct {
 	rowBuf     []byte
 	keyBuf     []byte
 	text       []byte
+	queries    []*queryIndex
 }
 
 // Decode implements Input.
@@ -72,34 +79,45 @@ func (s *rekey) Decode(rec *record.Record, tp record.TopicPartition) (int64, boo
 func (s *rekey) Process() error {
 	e := s.event
 	s.task.begin(e)
-	if err := s.change(e); err != nil {
+	key, row, err := s.change(e)
+	if err != nil {
 		return s.task.refuseEvent(s.spec.Policy, e, ReasonExpression, err)
+	}
+	for _, q := range s.queries {
+		if row == nil {
+			break
+		}
+		s.keyBuf = value.AppendStored(s.keyBuf[:0], key)
+		if _, err := q.parse(string(s.keyBuf), row); err != nil {
+			if err := s.task.refuseEvent(s.spec.Policy, e, ReasonInvalidQuery, err); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// change sends the row of e to its key, or takes it away.
-func (s *rekey) change(e *Event) error {
-	row, err := s.tableRow(s.spec.Value, &s.rowBuf)
-	if err != nil {
-		return err
+// change sends the row of e to its key, or takes it away: then row is nil.
+func (s *rekey) change(e *Event) (key value.Value, row []byte, err error) {
+	if row, err = s.tableRow(s.spec.Value, &s.rowBuf); err != nil {
+		return key, nil, err
 	}
 	if s.memory != nil && row == nil {
-		return s.forget(e)
+		return key, nil, s.forget(e)
 	}
-	v, null, err := s.key(e)
+	key, null, err := s.key(e)
 	if err != nil {
-		return err
+		return key, nil, err
 	}
 	if null {
-		return faultf(ReasonNullKey, "the key of table %s is null for this record", s.spec.Name)
+		return key, nil, faultf(ReasonNullKey, "the key of table %s is null for this record", s.spec.Name)
 	}
 	if s.memory != nil {
-		if err := s.remember(e, v); err != nil {
-			return err
+		if err := s.remember(e, key); err != nil {
+			return key, nil, err
 		}
 	}
-	return s.send(e, v, row)
+	return key, row, s.send(e, key, row)
 }
 
 // key is the table's key of e.

@@ -174,7 +174,9 @@ func (b *binder) changes(in *InputPlan) (*operators.Table, []*operators.Node) {
 	t := b.c.table(in.Def, "")
 	b.c.layout.notJoined(t.memo)
 	b.c.outs[outKey{in.Def, 0}] = t.binding
-	return b.table(t), b.nodes(in.Steps, cursor{in: in, out: t.binding})
+	reader := b.table(t)
+	reader.Name = in.table()
+	return reader, b.nodes(in.Steps, cursor{in: in, out: t.binding})
 }
 
 // table describes how the rows of a topic table are decoded for a binding.
@@ -199,6 +201,9 @@ func (b *binder) rekey(in *InputPlan) operators.Head {
 	}
 	for _, topic := range in.Copies {
 		h.Copies = append(h.Copies, operators.Copy{Output: slices.Index(b.sub.Outputs, topic), Topic: topic})
+	}
+	for _, d := range in.Queries {
+		h.Queries = append(h.Queries, b.index(d, ""))
 	}
 	if td.keyFromValue {
 		h.Memory = KeysTable(in.Def.Name)
@@ -322,8 +327,10 @@ func (b *binder) node(s *Step, at cursor) []*operators.Node {
 		return b.top(s, at)
 	case MatchStep:
 		return one(b.scatter(s, at), nil)
+	case SearchStep:
+		return b.search(s, at)
 	case QueriesStep:
-		return one(&operators.Queries{Index: b.index(d), Key: at.out.key.refs()}, nil)
+		return one(&operators.Queries{Index: b.index(d, s.Table), Key: at.out.key.refs(), Told: s.Table != ""}, nil)
 	case RepartitionStep:
 		switch s.Join {
 		case topStep:

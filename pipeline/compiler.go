@@ -157,9 +157,17 @@ func (c *compiler) out(d *Def, branch int) *binding {
 
 // view is what the select list of d sees along a branch.
 func (c *compiler) view(d *Def, branch int) []*binding {
+	if d.searches() {
+		return c.found(d, c.viewInFront(d, branch))
+	}
 	if d.Query.Match != nil {
 		return c.matchView(d).view
 	}
+	return c.viewInFront(d, branch)
+}
+
+// viewInFront is view in front of a match.
+func (c *compiler) viewInFront(d *Def, branch int) []*binding {
 	in, branch := d.input(branch, c.typed)
 	view := c.front(d, c.out(in.Def, branch).as(in.Alias))
 	if d.streamJoins() {

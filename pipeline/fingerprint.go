@@ -190,6 +190,9 @@ type walkedStep struct {
 
 // walkOn is walk up to a dedup.
 func (k *canon) walkOn(d *Def, branch int) walked {
+	if d.searches() {
+		return k.walkSearch(d, branch)
+	}
 	if d.Match != nil {
 		return k.walkMatch(d)
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,5 +149,31 @@ func TestFingerprintOfATableKnowsNothingOfItsNeighbours(t *testing.T) {
 	}
 	if was["plan"] == is["plan"] {
 		t.Error("the plan has the same fingerprint")
+	}
+}
+
+// What a record was given on its way twice is not taken for the same thing.
+func TestFingerprintsTellEqualStepsApart(t *testing.T) {
+	for name, text := range map[string][2]string{
+		"unnest": {`
+  a: {from: docs d, unnest: d.lines as x, select: [{first: x}, {rest: d.rest}]}
+  b: {from: a d, unnest: d.rest as x, select: [{one: %s}, {two: %s}]}`, "d.first, x"},
+		"join": {`
+  a: {from: docs d, join: [{left: rules r, on: d.one == r.key}], select: [{first: r.name}, {rest: d.rest}]}
+  b: {from: a d, join: [{left: rules r, on: d.rest == r.key}], select: [{one: %s}, {two: %s}]}`, "d.first, r.name"},
+		"joins": {`
+  b: {from: docs d, join: [{left: rules q, on: d.one == q.key}, {left: rules r, on: d.rest == r.key}], select: [{one: %s}, {two: %s}]}`, "q.name, r.name"},
+		"match": {`
+  a: {from: docs d, match: {queries: rules, text: d.text}, select: [{first: matched_keys}, {rest: d.rest}]}
+  b: {from: a d, match: {queries: rules, text: d.rest}, select: [{one: %s}, {two: %s}]}`, "d.first, matched_keys"},
+	} {
+		of := func(one, two string) map[string]string {
+			return prints(describe(t, name, "pipeline: p\nsources:\n  docs: {topic: docs}\ntables:\n  rules: {topic: rules, replicate: true}\nstreams:"+
+				fmt.Sprintf(text[0], one, two)+"\nsinks:\n  out: {from: b, topic: out}\n"))
+		}
+		one, two, _ := strings.Cut(text[1], ", ")
+		if of(one, two)["out"] == of(two, one)["out"] {
+			t.Errorf("%s: the columns have changed places, and the fingerprint is the same", name)
+		}
 	}
 }

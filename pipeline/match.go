@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,9 @@ import (
 // a part of its own (operators/match.go says why three steps). The gathering is
 // a boundary (see boundary.go): what is behind sees the bindings as they were, and
 // one more, the list of the keys of the queries.
+//
+// A replicated table of queries is in every task: documents are matched where they are,
+// and none of this is needed (search.go).
 
 const (
 	// codeMatch: what a match asks for cannot be done.
@@ -78,14 +82,12 @@ func (r *resolver) matched(d *Def) {
 			WithNote(in.Def.Decl.Span, "it is defined here").
 			WithHelp("define its topic under tables: a new row under the same key changes a query, and a null value takes it away"))
 		return
-	case in.Def.Kind != TopicTableDef || in.Def.replicated() || in.Def.Table.Versioned.Set:
+	case in.Def.Kind != TopicTableDef || in.Def.Table.Versioned.Set:
 		what := "computed"
-		if in.Def.replicated() {
-			what = "replicated"
-		} else if in.Def.Kind == TopicTableDef {
+		if in.Def.Kind == TopicTableDef {
 			what = "versioned"
 		}
-		r.list.Add(diag.Errorf(codeMatch, m.Queries.NameSpan, "table %q is %s: stored queries must be the rows of a topic, each in one task", in.Def.Name, what).
+		r.list.Add(diag.Errorf(codeMatch, m.Queries.NameSpan, "table %q is %s: stored queries must be the rows of a topic, as they are now", in.Def.Name, what).
 			WithNote(in.Def.Decl.Span, "it is defined here").
 			WithHelp("write the queries to a topic, and define that under tables:"))
 		return
@@ -118,7 +120,8 @@ type typedMatch struct {
 	kept  []keptBinding // what goes on behind, without the list of keys
 }
 
-// defineMatch checks a match, and gives what the definition sees behind it.
+// defineMatch checks a match, and gives what the definition sees behind it; nil
+// where that is another view for each branch.
 func (c *compiler) defineMatch(d *Def, streamed []*binding) []*binding {
 	td := c.typed[d]
 	td.match = &typedMatch{front: td.branches}
@@ -130,6 +133,15 @@ func (c *compiler) defineMatch(d *Def, streamed []*binding) []*binding {
 			WithNote(d.From[0].Def.Decl.Span, "it is defined here").
 			WithHelp("define the topic of the documents under sources:"))
 	}
+	if d.Match != nil {
+		c.matchQuery(d, c.table(d.Match.Def, "").binding)
+	}
+	if d.searches() {
+		if streamed == nil {
+			return nil // by branch, see searched
+		}
+		return c.searched(d, streamed)
+	}
 	for b := range td.branches {
 		view := streamed
 		if view == nil {
@@ -139,10 +151,6 @@ func (c *compiler) defineMatch(d *Def, streamed []*binding) []*binding {
 		td.match.kept = uniteKept(td.match.kept, view)
 	}
 	td.branches = 1
-	if d.Match == nil {
-		return c.matchView(d).view
-	}
-	c.matchQuery(d, c.table(d.Match.Def, "").binding)
 	return c.matchView(d).view
 }
 
@@ -179,16 +187,22 @@ func (c *compiler) matchQuery(d *Def, in *binding) *expr.Program {
 
 // matchView draws the boundary behind a match.
 func (c *compiler) matchView(d *Def) *boundary {
-	keys := keptBinding{alias: operators.MatchedKeys, value: expr.Type{Kind: expr.List}}
-	if d.Match != nil {
-		elem := c.typed[d.Match.Def].key
-		keys.value.Elem = &elem
-	}
+	keys := keptBinding{alias: operators.MatchedKeys, value: c.matchedType(d)}
 	b := c.layout.bound(append(slices.Clone(c.typed[d].match.kept), keys))
 	for n, v := range b.view {
 		c.layout.nameKept(v, fmt.Sprintf("matched[%d].", n))
 	}
 	return b
+}
+
+// matchedType is the type of the list of keys.
+func (c *compiler) matchedType(d *Def) expr.Type {
+	list := expr.Type{Kind: expr.List}
+	if d.Match != nil {
+		elem := c.typed[d.Match.Def].key
+		list.Elem = &elem
+	}
+	return list
 }
 
 // matchedColumn is what `*` and a missing select list make of the list of keys.
@@ -208,8 +222,11 @@ func matchState(d *Def) string { return d.Name + ".match" }
 // match brings documents to all partitions of the queries, and what is found
 // to a part of its own.
 func (p *planner) match(d *Def, flows []*flow) []*flow {
+	if d.searches() {
+		return p.search(d, flows)
+	}
 	queries := p.table(d.Match.Def)
-	p.indexed(d)
+	p.indexed(d, p.readers[d.Match.Def])
 	together := p.newPart()
 	documents := p.ownTopic(d.Name+".documents", queries, repartitionConfigs())
 	parts := p.ownTopic(d.Name+".parts", together, repartitionConfigs())
@@ -229,16 +246,15 @@ func (p *planner) match(d *Def, flows []*flow) []*flow {
 	return []*flow{{part: together, input: out, tail: &out.Steps, branches: []int{0}, lag: out.Lag}}
 }
 
-// indexed lets the changes of the table of queries into the index. Definitions
-// that read the queries alike share one.
-func (p *planner) indexed(d *Def) {
-	reader := p.readers[d.Match.Def]
+// indexed lets the changes that reader brings into the index. Definitions that read
+// the queries alike share one.
+func (p *planner) indexed(d *Def, reader *InputPlan) {
 	for _, s := range reader.Steps {
 		if s.Kind == QueriesStep && s.Def.queryIdentity() == d.queryIdentity() {
 			return
 		}
 	}
-	reader.Steps = append(reader.Steps, &Step{Kind: QueriesStep, Def: d})
+	reader.Steps = append(reader.Steps, &Step{Kind: QueriesStep, Def: d, Table: reader.Table})
 }
 
 // queryText is the expression that gives a row's query.
@@ -271,15 +287,18 @@ func (b *binder) scatter(s *Step, at cursor) operators.Spec {
 	return spec
 }
 
-// index is the index of the queries that d matches, one for all that share it.
-func (b *binder) index(d *Def) *operators.QueryIndex {
-	name := d.Match.Def.Name + " " + d.queryIdentity()
+// index is the index of the queries that d matches, one for all that share it; copied
+// is the copy of the table that they lie in, "" = the table itself.
+func (b *binder) index(d *Def, copied string) *operators.QueryIndex {
+	table := cmp.Or(copied, d.Match.Def.Name)
+	name := table + " " + d.queryIdentity()
 	if x := b.indexes[name]; x != nil {
 		return x
 	}
 	t := b.c.table(d.Match.Def, "")
 	b.c.layout.notJoined(t.memo)
 	x := &operators.QueryIndex{Policy: b.c.policy(d.Match.Def), Query: b.c.matchQuery(d, t.binding), Reader: b.table(t)}
+	x.Reader.Name = table
 	if b.indexes == nil {
 		b.indexes = map[string]*operators.QueryIndex{}
 	}
@@ -290,7 +309,7 @@ func (b *binder) index(d *Def) *operators.QueryIndex {
 // matcher makes the head that reads the copies of documents.
 func (b *binder) matcher(in *InputPlan) operators.Head {
 	return &operators.Match{
-		Policy: b.c.policy(in.Def), Index: b.index(in.Def), Documents: in.Topic,
+		Policy: b.c.policy(in.Def), Index: b.index(in.Def, ""), Documents: in.Topic,
 		Output: slices.Index(b.sub.Outputs, in.Output), Topic: in.Output,
 	}
 }

@@ -66,6 +66,9 @@ type InputPlan struct {
 	// Copies, of a RekeyInput of a replicated table, are the topics that get every
 	// row in every partition.
 	Copies []string
+	// Queries, of a RekeyInput, are definitions that find stored queries in the copies,
+	// one of those that read them alike.
+	Queries []*Def
 	// Table is the name of the state table that a ChangelogInput fills, where it is not Def's.
 	Table string
 	Steps []*Step
@@ -94,6 +97,7 @@ const (
 	MaterializeStep                   // changes of a table are kept as a table of their own
 	TopStep                           // rows are kept in order, and the first go on
 	MatchStep                         // ends here; documents go on to all partitions of the queries
+	SearchStep                        // a document finds the queries of a replicated table
 	QueriesStep                       // a row of a table of stored queries has changed
 )
 
@@ -106,7 +110,7 @@ type Step struct {
 	Right  bool   // of StreamJoinStep and RepartitionStep: the right side of Join
 	Topic  string // of RepartitionStep and SinkStep
 	Keep   bool   // of SinkStep: records stay in their partition
-	Table  string // of a JoinStep: the copy of a replicated table; of a DelayStep: its state
+	Table  string // of a JoinStep, SearchStep and QueriesStep: the copy of a replicated table; of a DelayStep: its state
 	// Origins, of a DelayStep, are the outer topics that the records come from.
 	Origins []string
 	Stream  *StreamJoinPlan // of StreamJoinStep

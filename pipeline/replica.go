@@ -48,26 +48,33 @@ func (c *compiler) checkReplicated(d *Def) {
 
 // joinReplica gives every part that flows run in a copy of the table.
 func (p *planner) joinReplica(d *Def, i int, flows []*flow) []*flow {
-	target := d.Joins[i].Def
+	p.copies(d.Joins[i].Def, joinName(d, i), flows, func(f *flow, rows *InputPlan) {
+		f.add(&Step{Kind: JoinStep, Def: d, Join: i, Branch: f.branches[0], Table: rows.Table})
+	})
+	return flows
+}
+
+// copies gives every part that flows run in a copy of the table, called by name, and
+// lets use have it for each of the flows.
+func (p *planner) copies(table *Def, name string, flows []*flow, use func(f *flow, rows *InputPlan)) {
 	parts := map[*part]bool{}
 	for _, f := range flows {
 		parts[f.part.root()] = true
 	}
 	for _, f := range flows {
-		name := joinName(d, i)
+		of := name
 		if len(parts) > 1 { // a union of streams that do not lie together
-			name += "-" + f.input.Def.Name
+			of += "-" + f.input.Def.Name
 		}
-		f.add(&Step{Kind: JoinStep, Def: d, Join: i, Branch: f.branches[0], Table: p.replica(target, name+".replica", f.part.root())})
+		use(f, p.replica(table, of+".replica", f.part.root()))
 	}
-	return flows
 }
 
-// replica brings a copy of a table to a part and gives the name of its rows there.
-func (p *planner) replica(d *Def, name string, to *part) string {
+// replica brings a copy of a table to a part and gives the input that fills it.
+func (p *planner) replica(d *Def, name string, to *part) *InputPlan {
 	for _, in := range to.inputs {
 		if in.Table == name {
-			return name
+			return in
 		}
 	}
 	source := p.replicas[d]
@@ -79,9 +86,10 @@ func (p *planner) replica(d *Def, name string, to *part) string {
 	if !slices.Contains(source.Copies, topic) {
 		source.Copies = append(source.Copies, topic)
 	}
-	to.inputs = append(to.inputs, &InputPlan{Kind: ChangelogInput, Topic: topic, Def: d, Table: name, Origins: source.Origins})
+	in := &InputPlan{Kind: ChangelogInput, Topic: topic, Def: d, Table: name, Origins: source.Origins}
+	to.inputs = append(to.inputs, in)
 	to.tables = append(to.tables, state.TableSpec{Name: name})
-	return name
+	return in
 }
 
 // copying plans the step that writes the rows of a replicated table to all partitions.

@@ -243,6 +243,8 @@ func (w *textWriter) step(s *Step, depth int) {
 		w.tableJoin(s, depth)
 	case MatchStep:
 		w.match(s, depth)
+	case SearchStep:
+		w.linef(depth, "match %s with the queries of %s, all of which are here", oneLine(d.Query.Match.Text.Value), d.Match.Def.Name)
 	case QueriesStep:
 		w.linef(depth, "queries %s, indexed in memory", d.queryText())
 	case TopStep:

@@ -248,6 +248,9 @@ func (c *compiler) defineQuery(d *Def) {
 		view := streamed
 		if view == nil {
 			view = c.defineJoins(d, b)
+			if d.searches() {
+				view = c.searched(d, view)
+			}
 		}
 		td.noteElement(d, view)
 		c.defineDedup(d, view)

@@ -20,13 +20,13 @@ const (
 )
 
 // matchPipeline searches a stream of documents by stored queries; %[4]s is the
-// topic of the documents, %[5]s that of the queries.
+// topic of the documents, %[5]s that of the queries, %[6]s what else is said of their table.
 const matchPipeline = `pipeline: %[1]s
 %[2]s
 sources:
   documents: {topic: %[4]s, fields: {text: string}}
 tables:
-  alerts: {topic: %[5]s}
+  alerts: {topic: %[5]s%[6]s}
 streams:
   searched:
     from: documents d
@@ -38,16 +38,23 @@ sinks:
     topic: %[3]s
 `
 
-// matches measures stored queries, in one partition, and in as many as the
-// other topics have: every document then goes to each of them.
+// matches measures stored queries: in one partition, in as many as the other topics
+// have, so that every document goes to each of them, and in every task.
 func (b *bench) matches(ctx context.Context, c *testkit.Cluster, on string) error {
-	for _, partitions := range []int{1, b.opts.partitions} {
+	for _, way := range []struct {
+		partitions  int
+		table, name string
+	}{
+		{1, "", "in one partition"},
+		{b.opts.partitions, "", fmt.Sprintf("in %d partitions", b.opts.partitions)},
+		{b.opts.partitions, ", replicate: true", "in every task"},
+	} {
 		err := b.best(func() (result, error) {
-			r, err := b.matchOnce(ctx, c, partitions)
-			r.name = fmt.Sprintf("documents of 1 KB against %d stored queries in %d partitions, exactly once, %s", storedQueries, partitions, on)
+			r, err := b.matchOnce(ctx, c, way.partitions, way.table)
+			r.name = fmt.Sprintf("documents of 1 KB against %d stored queries %s, exactly once, %s", storedQueries, way.name, on)
 			return r, err
 		})
-		if err != nil || partitions == b.opts.partitions {
+		if err != nil {
 			return err
 		}
 	}
@@ -56,7 +63,7 @@ func (b *bench) matches(ctx context.Context, c *testkit.Cluster, on string) erro
 
 // matchOnce measures one run with many documents less one with few of them, which reads
 // the same queries and makes the same index of them.
-func (b *bench) matchOnce(ctx context.Context, c *testkit.Cluster, partitions int) (result, error) {
+func (b *bench) matchOnce(ctx context.Context, c *testkit.Cluster, partitions int, table string) (result, error) {
 	const few = 64
 	texts := corpus.New(1)
 	names := [2]string{fmt.Sprintf("bench-documents-%d", b.serial), fmt.Sprintf("bench-queries-%d", b.serial)}
@@ -73,7 +80,7 @@ func (b *bench) matchOnce(ctx context.Context, c *testkit.Cluster, partitions in
 	if err := produceTexts(ctx, c, names[0], "text", few, document); err != nil {
 		return result{}, err
 	}
-	j, err := b.write(strings.NewReplacer("%[4]s", names[0], "%[5]s", names[1]).Replace(matchPipeline), guarantees[0].settings)
+	j, err := b.write(strings.NewReplacer("%[4]s", names[0], "%[5]s", names[1], "%[6]s", table).Replace(matchPipeline), guarantees[0].settings)
 	if err != nil {
 		return result{}, err
 	}

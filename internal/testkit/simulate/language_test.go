@@ -56,6 +56,12 @@ func languageWorkloads(t testing.TB) []*workload {
         on: len(p.location) % 9 + 1 == a.key
     select: [{company: 'p.positions[0].company'}, {views: a.views}]
 ` + "sinks:\n  out: {from: result, topic: p-out}\n"
+	matching := strings.Replace(viewsSource, "    partitioned_by: viewerId\n", "", 1) + "tables:\n" + profilesTable + `streams:
+  result:
+    from: page_views v
+    match: {queries: profiles q, text: v.trackingKey, field: 'location == "Berlin, Germany" ? "search OR know" : "google OR homepage"'}
+    select: [{seq: v.seq}, {found: matched_keys}]
+` + sink("seq")
 	var list []*workload
 	for _, w := range []struct {
 		workload
@@ -129,12 +135,8 @@ func languageWorkloads(t testing.TB) []*workload {
     from: activity a
     top: {n: 3, by: a.views}
 ` + "sinks:\n  out: {from: result, topic: p-out}\n"},
-		{workload{name: "match", edits: true, moved: true, check: checkMatch}, strings.Replace(viewsSource, "    partitioned_by: viewerId\n", "", 1) + "tables:\n" + profilesTable + `streams:
-  result:
-    from: page_views v
-    match: {queries: profiles q, text: v.trackingKey, field: 'location == "Berlin, Germany" ? "search OR know" : "google OR homepage"'}
-    select: [{seq: v.seq}, {found: matched_keys}]
-` + sink("seq")},
+		{workload{name: "match", edits: true, moved: true, check: checkMatch}, matching},
+		{workload{name: "search", edits: true, moved: true, check: checkMatch}, strings.Replace(matching, "    value:", "    replicate: true\n    value:", 1)},
 		{workload{name: "replicate", edits: true, moved: true, check: checkReplicated}, strings.Replace(viewsSource, "    partitioned_by: viewerId\n", "", 1) + "tables:\n" +
 			strings.Replace(profilesTable, "    value:", "    replicate: true\n    value:", 1) + `streams:
   result:
