@@ -165,6 +165,8 @@ func (a *aggregate) apply(e *Event, key []byte, out, in *aggregator) error {
 	if a.spec.Every == 0 || group.told == nil { // else it is known what was told
 		copy(a.old.Slots, group.row.Slots)
 	}
+	// Where it is still to be told that it has gone, its time is over all the same.
+	revived := group.told != nil && stored != nil && a.bare(group)
 	if out != nil {
 		if err := out.undo(&group.cells); err != nil {
 			return err
@@ -174,6 +176,9 @@ func (a *aggregate) apply(e *Event, key []byte, out, in *aggregator) error {
 		if err := in.add(&group.cells, e.Time); err != nil {
 			return err
 		}
+	}
+	if revived {
+		group.time = e.Time
 	}
 	group.time = max(group.time, e.Time)
 	wrong := group.cells.settle()
@@ -241,10 +246,12 @@ func (a *aggregate) store(group *groupRow, stored *state.Row, key []byte) error 
 	return nil
 }
 
-// forgotten says that nothing of a group is left to remember: it has no rows,
-// and nobody is to see it.
-func (a *aggregate) forgotten(group *groupRow) bool {
-	if a.spec.Members < 0 || a.spec.Having == nil || group.told != nil || group.cells.slots[a.spec.Members].AsInt() != 0 {
+// forgotten says that nothing of a group is left to remember.
+func (a *aggregate) forgotten(group *groupRow) bool { return group.told == nil && a.bare(group) }
+
+// bare says that a group has no rows, and nobody is to see it.
+func (a *aggregate) bare(group *groupRow) bool {
+	if a.spec.Members < 0 || a.spec.Having == nil || group.cells.slots[a.spec.Members].AsInt() != 0 {
 		return false
 	}
 	a.before.Now = a.task.Now()

@@ -144,6 +144,45 @@ sinks:
 	}
 }
 
+// A group that is gone and comes about anew has the time of what is in it now, whether
+// or not it has been told meanwhile that it was gone.
+func TestCoalescedGroupComesAboutAnew(t *testing.T) {
+	src := `
+pipeline: p
+tables:
+  people: {topic: people, fields: {city: string}}
+  cities:
+    from: people p
+    group_by: p.city
+    select: [{people: count()}]
+    having: people > 0
+    emit: {every: 1s}
+sinks:
+  out: {from: cities, topic: out}
+`
+	for _, told := range []bool{false, true} {
+		r := newRig(t, src, map[string]int{"people": 1, "out": 1})
+		for i, move := range []struct {
+			who, city string
+			time      int64
+		}{{"1", "bern", 3}, {"1", "rome", 27}, {"2", "bern", 25}} {
+			r.produce("people", move.who, fmt.Sprintf(`{"city":%q}`, move.city), move.time)
+			r.mustRun()
+			if i == 0 || told {
+				r.wall(1000)
+				r.mustRun()
+			}
+		}
+		r.wall(1000)
+		r.mustRun()
+		want := []string{`0 bern {"people":1} @3`, `0 bern {"people":1} @25`, `0 rome {"people":1} @27`}
+		if told {
+			want = []string{`0 bern {"people":1} @3`, `0 bern - @27`, `0 rome {"people":1} @27`, `0 bern {"people":1} @25`}
+		}
+		expect(t, fmt.Sprint("outputs, told: ", told), r.show("out"), want...)
+	}
+}
+
 // foldTopic checks that the changes in a topic make sense one after another, and
 // leave so many rows.
 func foldTopic(t *testing.T, r *rig, topic string, rows int) {
