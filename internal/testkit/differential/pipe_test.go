@@ -148,7 +148,9 @@ func (p *pipe) bunched() bool {
 		if from && (strings.Contains(text, "join:") || strings.Contains(text, "group_by:") || strings.Contains(text, "dedup:") || strings.Contains(text, "top:")) {
 			return true
 		}
-		bunch[d.name] = from || d.held || strings.Contains(text, "unnest:") || strings.Contains(text, "emit: final") || strings.Contains(text, "    within:") || strings.Contains(text, "    before:")
+		// Rows of computed tables leave in all partitions when their time comes.
+		expire := d.topic == "" && strings.Contains(text, "ttl:")
+		bunch[d.name] = from || expire || d.held || strings.Contains(text, "unnest:") || strings.Contains(text, "emit: final") || strings.Contains(text, "    within:") || strings.Contains(text, "    before:")
 	}
 	return false
 }

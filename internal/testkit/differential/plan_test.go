@@ -63,7 +63,7 @@ func (c *compiled) layout(partitions int32) model.Layout {
 			}
 		}
 	}
-	l.Partitions, l.Writers = partitions, c.writers()
+	l.Partitions, l.Writers, l.Flow = partitions, c.writers(), c.flow()
 	l.Partition = func(_ string, key []byte) int32 { return codec.Partition(key, partitions) }
 	return l
 }

@@ -22,6 +22,9 @@ import (
 // long, because it says that something hangs, and not that the machine is busy.
 const patience = 2 * time.Minute
 
+// soon is how long nothing must come in stepIdle.
+const soon = 20 * time.Millisecond
+
 // outcome is what the engine has made of a case.
 type outcome struct {
 	records map[string][][]memlog.Rec // by topic of a sink and partition
@@ -39,8 +42,9 @@ type rig struct {
 	nodes    []*node
 	disks    map[string]state.FS
 	drops    map[string]int
-	recount  bool         // something was done again: it is counted twice
-	crashAt  atomic.Int32 // so many commits from now a process dies, 0 = none does
+	recount  bool          // something was done again: it is counted twice
+	crashAt  atomic.Int32  // so many commits from now a process dies, 0 = none does
+	idle     time.Duration // the timeout of processes that start, -1 = they wait for ever
 	messages bytes.Buffer
 }
 
@@ -59,7 +63,7 @@ type node struct {
 
 // execute runs a case on the engine; m has run it already.
 func execute(m *model.Model, pipe *compiled, c *testCase) (out outcome, err error) {
-	r := &rig{pipe: pipe, set: c.settings, moved: make(chan struct{}, 1), readied: make(chan struct{}, 1), disks: map[string]state.FS{}, drops: map[string]int{}}
+	r := &rig{pipe: pipe, set: c.settings, moved: make(chan struct{}, 1), readied: make(chan struct{}, 1), disks: map[string]state.FS{}, drops: map[string]int{}, idle: -1}
 	r.log = memlog.New(memlog.Config{Clock: engine.SystemClock{}, FetchRecords: c.settings.Fetch, Faults: r.fault, Audit: func(memlog.Committing) { tell(r.moved) }})
 	defer func() {
 		for _, n := range r.nodes {
@@ -167,7 +171,11 @@ func (r *rig) do(s step) error {
 		r.crashAt.Store(s.crash)
 		defer r.crashAt.Store(0)
 		return r.drain()
-	case stepStart:
+	case stepStart, stepIdle:
+		began := time.Now()
+		if s.kind == stepIdle {
+			r.idle = soon
+		}
 		for i := range r.set.Processes {
 			if err := r.start(fmt.Sprint("process-", i)); err != nil {
 				return err
@@ -176,7 +184,10 @@ func (r *rig) do(s step) error {
 		if err := r.awaitReady(); err != nil {
 			return err
 		}
-		return r.drain()
+		if err := r.drain(); err != nil || s.kind == stepStart {
+			return err
+		}
+		return r.awaitTime(began)
 	case stepStop:
 		return r.stopAll()
 	case stepKill:
@@ -210,7 +221,7 @@ func (r *rig) start(name string) error {
 	n := &node{name: name, fs: fs, db: db, ready: make(chan struct{}), ended: make(chan struct{}), transport: r.log.Transport(memlog.TransportConfig{Group: r.pipe.topology.Pipeline})}
 	opts := engine.Options{
 		Topology: r.pipe.topology, Transport: n.transport, State: db, ExactlyOnce: !r.set.AtLeastOnce, Instance: name,
-		Workers: r.set.Workers, CommitInterval: r.set.Commit,
+		Workers: r.set.Workers, CommitInterval: r.set.Commit, IdleTimeout: r.idle,
 		Ready:  func() { close(n.ready); tell(r.readied) },
 		Logger: slog.New(slog.NewTextHandler(&r.messages, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}

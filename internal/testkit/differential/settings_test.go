@@ -2,10 +2,12 @@ package differential
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"streamctl/internal/testkit/model"
+	"streamctl/operators"
 )
 
 // settings are the circumstances under which a case runs: none of them may
@@ -23,6 +25,7 @@ type settings struct {
 	Crashes     int           `json:"crashes,omitempty"` // in one of so many steps a process dies in the middle of a commit, 0 = in none
 	Mixed       bool          `json:"mixed,omitempty"`   // records of several topics come together, and are merged by time
 	Losses      int           `json:"losses,omitempty"`  // of the restarts, one in so many has lost its disk, 0 = none
+	Idle        bool          `json:"idle,omitempty"`    // in the end time goes on without records
 }
 
 func drawSettings(r *rand.Rand) settings {
@@ -47,6 +50,7 @@ func drawSettings(r *rand.Rand) settings {
 	s.Mixed = r.IntN(2) == 0
 	s.AtLeastOnce = r.IntN(5) == 0
 	s.Crashes = []int{0, 0, 5}[r.IntN(3)]
+	s.Idle = r.IntN(3) == 0
 	return s
 }
 
@@ -59,6 +63,7 @@ const (
 	stepStop
 	stepKill
 	stepLose // the disks are gone
+	stepIdle // the processes start anew, and take it that nothing comes any more
 )
 
 type step struct {
@@ -119,7 +124,29 @@ func (c *testCase) script(pipe *compiled) []step {
 		}
 		steps = append(steps, step{kind: stepStart})
 	}
+	if c.settings.Idle && pipe.waits() {
+		steps = append(steps, step{kind: stepStop}, step{kind: stepIdle})
+	}
 	return steps
+}
+
+// waits says that something is kept back until time has moved. Where tasks ask and
+// answer each other, it is not defined which of them takes it first that nothing comes any
+// more: no other waits for those that it talks with in both directions.
+func (c *compiled) waits() bool {
+	return !c.async() && slices.ContainsFunc(c.topology.Subs, func(sub *operators.SubTopology) bool { return sub.Timely })
+}
+
+// flow lists the sub-topologies, each before those that read what it writes.
+func (c *compiled) flow() (names []string) {
+	subs := slices.Clone(c.topology.Subs)
+	slices.SortStableFunc(subs, func(a, b *operators.SubTopology) int { // fewer are behind what is further on
+		return len(c.behind(b, nil)) - len(c.behind(a, nil))
+	})
+	for _, sub := range subs {
+		names = append(names, sub.Name)
+	}
+	return names
 }
 
 // oneTask says that one task does all of the pipeline.

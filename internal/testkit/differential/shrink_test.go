@@ -73,7 +73,7 @@ func candidates(c *testCase) (list []*testCase) {
 // calm are the circumstances under which nothing special happens.
 func calm(s settings) settings {
 	s.Processes, s.Workers, s.Stops, s.Kills, s.Crashes, s.Losses = 1, 1, 0, 0, 0, 0
-	s.Cache, s.Fetch, s.Mixed = 1<<20, 500, false
+	s.Cache, s.Fetch, s.Mixed, s.Idle = 1<<20, 500, false, false
 	return s
 }
 

@@ -5,16 +5,14 @@ type delayed struct {
 	def  *definition
 	join int
 	flow flow
-	keys []any
-	null bool
 	gone bool
 }
 
 // wait holds a record of an as_of join back until stream time is later by the
 // join's grace; one that is already so late goes on at once.
-func (m *Model) wait(d *definition, i int, f flow, keys []any, null bool) {
+func (m *Model) wait(d *definition, i int, f flow) {
 	f.lag = m.lagAt(d, i)
-	w := &delayed{def: d, join: i, flow: f, keys: keys, null: null}
+	w := &delayed{def: d, join: i, flow: f}
 	if m.now(f.change)-d.joins[i].wait >= f.time {
 		m.goOn(w)
 		return
@@ -26,7 +24,9 @@ func (m *Model) goOn(w *delayed) {
 	w.gone = true
 	f := w.flow
 	f.lag += w.def.joins[w.join].wait
-	m.found(w.def, w.join, f, w.keys, w.null)
+	if keys, null, ok := m.joinKeys(w.def, w.def.joins[w.join], f); ok {
+		m.found(w.def, w.join, f, keys, null)
+	}
 }
 
 // dueDelayed lists the records of a task that wait, with the times when they go on.

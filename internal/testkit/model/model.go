@@ -61,6 +61,8 @@ type Layout struct {
 	Hops map[string]string
 	// Writers are the sub-topologies that write what one reads, and so tell it of time.
 	Writers map[string][]string
+	// Flow are the sub-topologies, each before those that read what it writes.
+	Flow []string
 	// Partitions is how many tasks each has; 0 = one.
 	Partitions int32
 	// Partition is where a key lies behind a hop; nil = all in partition 0.

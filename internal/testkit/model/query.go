@@ -113,13 +113,12 @@ func (m *Model) join(d *definition, i int, f flow) {
 		m.drop(d, "null-value")
 		return
 	}
-	keys, null, err := j.keys(f.now)
-	switch {
-	case err != nil:
-		m.refuse(d, f.change, "expression", err)
+	if _, hops := m.layout.Hops[Hop(d.name, j.input.alias)]; j.wait > 0 && !hops {
+		m.wait(d, i, f) // where it lies: what it is joined by is looked at when it goes on
 		return
-	case null && j.kind == "inner":
-		m.drop(d, "null-key")
+	}
+	keys, null, ok := m.joinKeys(d, j, f)
+	if !ok {
 		return
 	}
 	m.hop(Hop(d.name, j.input.alias), f.change, joined(keys), func(c change) {
@@ -129,11 +128,25 @@ func (m *Model) join(d *definition, i int, f flow) {
 			return
 		}
 		if j.wait > 0 {
-			m.wait(d, i, f, keys, null)
+			m.wait(d, i, f)
 			return
 		}
 		m.found(d, i, f, keys, null)
 	})
+}
+
+// joinKeys is what a record is joined by; a null matches nothing, and ends it in an inner join.
+func (m *Model) joinKeys(d *definition, j *join, f flow) (keys []any, null, ok bool) {
+	keys, null, err := j.keys(f.now)
+	switch {
+	case err != nil:
+		m.refuse(d, f.change, "expression", err)
+		return nil, false, false
+	case null && j.kind == "inner":
+		m.drop(d, "null-key")
+		return nil, true, false
+	}
+	return keys, null, true
 }
 
 // found joins a record with the row that its keys name.

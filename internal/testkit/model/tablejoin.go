@@ -138,7 +138,7 @@ func (m *Model) combine(d *definition, s sides, key any, except *definition) (e 
 func (d *definition) byForeignKey(i int) bool {
 	for _, j := range d.joins[:i] {
 		for _, c := range j.on {
-			if key, _, _ := strings.Cut(c.ours.text, "["); !strings.HasSuffix(key, ".key") {
+			if key, _, _ := strings.Cut(c.ours.node.String(), "["); !strings.HasSuffix(key, ".key") {
 				return true
 			}
 		}

@@ -76,6 +76,21 @@ func (m *Model) advance(at place, to int64) {
 	t.promise = t.streamTime
 }
 
+// Idle has all tasks take it that time goes on without records, to now in ms: each when
+// those before it have done so.
+func (m *Model) Idle(now int64) error {
+	for _, sub := range m.layout.Flow {
+		for p := range max(m.layout.Partitions, 1) {
+			if at := (place{sub, p}); m.task(at).streamTime != noTime {
+				m.advance(at, now)
+			}
+		}
+		m.serve()
+		m.announce()
+	}
+	return m.err
+}
+
 // announce tells the tasks behind what those before promise, until nothing moves any more.
 func (m *Model) announce() {
 	for m.announceOnce() && m.err == nil {
