@@ -27,6 +27,8 @@ func TestStopWithoutBrokers(t *testing.T) {
 		// Told to stop before it has found a broker.
 		before := away.Struck()
 		f.start(0)
+		// A request of the former process may still strike: before it hears signals, TERM kills.
+		f.await("the process to begin", patience, func() bool { return f.toldBy("probes and metrics") == 1 })
 		f.awaitStruck(away, before+1)
 		f.stop(0)
 		away.Remove()
