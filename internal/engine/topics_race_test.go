@@ -7,6 +7,7 @@ import (
 
 	"streamctl/internal/engine"
 	"streamctl/internal/memlog"
+	"streamctl/operators"
 	"streamctl/state"
 )
 
@@ -59,5 +60,27 @@ func TestInternalTopicCreatedOtherwise(t *testing.T) {
 	_, err := engine.Run(t.Context(), options(countTopology(), lagging(log, changelog), openState(t, state.NewMemFS())))
 	if err == nil || !strings.Contains(err.Error(), "it has 2 partitions") {
 		t.Errorf("got %v, want a complaint about 2 partitions", err)
+	}
+}
+
+// What is refused is refused before the first topic is made: one that was made for
+// partition counts that are mended afterwards would be in the way of the next start.
+func TestRefusedBeforeAnyTopicIsMade(t *testing.T) {
+	const changelog = "p.counts.changelog"
+	log := countLog(t, memlog.Config{}, 6, 10)
+	create(t, log, "wide", 4)
+	top := countTopology()
+	top.Subs[0].Inputs = append(top.Subs[0].Inputs, operators.InputSpec{Topic: "wide"})
+	transport := process(log)
+	_, err := engine.Run(t.Context(), options(top, transport, openState(t, state.NewMemFS())))
+	if err == nil || !strings.Contains(err.Error(), "in has 3 partitions and wide has 4") {
+		t.Errorf("got %v, want a complaint about 3 and 4 partitions", err)
+	}
+	found, err := transport.Admin().Topics(t.Context(), []string{changelog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) > 0 {
+		t.Errorf("the refused run has made %v", found)
 	}
 }
