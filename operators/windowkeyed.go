@@ -270,7 +270,7 @@ func (w *keyed) giveAll(keys [][]byte, of keeper, lag int64) error {
 		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.start, b.start), strings.Compare(a.key, b.key))
 	})
 	for _, c := range list {
-		k, _, err := w.load(append([]byte{keyKind}, c.key...))
+		k, stored, err := w.load(append([]byte{keyKind}, c.key...))
 		if err != nil {
 			return err
 		}
@@ -279,6 +279,9 @@ func (w *keyed) giveAll(keys [][]byte, of keeper, lag int64) error {
 		})
 		if !found {
 			continue
+		}
+		if w.spec.Every > 0 { // what it has told must not leave the cache unwritten
+			w.table.MarkDirty(stored)
 		}
 		if err := w.give(k.windows[i], c.end+lag+w.spec.Grace); err != nil {
 			return err
