@@ -24,10 +24,11 @@ const (
 // was done again at least once.
 func (c *compiled) promised(set settings, again bool) map[string]promise {
 	twoWays, vague := c.unordered(), c.ambiguous()
-	held := map[string]bool{}
+	held := c.waitsApart()
 	if set.Partitions > 1 {
 		held = c.letGo()
 	}
+	asked := c.askedForTime()
 	out := map[string]promise{}
 	c.eachStep(func(s *pipeline.Step, _ []string) {
 		if s.Kind != pipeline.SinkStep {
@@ -35,7 +36,7 @@ func (c *compiled) promised(set settings, again bool) map[string]promise {
 		}
 		p, d := eachInOrder, s.Def
 		switch {
-		case vague && !c.settled(d), again && groupsJoined(d):
+		case vague && !c.settled(d), again && groupsJoined(d), asked && goesByTime(d):
 			p = nothing
 		case coalesces(d):
 			p = c.coalesced(d)
@@ -73,13 +74,44 @@ func every(d *pipeline.Def) bool {
 func coalesces(d *pipeline.Def) bool { return every(d) || slices.ContainsFunc(before(d), coalesces) }
 
 // behindClock lists the definitions that take rows which are sent every so often: what
-// they drop and refuse depends on which rows have been sent.
+// they drop and refuse depends on which rows have been sent. So are those that go by a
+// time which answers move.
 func (c *compiled) behindClock() map[string]bool {
-	names := map[string]bool{}
+	names, asked := map[string]bool{}, c.askedForTime()
+	for _, sub := range c.result.Plan.Subs {
+		for _, in := range sub.Inputs {
+			names[in.Def.Name] = names[in.Def.Name] || asked && goesByTime(in.Def)
+		}
+	}
 	c.eachStep(func(s *pipeline.Step, _ []string) {
-		names[s.Def.Name] = slices.ContainsFunc(before(s.Def), coalesces)
+		names[s.Def.Name] = names[s.Def.Name] || slices.ContainsFunc(before(s.Def), coalesces) || asked && goesByTime(s.Def)
 	})
 	return names
+}
+
+// askedForTime says that time decides in a task that asks others for rows by a foreign
+// key, or answers: questions and answers move its time (docs/language.md), when
+// they come, which the interpreter does not know.
+func (c *compiled) askedForTime() bool {
+	for i, sub := range c.result.Plan.Subs {
+		if c.topology.Subs[i].Timely && slices.ContainsFunc(sub.Inputs, func(in *pipeline.InputPlan) bool {
+			return in.Kind == pipeline.AnswerInput || in.Kind == pipeline.SubscriptionInput
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// goesByTime says that time decides what a definition, or one before it, gives out.
+func goesByTime(d *pipeline.Def) bool {
+	if d.TTL > 0 || d.History > 0 || d.Window != nil || d.Query != nil && d.Query.Dedup != nil {
+		return true
+	}
+	if slices.ContainsFunc(d.Joins, func(j pipeline.ResolvedJoin) bool { return j.Wait > 0 || j.Bounds != nil }) {
+		return true
+	}
+	return slices.ContainsFunc(before(d), goesByTime)
 }
 
 // coalesced says what is defined of a sink behind a table that sends its rows every so
@@ -210,7 +242,7 @@ func fewer(sink string, want, got testkit.Sequences) (problems []string) {
 				return w == o || strings.HasPrefix(w.Value, "- @") && strings.HasPrefix(o.Value, "- @")
 			})
 			if at < 0 {
-				problems = append(problems, fmt.Sprintf("sink %s: %v is none of those there may be: %v", sink, o, rest))
+				problems = append(problems, fmt.Sprintf("sink %s: %v is none of those there may be: of %v there is %v", sink, o, want[key], list))
 				break
 			}
 			rest = rest[at+1:]

@@ -300,7 +300,7 @@ func (c *compiled) unordered() map[string]bool {
 	behind := map[string][]string{} // of what has steps behind it in one of its places only: the topics of sinks there
 	name := func(s *pipeline.Step) string { return fmt.Sprint(s.Kind, " ", s.Def.Name, " ", s.Join) }
 	shared := func(s *pipeline.Step) bool {
-		return s.Kind == pipeline.StreamJoinStep && s.Right || s.Kind == pipeline.DelayStep && len(s.Next) == 0
+		return s.Kind == pipeline.StreamJoinStep && s.Right || (s.Kind == pipeline.StreamJoinStep || s.Kind == pipeline.DelayStep) && len(s.Next) == 0
 	}
 	c.eachStep(func(s *pipeline.Step, _ []string) {
 		if (s.Kind == pipeline.StreamJoinStep || s.Kind == pipeline.DelayStep) && !shared(s) {

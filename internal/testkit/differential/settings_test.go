@@ -8,6 +8,7 @@ import (
 
 	"streamctl/internal/testkit/model"
 	"streamctl/operators"
+	"streamctl/pipeline"
 )
 
 // settings are the circumstances under which a case runs: none of them may
@@ -135,6 +136,22 @@ func (c *testCase) script(pipe *compiled) []step {
 // more: no other waits for those that it talks with in both directions.
 func (c *compiled) waits() bool {
 	return !c.async() && slices.ContainsFunc(c.topology.Subs, func(sub *operators.SubTopology) bool { return sub.Timely })
+}
+
+// waitsApart lists the topics of sinks of unions whose ways wait for rows of their time
+// in different states: each has its own order (docs/language.md).
+func (c *compiled) waitsApart() map[string]bool {
+	ways, topics := map[string]int{}, map[string]bool{}
+	c.eachStep(func(s *pipeline.Step, _ []string) {
+		if s.Kind != pipeline.DelayStep || len(s.Next) == 0 {
+			return
+		}
+		ways[s.Def.Name]++
+		for _, topic := range sinksBehind(s) {
+			topics[topic] = topics[topic] || ways[s.Def.Name] > 1
+		}
+	})
+	return topics
 }
 
 // flow lists the sub-topologies, each before those that read what it writes.
