@@ -97,6 +97,7 @@ func (c *converter) scalar(n *Node, y *yaml.Node) {
 		end = c.src.scalarEnd(n)
 	}
 	n.Span = c.src.span(n.at, end)
+	c.commented(n)
 }
 
 func (c *converter) mapping(n *Node, y *yaml.Node, depth int) {
@@ -109,8 +110,12 @@ func (c *converter) mapping(n *Node, y *yaml.Node, depth int) {
 		if key == nil || value == nil {
 			return
 		}
-		end = max(end, c.endIn(y.Content[i], key), c.endIn(y.Content[i+1], value))
-		if c.keyRefused(y.Content[i], key) {
+		name := y.Content[i]
+		if n.Style == Flow {
+			i += c.cutByComma(value, y.Content[i+1], y.Content[i+2:])
+		}
+		end = max(end, c.endIn(name, key), value.Span.End.Offset, c.endIn(y.Content[i+1], value))
+		if c.keyRefused(name, key) {
 			continue
 		}
 		if old := first[key.Value]; old != nil {
@@ -210,8 +215,13 @@ func (c *converter) checkTag(n *Node, y *yaml.Node, at int) {
 	for end < len(c.src.text) && !isSpace(c.src.text[end]) {
 		end++
 	}
-	c.list.Errorf(CodeNotSupported, c.src.span(at, end), "tag %s is not supported", y.Tag).
-		Help = "a text that begins with ! must be put in quotes"
+	help := "a text that begins with ! must be put in quotes"
+	if y.Kind == yaml.ScalarNode && len(*c.list) == 0 { // one is shown: finding its end takes a look at all in front of it
+		if start, last, _ := c.src.valueAround(min(at+1, len(c.src.text))); start == at {
+			help += ": " + quoted(c.src.text[start:last])
+		}
+	}
+	c.list.Errorf(CodeNotSupported, c.src.span(at, end), "tag %s is not supported", y.Tag).Help = help
 	n.Tag = TagStr
 }
 

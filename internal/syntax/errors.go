@@ -102,6 +102,7 @@ func problems() []problem {
 		{"tab character where an indentation", byLine, "a tab is used as indentation", "indent with spaces"},
 		{"alphabetic or numeric character", bySearch, "a value cannot begin with a lone * or &", "put it in single quotes: '*'"},
 		{"expected '>'", bySearch, "this tag is not closed", "a value that begins with ! must be put in single quotes"},
+		{"expected whitespace or line break", bySearch, "this tag is not closed", "a value that begins with ! must be put in single quotes"},
 		{"undefined tag handle", byLine, "this tag is not known", "a value that begins with ! must be put in single quotes"},
 		{"incompatible YAML document", byLine, "only YAML 1.1 is read", "delete the %YAML line"},
 		{"<document start>", bySearch, "this does not belong to the document above", "a file holds one mapping at the outermost level"},
@@ -111,6 +112,9 @@ func problems() []problem {
 // refine tells what only the text at the place of a problem can tell: whether
 // a field is badly indented or a value holds too much.
 func (s *source) refine(p problem, at int) diag.Diagnostic {
+	if d, ok := s.unquoted(p, at); ok {
+		return d
+	}
 	span := s.tokenSpan(at)
 	line := span.Start.Line
 	start, _ := s.lineRange(line)
@@ -368,6 +372,9 @@ func (s *source) openBracket(line int, text string) diag.Diagnostic {
 		last := stack[len(stack)-1]
 		open = s.span(last, last+1)
 	}
+	if d, ok := s.hashIn(open.Start.Offset); ok {
+		return d
+	}
 	if !found {
 		return diag.Errorf(CodeSyntax, open, "this %s is never closed", kind).
 			WithHelp("add the missing %q", closer)
@@ -378,9 +385,13 @@ func (s *source) openBracket(line int, text string) diag.Diagnostic {
 			WithHelp("add the missing %q", closer)
 	}
 	span = s.span(at, at+1)
+	help := strings.TrimSuffix(bracketHelp, ": ")
+	if start, end, _ := s.valueAround(at); start < at && at < end {
+		help = bracketHelp + quoted(s.text[start:end])
+	}
 	return diag.Errorf(CodeSyntax, span, "expected \",\" or %q here", closer).
 		WithNote(open, "the %s begins here", kind).
-		WithHelp("between brackets, an expression with [ ] { } , or ? in it must be put in single quotes")
+		WithHelp("%s", help)
 }
 
 func (s *source) indent(line int) int {
