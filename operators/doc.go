@@ -33,8 +33,9 @@ type Part struct {
 
 // Members are the members of the document in a row, save those that are dropped.
 type Members struct {
-	Row  int
-	Drop []int // cut numbers of the row's shape
+	Row    int
+	Drop   []int   // cut numbers of the row's shape
+	Policy *Policy // of the definition that spreads the row
 }
 
 // MemberValue is where a named value comes from: a slot, or a program.
@@ -43,10 +44,18 @@ type MemberValue struct {
 	Ref     expr.Ref
 	Refs    []expr.Ref // a list of several slots, when neither of the others is set
 	Program *expr.Program
-	Policy  *Policy // of the definition that has Program
+	// Owners are the definitions that have made what Program computes, the first one
+	// first; the last one has Program.
+	Owners []Owner
 	// Memo says that Program depends on one joined row only: its JSON is kept
 	// with that row, at this place.
 	Memo *Memo
+}
+
+// Owner is a definition that has computed or named something.
+type Owner struct {
+	Program *expr.Program
+	Policy  *Policy
 }
 
 // Presence names a member of a row that may be there or not.
@@ -133,9 +142,21 @@ func (v *MemberValue) append(dst []byte, e *Event, f *expr.Frame) ([]byte, error
 func (v *MemberValue) computed(dst []byte, f *expr.Frame) ([]byte, error) {
 	out, err := v.Program.AppendJSON(dst, f)
 	if err != nil {
-		return dst, &ownedError{v.Policy, err}
+		return dst, v.owned(f, err)
 	}
 	return out, nil
+}
+
+// owned gives err, with which the program has failed, to the first definition for
+// which it fails.
+func (v *MemberValue) owned(f *expr.Frame, err error) error {
+	last := len(v.Owners) - 1
+	for _, o := range v.Owners[:last] {
+		if _, err := o.Program.Eval(f); err != nil {
+			return &ownedError{o.Policy, err}
+		}
+	}
+	return &ownedError{v.Owners[last].Policy, err}
 }
 
 // slotOf reads a slot; a row that is not there reads as null.
@@ -155,9 +176,17 @@ func (p *Part) appendMembers(dst []byte, some bool, f *expr.Frame) ([]byte, bool
 	}
 	dst, some, ok := codec.AppendMembers(dst, row, p.Drop, some)
 	if !ok {
-		return dst, some, notObject(row.Doc)
+		return dst, some, p.owned(notObject(row.Doc))
 	}
 	return dst, some, nil
+}
+
+// owned gives an error of the row to the definition that spreads it.
+func (m *Members) owned(err error) error {
+	if err == nil || m.Policy == nil {
+		return err
+	}
+	return &ownedError{m.Policy, err}
 }
 
 func notObject(doc []byte) error {
@@ -203,11 +232,11 @@ func (m *Members) each(f *expr.Frame, visit func(name string, member value.Span)
 			}
 		}
 	}
-	return eachMember(row.Doc, func(name string, member value.Span) {
+	return m.owned(eachMember(row.Doc, func(name string, member value.Span) {
 		if !dropped[member] {
 			visit(name, member)
 		}
-	})
+	}))
 }
 
 func isNullDoc(doc []byte) bool {

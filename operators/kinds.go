@@ -194,6 +194,7 @@ var All = []Kind{
 			"What a spread passes on is not touched: unknown fields, number texts and order stay byte for byte.",
 			"Later entries win over earlier ones of the same name.",
 			"A computed column is evaluated at most once per record, and not at all where nobody reads it. What depends on a joined row only is kept with that row.",
+			"A record is an error of the definition whose column fails, whoever reads it, be that a computed column, a path that leads through what is no object or list, or a spread of what is no object. Of a path that goes on where an earlier `select` has stopped, each answers for its own steps. What nobody reads does not fail.",
 		},
 		Drops: []string{ReasonExpression, ReasonWrongType},
 	},

@@ -7,12 +7,27 @@ import (
 
 // Project evaluates the computed columns of a select list, once per record and
 // only those that something behind it reads. Columns that merely name something
-// and spreads cost nothing here: readers find them where they lie.
+// and spreads are not copied: readers find them where they lie. What can fail in
+// them is looked at.
 type Project struct {
 	Policy  *Policy
 	Row     int // frame row that the columns fill
 	columns []Computed
 	wholes  bool // there are whole values among them
+	checks  []check
+}
+
+// check is a path that a column names, and where it lies.
+type check struct {
+	ref  expr.Ref
+	path *expr.Program
+}
+
+// Check lets the select list answer for a path that something behind reads where it
+// lies, at ref: a record in which it leads through what has no such part is an error here.
+// It may be called until the first task is made.
+func (p *Project) Check(ref expr.Ref, path *expr.Program) {
+	p.checks = append(p.checks, check{ref, path})
 }
 
 // Computed is one column to evaluate: one of its fields is set.
@@ -35,7 +50,7 @@ func (p *Project) Column(slot int) Computed { return p.columns[slot] }
 
 // Make implements Spec.
 func (p *Project) Make(t *Task, next Operator) (Operator, error) {
-	if len(p.columns) == 0 {
+	if len(p.columns)+len(p.checks) == 0 {
 		return next, nil
 	}
 	op := &project{spec: p, task: t, next: next}
@@ -77,6 +92,12 @@ func (p *project) Process(e *Event) error {
 // written of other columns, which may have been asked for after them.
 func (p *project) evaluate(e *Event, f *expr.Frame, row *value.Row) error {
 	f.Rows[p.spec.Row] = row
+	for i := range p.spec.checks {
+		if c := &p.spec.checks[i]; invalid(f, c.ref) {
+			_, err := c.path.Eval(f)
+			return err
+		}
+	}
 	if err := p.fill(e, f, row, false); err != nil || !p.spec.wholes {
 		return err
 	}
@@ -113,10 +134,16 @@ func (c *Computed) value(t *Task, e *Event, f *expr.Frame) (value.Value, error) 
 	}
 	for _, ref := range c.First {
 		if v := slotOf(f, ref); v.Kind != value.Absent && !(v.Kind == value.Null && noDocument(f, ref.Row)) {
-			return v, nil
+			return v, v.Err()
 		}
 	}
 	return value.NullV(), nil
+}
+
+// invalid says that the path of a slot leads through what has no such part.
+func invalid(f *expr.Frame, ref expr.Ref) bool {
+	row := f.Rows[ref.Row]
+	return row != nil && ref.Slot < len(row.Slots) && row.Slots[ref.Slot].Kind == value.Invalid
 }
 
 // noDocument says that a row has no members that could be present: all slots of

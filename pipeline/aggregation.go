@@ -143,7 +143,7 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) d
 	}
 	for _, col := range columns {
 		if col.Spread == "*" {
-			s.columns = append(s.columns, &column{of: &binding{space: groups, typ: groups.typ()}, slot: -1})
+			s.add(&column{of: &binding{space: groups, typ: groups.typ()}, slot: -1})
 			continue
 		}
 		if col.Spread != "" {
@@ -151,7 +151,9 @@ func (c *compiler) derive(d *Def, view []*binding, row int, list *[]aggregate) d
 				Help = "name the group's fields, or aggregate: count(), sum(x), min(x), max(x)"
 			continue
 		}
-		s.columns = append(s.columns, c.column(col, []*binding{bare}, scope)...)
+		for _, made := range c.column(col, []*binding{bare}, scope) {
+			s.add(made)
+		}
 	}
 	s.seal()
 	having := c.having(d, s, scope())

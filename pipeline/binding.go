@@ -153,12 +153,10 @@ func (d *document) pieces() []piece { return []piece{{doc: d}} }
 
 // newDocument makes the binding of a row with a JSON document, and of its key.
 func (l *layout) newDocument(alias string, typ, key expr.Type, components []expr.Type) *binding {
-	return &binding{
-		alias: alias,
-		typ:   typ,
-		key:   &keySpace{row: l.row(), typ: key, components: components},
-		space: &document{row: l.row(), shape: l.shape(), typ: typ},
-	}
+	b := &binding{alias: alias, typ: typ, key: &keySpace{row: l.row(), typ: key, components: components}}
+	doc := &document{row: l.row(), shape: l.shape(), typ: typ}
+	b.space, l.documents[doc.row] = doc, doc.shape
+	return b
 }
 
 // scopeOf is the scope of expressions over some bindings.

@@ -267,7 +267,7 @@ func (c *compiler) selected(d *Def, view []*binding) *binding {
 				continue
 			}
 			spread[made.of] = true
-			s.columns = append(s.columns, made)
+			s.add(made)
 		}
 	}
 	s.seal()

@@ -23,6 +23,9 @@ type layout struct {
 	members  []member        // values of named members that are computed where they are written
 	direct   map[int]bool    // frame rows that are read other than by programs
 	places   map[int]place   // what frame rows hold, for canonical texts
+
+	documents map[int]*codec.Shape // by frame row: of those that hold documents
+	checks    []check              // paths that select lists look at
 }
 
 // place says what a frame row holds, in words that do not depend on the layout.
@@ -46,7 +49,7 @@ type member struct {
 }
 
 func newLayout() *layout {
-	return &layout{memo: map[int]*memoTable{}, direct: map[int]bool{}, places: map[int]place{}}
+	return &layout{memo: map[int]*memoTable{}, direct: map[int]bool{}, places: map[int]place{}, documents: map[int]*codec.Shape{}}
 }
 
 // row gives out a row of the frame.
@@ -148,6 +151,7 @@ func (l *layout) settle() bool {
 // freeze ends the asking: shapes can then scan.
 func (l *layout) freeze() {
 	l.decideMembers()
+	l.decideChecks()
 	for _, s := range l.shapes {
 		s.Freeze()
 	}

@@ -27,6 +27,7 @@ type selection struct {
 
 // column is one entry of a select list.
 type column struct {
+	in     *selection
 	name   string
 	of     *binding // spread: alias.*
 	except []string
@@ -34,6 +35,8 @@ type column struct {
 	program *expr.Program
 	plain   *plainPath // the expression only names this
 	slot    int        // among the computed columns, -1 = nobody reads it
+	written int        // how many documents have it
+	claimed bool       // its select list answers for the path
 }
 
 // plainPath is an expression that is a path and nothing more.
@@ -47,6 +50,12 @@ func newSelection(l *layout) *selection {
 	s := &selection{layout: l, row: row, project: &operators.Project{Row: row}, whole: -1}
 	l.nameSelection(s)
 	return s
+}
+
+// add appends a column.
+func (s *selection) add(c *column) {
+	c.in = s
+	s.columns = append(s.columns, c)
 }
 
 // at finds the last column that has the path. A spread of a document may have
@@ -114,6 +123,7 @@ func (s *selection) of(c *column, path []codec.Step) (*expr.Resolved, string) {
 		return c.of.space.at(path)
 	}
 	if c.plain != nil {
+		s.claim(c)
 		return c.plain.of.resolve(slices.Concat(c.plain.path, path[1:]))
 	}
 	t, problem, ok := typeAt(c.program.Type(), path[1:])
@@ -150,6 +160,19 @@ func (s *selection) firstOf(columns []*column, path []codec.Step) (*expr.Resolve
 	}
 	slot := s.project.Add(operators.Computed{First: first})
 	return &expr.Resolved{Ref: expr.Ref{Row: s.row, Slot: slot}, Type: typ, Rest: path[1:]}, ""
+}
+
+// write notes that a document has the column. What is computed of other values than
+// those of one joined row is computed where it is written; if that happens twice it is
+// done before, so that it happens once, and fails once.
+func (c *column) write() {
+	c.in.claim(c)
+	c.written++
+	_, constant := c.program.Const()
+	_, plain := c.program.Ref()
+	if c.written == 2 && c.slot < 0 && !constant && !plain && c.in.layout.memoOf(c.program) == nil {
+		c.slot = c.in.project.Add(operators.Computed{Program: c.program})
+	}
 }
 
 // all makes a computed column of the whole value.
@@ -214,13 +237,13 @@ func (s *selection) seal() {
 // piece is what one part of a select list writes: the members of a document,
 // or one named value.
 type piece struct {
-	doc  *document
-	drop []string // of doc
+	doc    *document
+	drop   []string          // of doc
+	policy *operators.Policy // of the definition that spreads doc
 
-	name    string
-	program *expr.Program
-	policy  *operators.Policy       // of program
-	slot    func() (expr.Ref, bool) // where the value lies once it is computed anyway
+	name   string
+	column *column                 // nil = nothing is computed
+	slot   func() (expr.Ref, bool) // where the value lies once it is computed anyway
 }
 
 // pieces flattens the select list: spreads of derived streams become what
@@ -229,7 +252,7 @@ func (s *selection) pieces() []piece {
 	var out []piece
 	for _, c := range s.columns {
 		if c.of == nil {
-			out = append(out, piece{name: c.name, program: c.program, policy: s.project.Policy, slot: func() (expr.Ref, bool) {
+			out = append(out, piece{name: c.name, column: c, slot: func() (expr.Ref, bool) {
 				return expr.Ref{Row: s.row, Slot: c.slot}, c.slot >= 0
 			}})
 			continue
@@ -243,6 +266,9 @@ func (s *selection) pieces() []piece {
 				continue
 			}
 			p.drop = slices.Concat(p.drop, c.except)
+			if p.policy == nil {
+				p.policy = s.project.Policy
+			}
 			out = append(out, p)
 		}
 	}
@@ -267,7 +293,7 @@ func docOf(l *layout, pieces []piece) *operators.Doc {
 		if p.doc != nil {
 			l.direct[p.doc.row] = true
 			part := operators.Part{Below: slices.Clone(after.members)}
-			part.Row = p.doc.row
+			part.Row, part.Policy = p.doc.row, p.policy
 			for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(p.drop, after.names)))) {
 				part.Drop = append(part.Drop, p.doc.shape.Cut(name))
 			}
@@ -280,6 +306,9 @@ func docOf(l *layout, pieces []piece) *operators.Doc {
 			continue
 		}
 		after.names = append(after.names, p.name)
+		if p.column != nil {
+			p.column.write()
+		}
 		part := operators.Part{Name: memberName(p.name)}
 		for _, doc := range after.docs {
 			if !slices.Contains(doc.drop, p.name) {
@@ -301,8 +330,8 @@ func (l *layout) setValue(v *operators.MemberValue, p piece) {
 		l.direct[ref.Row] = true
 		return
 	}
-	v.Policy = p.policy
-	l.members = append(l.members, member{p.program, v})
+	v.Owners = p.column.in.owners(p.column)
+	l.members = append(l.members, member{p.column.program, v})
 }
 
 // memberName is a member's name with its colon as JSON text.
