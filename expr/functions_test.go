@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"streamctl/internal/calendar"
 	"streamctl/internal/value"
 )
 
@@ -149,10 +150,20 @@ func TestTruncateTimeThroughDaylightSaving(t *testing.T) {
 		// Midnight comes twice: the day begins with the first.
 		{"America/Havana", "2023-11-05T12:00:00-05:00", "day", "2023-11-05T00:00:00-04:00"},
 		{"America/Havana", "2023-11-05T00:30:00-05:00", "day", "2023-11-05T00:00:00-04:00"},
+		{"America/Santiago", "2025-09-07T12:00:00-03:00", "day", "2025-09-07T01:00:00-03:00"},
+		{"America/Santiago", "2025-09-06T23:30:00-04:00", "day", "2025-09-06T00:00:00-04:00"},
+		{"America/Santiago", "2025-09-07T12:00:00-03:00", "week", "2025-09-01T00:00:00-04:00"},
+		{"Pacific/Apia", "2011-12-31T12:00:00+14:00", "day", "2011-12-31T00:00:00+14:00"},
+		// Clocks are set back over midnight, which has been then: the new day goes on.
+		{"America/St_Johns", "2010-11-06T23:30:00-03:30", "day", "2010-11-07T00:00:00-02:30"},
+		{"America/Sao_Paulo", "2018-02-17T23:30:00-03:00", "day", "2018-02-17T00:00:00-02:00"},
+		// An hour begins no sooner than the clocks that show it.
+		{"Australia/Lord_Howe", "2025-10-05T02:40:00+11:00", "hour", "2025-10-05T02:30:00+11:00"},
+		{"Australia/Lord_Howe", "2025-04-06T01:40:00+10:30", "hour", "2025-04-06T01:30:00+10:30"},
 		{"UTC", "1969-12-31T23:59:59Z", "day", "1969-12-31T00:00:00Z"},
 		{"UTC", "1970-01-01T00:00:00Z", "second", "1970-01-01T00:00:00Z"},
 	} {
-		loc, err := loadZone(c.zone)
+		loc, err := calendar.Load(c.zone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,11 +181,40 @@ func TestTruncateTimeThroughDaylightSaving(t *testing.T) {
 	}
 }
 
+// A time that clocks leap over is the moment of the leap, one that they show twice is
+// the first, in zones on both sides of UTC.
+func TestParseTimeThroughDaylightSaving(t *testing.T) {
+	lay, err := compileLayout("%Y-%m-%d %H:%M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ zone, text, want string }{
+		{"America/Santiago", "2025-09-07 00:00", "2025-09-07T01:00:00-03:00"},
+		{"America/New_York", "2025-03-09 02:30", "2025-03-09T03:00:00-04:00"},
+		{"Europe/Berlin", "2025-03-30 02:30", "2025-03-30T03:00:00+02:00"},
+		{"America/New_York", "2025-11-02 01:30", "2025-11-02T01:30:00-04:00"},
+		{"Europe/Berlin", "2025-10-26 02:30", "2025-10-26T02:30:00+02:00"},
+		{"Pacific/Apia", "2011-12-30 15:00", "2011-12-31T00:00:00+14:00"},
+	} {
+		loc, err := calendar.Load(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := lay.parseValue(value.OfString(c.text), loc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := time.UnixMilli(v.AsInt()).In(loc).Format(time.RFC3339); got != c.want {
+			t.Errorf("%s in %s is %s, want %s", c.text, c.zone, got, c.want)
+		}
+	}
+}
+
 // TestTruncateTimeHolds: the beginning is never later than the time, is its own
 // beginning, and a day has 23, 24 or 25 hours, in zones with odd changes.
 func TestTruncateTimeHolds(t *testing.T) {
 	for _, zone := range []string{"Europe/Berlin", "America/Sao_Paulo", "America/Havana", "Asia/Beirut", "Atlantic/Azores", "America/New_York", "Asia/Kolkata", "UTC"} {
-		loc, err := loadZone(zone)
+		loc, err := calendar.Load(zone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +240,7 @@ func TestTruncateTimeHolds(t *testing.T) {
 }
 
 func TestLayoutsReadWhatTheyWrite(t *testing.T) {
-	loc, err := loadZone("Europe/Berlin")
+	loc, err := calendar.Load("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,8 @@ import (
 	"math"
 	"strings"
 	"time"
-	_ "time/tzdata" // zones must not depend on the machine that runs a pipeline
 
+	"streamctl/internal/calendar"
 	"streamctl/internal/value"
 )
 
@@ -20,9 +20,9 @@ func timeFunctions() []function {
 		{name: "millis", params: []param{{name: "x", kinds: numberKind}}, result: integer, call: fromMillis, doc: "A time given in milliseconds since 1970; a float loses its fraction."},
 		{name: "micros", params: []param{{name: "x", kinds: intKind}}, result: integer, call: fromMicros, doc: "A time given in microseconds since 1970, in milliseconds."},
 		{name: "now", result: integer, clock: true, call: nowCall, doc: "The time of day of the machine, in milliseconds since 1970. A rerun gives another result."},
-		{name: "parse_time", params: []param{{name: "text", kinds: stringKind}, layout, zone}, result: integer, call: parseTime, prepare: prepareLayout, doc: "The time that a text writes. The layout is `rfc3339`, `rfc1123`, or a pattern such as `%Y-%m-%d %H:%M:%S`; the zone (default UTC) counts where the text has none."},
+		{name: "parse_time", params: []param{{name: "text", kinds: stringKind}, layout, zone}, result: integer, call: parseTime, prepare: prepareLayout, doc: "The time that a text writes. The layout is `rfc3339`, `rfc1123`, or a pattern such as `%Y-%m-%d %H:%M:%S`; the zone (default UTC) counts where the text has none. A local time that clocks leap over is the moment of the leap; one that they show twice is the first."},
 		{name: "format_time", params: []param{ms, layout, zone}, result: str, call: formatTime, prepare: prepareLayout, doc: "A time as text in a zone (default UTC). Layouts as in `parse_time`."},
-		{name: "truncate_time", params: []param{ms, {name: "unit", kinds: stringKind}, zone}, result: integer, call: timeRule(truncate).call, prepare: timeRule(truncate).prepare, doc: "The beginning of the `second`, `minute`, `hour`, `day`, `week` (from Monday), `month`, `quarter` or `year` that a time lies in, by the clocks of a zone (default UTC), daylight saving included."},
+		{name: "truncate_time", params: []param{ms, {name: "unit", kinds: stringKind}, zone}, result: integer, call: timeRule(truncate).call, prepare: timeRule(truncate).prepare, doc: "The beginning of the `second`, `minute`, `hour`, `day`, `week` (from Monday), `month`, `quarter` or `year` that a time lies in, by the clocks of a zone (default UTC), daylight saving included. Days and longer units begin where windows do: see `window` in language.md."},
 		{name: "time_part", params: []param{ms, {name: "part", kinds: stringKind}, zone}, result: integer, call: timeRule(partOf).call, prepare: timeRule(partOf).prepare, doc: "The `year`, `quarter`, `month` (1-12), `week` (ISO), `day` (of the month), `yearday`, `weekday` (Monday = 1 to 7), `hour`, `minute`, `second` or `millisecond` of a time by the clocks of a zone (default UTC)."},
 	}
 }
@@ -66,18 +66,6 @@ func fromMicros(_ *Frame, args []value.Value) (value.Value, error) {
 
 func nowCall(f *Frame, _ []value.Value) (value.Value, error) { return value.OfInt(f.Now), nil }
 
-// loadZone finds a zone of the IANA database.
-func loadZone(name string) (*time.Location, error) {
-	if name == "" || name == "Local" {
-		return nil, fmt.Errorf("unknown time zone %q", name)
-	}
-	loc, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("unknown time zone %q", name)
-	}
-	return loc, nil
-}
-
 // zone is the zone that args[i] names, UTC without it. Zones that only the
 // record knows are kept on the Frame, so that they are read once.
 func (f *Frame) zone(args []value.Value, i int) (*time.Location, error) {
@@ -89,7 +77,7 @@ func (f *Frame) zone(args []value.Value, i int) (*time.Location, error) {
 		return loc, nil
 	}
 	name = strings.Clone(name) // the record's memory is written again
-	loc, err := loadZone(name)
+	loc, err := calendar.Load(name)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +97,7 @@ func constantZone(n *node) (loc *time.Location, bad *argumentFault) {
 	if !arg.constant() || arg.val.Kind != value.String {
 		return nil, nil
 	}
-	loc, err := loadZone(arg.val.Text)
+	loc, err := calendar.Load(arg.val.Text)
 	if err != nil {
 		return nil, &argumentFault{2, codeArguments, err.Error() + ": zones are named as in Europe/Berlin"}
 	}
@@ -213,64 +201,28 @@ func truncate(ms int64, unit string, loc *time.Location) (int64, error) {
 	if ms < leastTime || ms > mostTime {
 		return 0, timeOverflow(value.OfInt(ms))
 	}
-	t := time.UnixMilli(ms).In(loc)
-	year, month, day := t.Date()
+	var cuts calendar.Cuts
 	switch unit {
 	case "second":
-		return floorTo(ms, 0, 1000), nil
-	case "minute", "hour":
-		size := int64(60_000)
-		if unit == "hour" {
-			size = 3_600_000
-		}
-		_, offset := t.Zone()
-		return floorTo(ms, int64(offset)*1000, size), nil
+		return calendar.Round(ms, 1000, time.UTC), nil // the same in all zones
+	case "minute":
+		return calendar.Round(ms, 60_000, loc), nil
+	case "hour":
+		return calendar.Round(ms, calendar.Hour, loc), nil
 	case "day":
+		cuts = calendar.Days(loc)
 	case "week":
-		day -= (int(t.Weekday()) + 6) % 7
+		cuts = calendar.Weeks(loc)
 	case "month":
-		day = 1
+		cuts = calendar.Months(1, loc)
 	case "quarter":
-		month, day = (month-1)/3*3+1, 1
+		cuts = calendar.Months(3, loc)
 	case "year":
-		month, day = time.January, 1
+		cuts = calendar.Months(12, loc)
 	default:
 		return 0, fmt.Errorf("unknown unit %q: there are second, minute, hour, day, week, month, quarter, year", unit)
 	}
-	return midnight(year, month, day, loc).UnixMilli(), nil
-}
-
-// floorTo rounds ms down to a multiple of size, counted offset ms away from UTC.
-func floorTo(ms, offset, size int64) int64 {
-	r := (ms + offset) % size
-	if r < 0 {
-		r += size
-	}
-	return ms - r
-}
-
-// midnight is the first instant of a day. Where clocks skip midnight, the day
-// begins with the change; where midnight comes twice, with the first.
-func midnight(year int, month time.Month, day int, loc *time.Location) time.Time {
-	t := time.Date(year, month, day, 0, 0, 0, 0, loc)
-	noon := time.Date(year, month, day, 12, 0, 0, 0, loc)
-	if t.YearDay() != noon.YearDay() {
-		_, change := t.ZoneBounds()
-		return change
-	}
-	change, _ := t.ZoneBounds()
-	if change.IsZero() {
-		return t
-	}
-	if t.Hour() != 0 || t.Minute() != 0 {
-		return change.In(loc)
-	}
-	_, now := t.Zone()
-	_, before := change.Add(-time.Nanosecond).In(loc).Zone()
-	if earlier := t.Add(time.Duration(now-before) * time.Second); now < before && earlier.Before(change) {
-		return earlier
-	}
-	return t
+	return cuts.Floor(ms), nil
 }
 
 // partOf reads one field of the calendar or clock.

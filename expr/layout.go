@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"streamctl/internal/calendar"
 	"streamctl/internal/value"
 )
 
@@ -308,8 +309,8 @@ func (r *timeReader) seconds() bool {
 }
 
 // time puts the parts together; false for the 30th of February, 25 o'clock and
-// the like, which time.Date would carry over. A time that daylight saving skips
-// is moved by the change, one that comes twice is the first.
+// the like, which time.Date would carry over. A time that clocks leap over is the
+// moment of the leap, one that they show twice is the first.
 func (r *timeReader) time() (time.Time, bool) {
 	if r.hasEpoch {
 		return time.Unix(r.epoch, int64(r.nanos)), true
@@ -333,5 +334,6 @@ func (r *timeReader) time() (time.Time, bool) {
 	if r.day > last {
 		return time.Time{}, false
 	}
-	return time.Date(r.year, time.Month(r.month), r.day, r.hour, r.minute, r.second, r.nanos, r.loc), true
+	wall := time.Date(r.year, time.Month(r.month), r.day, r.hour, r.minute, r.second, r.nanos, time.UTC).UnixMilli()
+	return time.UnixMilli(calendar.Instant(wall, r.loc)), true
 }

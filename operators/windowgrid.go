@@ -2,7 +2,8 @@ package operators
 
 import (
 	"time"
-	_ "time/tzdata" // zones are named in pipelines: they must be known on every machine
+
+	"streamctl/internal/calendar"
 )
 
 // GridUnit is what the windows of a grid are counted in.
@@ -22,8 +23,8 @@ const (
 )
 
 const (
-	hourMillis = int64(time.Hour / time.Millisecond)
-	dayMillis  = 24 * hourMillis
+	hourMillis = calendar.Hour
+	dayMillis  = calendar.Day
 )
 
 // Grid cuts time into windows [start, end) that begin every so often and are all
@@ -54,16 +55,15 @@ func (g *Grid) Longest() int64 {
 
 // Floor is the start of the last window that begins at t or before, ms.
 func (g *Grid) Floor(t int64) int64 {
-	switch g.Unit {
-	case GridMillis:
+	if g.Unit == GridMillis {
 		return floorTo(t-g.Offset, g.Every) + g.Offset
-	case GridHours:
-		day := g.unitOf(t)
-		start, _ := g.part(day, t)
-		return start
 	}
-	unit := g.unitOf(t)
-	return g.instant(floorTo(unit-g.Phase, g.Every) + g.Phase)
+	cuts := g.cuts()
+	start := cuts.Floor(t)
+	if g.short() {
+		start += floorTo(t-start, g.Every)
+	}
+	return start
 }
 
 // Before is the start of the window before the one that begins at start.
@@ -76,84 +76,43 @@ func (g *Grid) Before(start int64) int64 {
 
 // End is where the window ends that begins at start.
 func (g *Grid) End(start int64) int64 {
-	switch g.Unit {
-	case GridMillis:
+	if g.Unit == GridMillis {
 		return start + g.Size
-	case GridHours:
-		_, end := g.part(g.unitOf(start), start)
-		return end
 	}
-	return g.instant(g.unitOf(start) + g.Size)
+	cuts := g.cuts()
+	n := cuts.Last(start)
+	switch {
+	case g.short():
+		return min(start+g.Size, cuts.At(n+1))
+	case g.Unit == GridMonths:
+		return calendar.Instant(calendar.MonthWall(n*g.Every+g.Size)+g.Offset, cuts.Loc)
+	case g.Unit == GridDays:
+		return calendar.Instant(cuts.Wall(n)+g.Size*dayMillis, cuts.Loc)
+	}
+	return calendar.Instant(cuts.Wall(n)+g.Size, cuts.Loc)
 }
 
-// unitOf is the number of the day or month that t lies in.
-func (g *Grid) unitOf(t int64) int64 {
-	local := time.UnixMilli(t - g.Offset).In(g.zone())
-	unit := civilDay(local)
-	if g.Unit == GridMonths {
-		unit = int64(local.Year()-1970)*12 + int64(local.Month()) - 1
-	}
-	// Where clocks are changed between the two, the offset was more or less than its hours.
-	for g.instant(unit) > t {
-		unit--
-	}
-	for g.instant(unit+1) <= t {
-		unit++
-	}
-	return unit
-}
+// short says that windows are counted from the beginning of the day on.
+func (g *Grid) short() bool { return g.Unit == GridHours && g.Every < 2*hourMillis }
 
-// instant is when a day or month begins, ms.
-func (g *Grid) instant(unit int64) int64 {
-	year, month, day := 1970, time.January, 1
-	if g.Unit == GridMonths {
-		month += time.Month(unit)
-	} else {
-		day += int(unit)
+// cuts are the starts of windows by the clock on the wall, of short ones those of days.
+func (g *Grid) cuts() calendar.Cuts {
+	cuts := calendar.Cuts{Loc: g.Loc, First: g.Offset}
+	if cuts.Loc == nil {
+		cuts.Loc = time.UTC
 	}
-	return time.Date(year, month, day, 0, 0, 0, 0, g.zone()).UnixMilli() + g.shift(year, month, day)
-}
-
-// shift is how long after midnight a day of windows begins: Offset by the clock.
-func (g *Grid) shift(year int, month time.Month, day int) int64 {
-	if g.Offset == 0 {
-		return 0
+	switch {
+	case g.Unit == GridMonths:
+		cuts.Months = g.Every
+	case g.Unit == GridDays:
+		cuts.Every = g.Every * dayMillis
+		cuts.First += g.Phase * dayMillis
+	case g.short():
+		cuts.Every = dayMillis
+	default:
+		cuts.Every = g.Every
 	}
-	midnight := time.Date(year, month, day, 0, 0, 0, 0, g.zone())
-	shifted := time.Date(year, month, day, 0, 0, int(g.Offset/1000), int(g.Offset%1000)*int(time.Millisecond), g.zone())
-	return shifted.Sub(midnight).Milliseconds()
-}
-
-// part is the part of a day that t lies in.
-func (g *Grid) part(day, t int64) (start, end int64) {
-	first, next := g.instant(day), g.instant(day+1)
-	if g.Every < 2*hourMillis {
-		start = first + floorTo(t-first, g.Every)
-		return start, min(start+g.Every, next)
-	}
-	start = first
-	for at := g.Every; at < dayMillis; at += g.Every {
-		wall := g.Offset + at
-		end := time.Date(1970, 1, 1+int(day), 0, 0, int(wall/1000), int(wall%1000)*int(time.Millisecond), g.zone()).UnixMilli()
-		if end > t {
-			return start, end
-		}
-		start = end
-	}
-	return start, next
-}
-
-func (g *Grid) zone() *time.Location {
-	if g.Loc == nil {
-		return time.UTC
-	}
-	return g.Loc
-}
-
-// civilDay is how many days behind 1970-01-01 the calendar shows.
-func civilDay(t time.Time) int64 {
-	year, month, day := t.Date()
-	return floorTo(time.Date(year, month, day, 0, 0, 0, 0, time.UTC).UnixMilli(), dayMillis) / dayMillis
+	return cuts
 }
 
 // floorTo is the greatest multiple of by that is not above n.

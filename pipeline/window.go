@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"streamctl/internal/calendar"
 	"streamctl/internal/diag"
 	"streamctl/internal/syntax"
 	"streamctl/operators"
@@ -218,8 +219,8 @@ func (r *resolver) grid(w *Window, given Text, spec *WindowSpec) {
 		return
 	}
 	if w.Timezone.Set {
-		loc, err := time.LoadLocation(w.Timezone.Value)
-		if err != nil || w.Timezone.Value == "" || w.Timezone.Value == "Local" {
+		loc, err := calendar.Load(w.Timezone.Value)
+		if err != nil {
 			r.list.Errorf(codeWindow, w.Timezone.Span, "there is no time zone %q", w.Timezone.Value).
 				Help = "use a name of the IANA database, such as Europe/Berlin or UTC"
 			return

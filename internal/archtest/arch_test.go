@@ -27,6 +27,8 @@ var edges = map[string][]string{
 	"internal/crashpoint": {},
 	"internal/selfstat":   {},
 	"internal/sample":     {},
+	// When clocks on the wall show what: for windows and functions alike.
+	"internal/calendar": {},
 
 	// Text and bytes.
 	"internal/syntax": {"internal/diag"},
@@ -34,13 +36,13 @@ var edges = map[string][]string{
 	"internal/lines":  {"internal/record"},
 	"internal/match":  {},
 	"internal/wasm":   {"internal/value"},
-	"expr":            {"internal/diag", "internal/value", "internal/codec"},
+	"expr":            {"internal/calendar", "internal/diag", "internal/value", "internal/codec"},
 
 	// What runs.
 	"state":     {"internal/record"},
-	"operators": {"internal/diag", "internal/record", "internal/value", "internal/codec", "internal/match", "expr", "state"},
+	"operators": {"internal/calendar", "internal/diag", "internal/record", "internal/value", "internal/codec", "internal/match", "expr", "state"},
 	"pipeline": {
-		"internal/syntax", "internal/diag", "internal/value", "internal/codec", "internal/wasm",
+		"internal/calendar", "internal/syntax", "internal/diag", "internal/value", "internal/codec", "internal/wasm",
 		"expr", "state", "operators",
 	},
 

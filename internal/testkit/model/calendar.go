@@ -66,14 +66,27 @@ func (c *calendar) wall(t int64) int64 {
 	return t + int64(ahead)*1000
 }
 
-// instant is the first moment at which the clock on the wall shows w, or more where
-// it leaps over that.
+// instant is the first moment at which the clock on the wall shows w; where it never
+// does, since it leaps over that, it is the moment of the leap.
 func (c *calendar) instant(w int64) int64 {
-	t := w - 15*hour
-	for c.wall(t) < w {
-		t += hour / 4 // all zones are as far ahead as so many quarters of an hour
+	first, shown := int64(0), false
+	for t := w - day; t <= w+day; t += 3 * hour { // all rules that the clock follows around then
+		if at := w - (c.wall(t) - t); c.wall(at) == w && (!shown || at < first) {
+			first, shown = at, true
+		}
 	}
-	return t
+	if shown {
+		return first
+	}
+	early, late := w-day, w+day
+	for late-early > 1 {
+		if middle := (early + late) / 2; c.wall(middle) < w {
+			early = middle
+		} else {
+			late = middle
+		}
+	}
+	return late
 }
 
 // around are the windows that t lies in, the first first.
@@ -91,12 +104,15 @@ func (c *calendar) around(t int64) (list []*oneWindow) {
 		return c.shortParts(t)
 	default:
 		from := (w-c.base-c.size-3*day)/c.every*c.every + c.base
-		for at := from; at < w+3*day; at += c.every {
+		for at := from; at < w+3*day+c.every; at += c.every {
 			starts, ends = append(starts, at+c.offset), append(ends, at+c.size+c.offset)
 		}
 	}
 	for i := range starts {
 		o := &oneWindow{start: c.instant(starts[i]), end: c.instant(ends[i])}
+		if i+1 < len(starts) && c.instant(starts[i+1]) == o.start {
+			continue // the clock leaps over all that lies before the next one begins
+		}
 		if o.start <= t && t < o.end {
 			list = append(list, o)
 		}
