@@ -110,14 +110,7 @@ func (p *planner) dedup(d *Def, flows []*flow) []*flow {
 	for _, keys := range p.typed.defs[d].dedup.keys {
 		ids = append(ids, joinIdentity(keys.identities))
 	}
-	var sides []sidedFlow
-	for _, f := range flows {
-		sides = append(sides, sidedFlow{f, false, ids})
-	}
-	home := homeOf(sides)
-	if home == nil {
-		home = p.newPart()
-	}
+	home := p.homeOf(sidesOf(flows, ids))
 	var out []*flow
 	for _, f := range flows {
 		if f.partitionedBy(ids) && agree(home, f.part) {

@@ -154,6 +154,7 @@ type part struct {
 	tables    []state.TableSpec
 	fixed     []string // outer topics whose partitions are taken as they are
 	keyFormat codec.Format
+	apart     bool   // keyFormat is given, although no outer topic is taken as it is
 	rekeyOf   string // the part only re-keys this table
 }
 
@@ -200,8 +201,11 @@ func (p *planner) newPart() *part {
 // the encoded key, so the formats of keys must be the same.
 func agree(a, b *part) bool {
 	a, b = a.root(), b.root()
-	return a == b || len(a.fixed) == 0 || len(b.fixed) == 0 || a.keyFormat == b.keyFormat
+	return a == b || !a.given() || !b.given() || a.keyFormat == b.keyFormat
 }
+
+// given says that the part's keyFormat cannot be changed.
+func (p *part) given() bool { return p.apart || len(p.fixed) > 0 }
 
 // unite makes two parts one.
 func unitePart(a, b *part) {
@@ -209,9 +213,10 @@ func unitePart(a, b *part) {
 	if a == b {
 		return
 	}
-	if len(a.fixed) == 0 {
+	if !a.given() {
 		a.keyFormat = b.keyFormat
 	}
+	a.apart = a.apart || b.apart
 	a.inputs = append(a.inputs, b.inputs...)
 	a.tables = append(a.tables, b.tables...)
 	a.fixed = append(a.fixed, b.fixed...)

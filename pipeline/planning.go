@@ -324,18 +324,11 @@ func (p *planner) derived(d *Def) *part {
 	for b := range ids {
 		ids[b] = joinIdentity(td.groups[b])
 	}
-	var in *part
-	lined := func(f *flow) bool { return f.partitionedBy(ids) && (in == nil || agree(in, f.part)) }
+	in := p.homeOf(sidesOf(flows, ids))
 	for _, f := range flows {
-		if lined(f) {
-			if in == nil {
-				in = f.part
-			}
+		if f.partitionedBy(ids) && agree(in, f.part) {
 			unitePart(in, f.part)
 		}
-	}
-	if in == nil {
-		in = p.newPart()
 	}
 	p.tables[d] = in
 	var out []*flow

@@ -44,10 +44,7 @@ type sidedFlow struct {
 // what comes out of it.
 func (p *planner) streamJoin(d *Def, i int, flows []*flow) []*flow {
 	sides := p.sided(d, i, flows)
-	home := homeOf(sides)
-	if home == nil {
-		home = p.newPart()
-	}
+	home := p.homeOf(sides)
 	join := &StreamJoinPlan{State: JoinState(d, i)}
 	out := &InputPlan{Kind: SourceInput, Def: d}
 	for _, s := range sides {
@@ -107,11 +104,7 @@ func leftOf(a, b *Step) bool {
 
 // sided lists the flows of both sides.
 func (p *planner) sided(d *Def, i int, flows []*flow) []sidedFlow {
-	var sides []sidedFlow
-	left := p.typed.defs[d].joinIdentities(i)
-	for _, f := range flows {
-		sides = append(sides, sidedFlow{f, false, left})
-	}
+	sides := sidesOf(flows, p.typed.defs[d].joinIdentities(i))
 	var right []string
 	for _, keys := range p.typed.defs[d].streams[i].rightKeys {
 		right = append(right, joinIdentity(keys.identities))
@@ -123,17 +116,39 @@ func (p *planner) sided(d *Def, i int, flows []*flow) []sidedFlow {
 	return sides
 }
 
-// homeOf is the part in which the sides meet: that of one that lies as it must;
-// nil when none does. One with outer topics comes first: its partitions are given.
-func homeOf(sides []sidedFlow) *part {
+// sidesOf are flows that meet by one key.
+func sidesOf(flows []*flow, ids []string) []sidedFlow {
+	sides := make([]sidedFlow, len(flows))
+	for i, f := range flows {
+		sides[i] = sidedFlow{f, false, ids}
+	}
+	return sides
+}
+
+// homeOf is the part in which the sides meet: that of one that lies as it must, else a
+// new one. One with outer topics comes first: its partitions are given. Where the
+// keys of such topics have several formats it is one whose format holds the keys
+// of all; where there is no such one, all of them travel, by their keys as texts.
+func (p *planner) homeOf(sides []sidedFlow) *part {
 	var home *part
+	var given []*part
 	for _, s := range sides {
-		if !s.partitionedBy(s.ids) {
-			continue
-		}
-		if part := s.part.root(); home == nil || len(home.fixed) == 0 && len(part.fixed) > 0 {
+		switch part := s.part.root(); {
+		case !s.partitionedBy(s.ids):
+		case part.given():
+			given = append(given, part)
+		case home == nil:
 			home = part
 		}
+	}
+	for _, at := range given {
+		if !slices.ContainsFunc(given, func(other *part) bool { return !at.keyFormat.HoldsKeysOf(other.keyFormat) }) {
+			return at
+		}
+	}
+	if home == nil || len(given) > 0 {
+		home = p.newPart()
+		home.apart = len(given) > 0
 	}
 	return home
 }

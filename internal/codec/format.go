@@ -46,6 +46,17 @@ func ParseFormat(name string) (Format, error) {
 	return 0, fmt.Errorf("parse format %q: it is none of json, string, bytes, int, long, double", name)
 }
 
+// HoldsKeysOf says whether f can write every key that can be written in other.
+func (f Format) HoldsKeysOf(other Format) bool {
+	switch f {
+	case other, FormatJSON, FormatString:
+		return true
+	case FormatLong, FormatDouble:
+		return other == FormatInt
+	}
+	return false
+}
+
 // Decode reads the value of a record; nil is null. The result shares data,
 // which must not be written afterwards. JSON is checked as in value.ParseJSON, strings must be valid
 // UTF-8, numbers must have exactly their size; a double that is infinite or no number is an error.
