@@ -80,6 +80,9 @@ type Binding struct {
 	Resolve func(path []codec.Step) (res *Resolved, problem string)
 	// Names lists the fields known, for "did you mean".
 	Names func() []string
+	// Lacks names, where the same expression is compiled for several inputs in turn,
+	// this one if only others have a field: `source "views"`. nil = it is the only one.
+	Lacks func(field string) string
 }
 
 // Scope is all that an expression can name.
@@ -88,6 +91,9 @@ type Scope struct {
 	// Aggregates: calls of these names are not compiled but handed to Aggregate
 	// (nil = aggregates are refused here, with a diagnostic that says where they belong).
 	Aggregate func(call AggregateCall) (Resolved, diag.List)
+	// NoAggregates says, where Aggregate is nil although there are groups, why, and
+	// what to write instead. The zero value: there are no groups here.
+	NoAggregates struct{ Reason, Help string }
 	// Functions are the user's own, by name; they have been defined.
 	Functions map[string]*Function
 	// Group is the scope of the arguments of aggregates: the records of a group.

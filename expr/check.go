@@ -313,6 +313,15 @@ func (c *checker) unknown(n *node, alias string, path []codec.Step, problem stri
 	}
 	d := c.errorf(codeUnknown, n, "unknown name %s", name)
 	d.Help = c.suggestion(alias, path)
+	for _, b := range c.scope.Bindings {
+		if b.Alias != alias || b.Lacks == nil || len(path) == 0 {
+			continue
+		}
+		if input := b.Lacks(path[0].Name); input != "" {
+			d.Message += ": " + input + " has no such field"
+			d.Help = "an expression over several inputs names only what all of them have: declare it in fields:, or give each input its select before they are united"
+		}
+	}
 	return n.spoil()
 }
 

@@ -97,6 +97,10 @@ func (c *checker) noAggregate(n *node, name string, shared bool, args []ast.Node
 			Help = "write them side by side, as columns or as operands: sum(x) / count()"
 		return n.spoil()
 	}
+	if no := c.scope.NoAggregates; no.Reason != "" {
+		c.errorf(codeAggregate, n, "%s is an aggregate: %s", name, no.Reason).Help = no.Help
+		return n.spoil()
+	}
 	d := c.errorf(codeAggregate, n, "%s is an aggregate: it needs group_by and belongs in select", name)
 	arg := "x"
 	if len(args) == 1 {

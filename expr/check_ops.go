@@ -140,6 +140,10 @@ func (c *checker) binary(a *ast.BinaryNode) *node {
 		return c.ordering(n, a.Operator)
 	case opAnd, opOr:
 		n.typ = Type{Kind: Bool}
+		if a.Operator == "||" && left.typ.Kind == String && right.typ.Kind == String {
+			c.errorf(codeType, n, "|| needs a bool on both sides, not strings").Help = "join strings with +"
+			return n.spoil()
+		}
 		if l, r := c.wants(left, a.Operator, Bool), c.wants(right, a.Operator, Bool); !l || !r {
 			return n.spoil()
 		}
@@ -167,7 +171,7 @@ func (c *checker) arithmetic(n *node, operator string) *node {
 		return n
 	case left.is(Int, Float) && right.is(Int, Float):
 		n.typ = arithmeticType(n.op, left, right)
-		return n
+		return c.divided(n, operator)
 	}
 	d := c.errorf(codeType, n, "operator %s does not work on %s and %s", operator, article(left.String()), article(right.String()))
 	switch {
@@ -179,6 +183,24 @@ func (c *checker) arithmetic(n *node, operator string) *node {
 		d.Help = "join lists with concat(a, b)"
 	}
 	return n.spoil()
+}
+
+// divided refuses a division by the constant zero: it fails for every record that has
+// something to divide. Of two constants folding tells.
+func (c *checker) divided(n *node, by string) *node {
+	if n.op != opDiv && n.op != opMod || n.kids[0].constant() || !n.kids[1].isZero() {
+		return n
+	}
+	return c.bad(codeAlwaysFail, n, "expression always fails: %s: division by zero", by)
+}
+
+// isZero is true for the literal 0, and what comes to it.
+func (n *node) isZero() bool {
+	if n.op != opConst {
+		return false
+	}
+	zero, ok := n.val.ToFloat()
+	return ok && zero == 0
 }
 
 // arithmeticType is the type of an operator on numbers, any where it depends
@@ -311,7 +333,9 @@ func (c *checker) membership(n *node) *node {
 		}
 		return n
 	}
-	return c.bad(codeType, n, "in needs a list or an object on its right, not %s", article(right.typ.String()))
+	c.errorf(codeType, n, "in needs a list or an object on its right, not %s", article(right.typ.String())).
+		Help = "a list is written in brackets: x in [1, 2]"
+	return n.spoil()
 }
 
 // maxPattern bounds a regular expression in bytes. Go's engine runs in time

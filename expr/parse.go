@@ -302,6 +302,9 @@ func (t *syntaxTree) syntaxError(err error) *syntaxError {
 	out.start, out.end = t.tokenSpan(i)
 	out.msg = fmt.Sprintf("unexpected %q", t.text[out.start:out.end])
 	out.help = syntaxHelp(tok.Value)
+	if help := t.otherSyntax(i); help != "" {
+		out.help = help
+	}
 	if tok.Value == "*" && i >= 1 && t.tokens[i-1].Is(lexer.Bracket, "(") {
 		out.help = "count() counts records; of a column, it counts those in which that is not null"
 	}
@@ -316,8 +319,8 @@ func syntaxHelp(word string) string {
 	switch strings.ToUpper(word) {
 	case "=":
 		return "compare with =="
-	case "<>":
-		return "write !="
+	case "BETWEEN":
+		return "write x >= 1 && x <= 3"
 	case "AND", "OR", "NOT", "IN":
 		return fmt.Sprintf("write %s", strings.ToLower(word))
 	case "IS":
@@ -330,6 +333,55 @@ func syntaxHelp(word string) string {
 		return "only a let ends with ;"
 	}
 	return ""
+}
+
+// otherSyntax is advice for what other languages write at token i and around it.
+func (t *syntaxTree) otherSyntax(i int) string {
+	is := func(at int, word string) bool { return at >= 0 && strings.EqualFold(t.tokens[at].Value, word) }
+	before := func(word string) bool { // not as the name of a field
+		for at := range i + 1 {
+			if is(at, word) && !is(at-1, ".") {
+				return true
+			}
+		}
+		return false
+	}
+	call := t.around(i) // the name in front of the bracket that i stands in
+	switch {
+	case is(i, ">") && is(i-1, "<"):
+		return "write !="
+	case before("CASE"):
+		return "write condition ? a : b; several cases are nested, c1 ? a : (c2 ? b : c)"
+	case is(call, "CAST") || is(call, "TRY_CAST"):
+		return "convert with int(x), float(x), string(x) or bool(x)"
+	case is(i-1, "distinct") && is(call, "count"):
+		return "write count_distinct(x)"
+	case is(call-1, "in"), is(call, "in"):
+		return "a list is written in brackets: x in [1, 2]"
+	case is(i, ":") && is(i-1, ":"), is(i, "::"):
+		return "convert with int(x), float(x), string(x) or bool(x)"
+	case is(i, ":") && call >= 0 && is(i-1, "approx"):
+		return "arguments have no names: write count_distinct(x, \"approx\")"
+	case is(i, ":") && call >= 0 && t.tokens[i-1].Is(lexer.Identifier):
+		return "arguments have no names: write the values alone, in their order"
+	}
+	return ""
+}
+
+// around gives the token in front of the innermost ( that token i stands in, -1 = none.
+func (t *syntaxTree) around(i int) int {
+	for at := i - 1; at >= 0; at-- {
+		switch tok := t.tokens[at]; {
+		case tok.Kind != lexer.Bracket:
+		case strings.Contains(")]}", tok.Value):
+			at = t.match[at]
+		case tok.Value == "(":
+			return at - 1
+		default:
+			return -1
+		}
+	}
+	return -1
 }
 
 // tokenAt gives the index of the token that begins at or holds the rune, -1

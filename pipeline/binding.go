@@ -18,6 +18,8 @@ type binding struct {
 	record *keySpace
 	space  space
 	used   bool // something has been resolved through it
+	// lacks: see expr.Binding.
+	lacks func(field string) string
 	// plain: key and value are no names of its own, as those of an element are not.
 	plain bool
 }
@@ -85,7 +87,7 @@ func (b *binding) recordKey() *keySpace {
 
 // expr makes the binding usable in a scope.
 func (b *binding) expr() *expr.Binding {
-	return &expr.Binding{Alias: b.alias, Resolve: b.resolve, Names: b.names}
+	return &expr.Binding{Alias: b.alias, Resolve: b.resolve, Names: b.names, Lacks: b.lacks}
 }
 
 // resolve finds a path: a member, else `key` or `value`, else a member that

@@ -182,10 +182,28 @@ func (c *compiler) viewInFront(d *Def, branch int) []*binding {
 	return view
 }
 
+// member is what a definition sees of one of its inputs while it is checked: where
+// there are several, messages must say which of them is meant.
+func (c *compiler) member(d *Def, in ResolvedInput, branch int) *binding {
+	b := c.out(in.Def, branch).as(in.Alias)
+	if len(d.From) == 1 {
+		return b
+	}
+	b.lacks = func(field string) string {
+		for other := range c.typed[d].branches {
+			if from, at := d.input(other, c.typed); c.out(from.Def, at).space.has(field) != absent {
+				return fmt.Sprintf("%s %q", in.Def.Kind, in.Def.Name)
+			}
+		}
+		return ""
+	}
+	return b
+}
+
 // as is b under another alias.
 func (b *binding) as(alias string) *binding {
 	other := *b
-	other.alias, other.used = alias, false
+	other.alias, other.used, other.lacks = alias, false, nil
 	return &other
 }
 
@@ -236,7 +254,12 @@ func (c *compiler) where(d *Def, view []*binding) (p *expr.Program, late bool) {
 	for i, b := range view {
 		used[i], b.used = b.used, false
 	}
-	p = c.program(d.Query.Where, scopeOf(view...), expr.Want{Kind: expr.Bool, For: "where"})
+	scope := scopeOf(view...)
+	if len(d.Query.GroupBy) > 0 {
+		scope.NoAggregates.Reason = "where chooses records before they are grouped"
+		scope.NoAggregates.Help = "write `having: ...`, which chooses groups by what is computed over them"
+	}
+	p = c.program(d.Query.Where, scope, expr.Want{Kind: expr.Bool, For: "where"})
 	for i, b := range view {
 		late = late || b.used && i >= d.own()
 		b.used = b.used || used[i]

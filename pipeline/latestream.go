@@ -22,6 +22,10 @@ func (r *resolver) declareLate() {
 		case "", "drop", "dead_letter":
 			continue
 		}
+		if help := otherLate(late.Value); help != "" {
+			r.list.Errorf(codeWindow, late.Span, "late cannot be %q", late.Value).Help = help
+			continue
+		}
 		if !isPlainName(late.Value) {
 			r.list.Errorf(codeWindow, late.Span, "late cannot be %q", late.Value).
 				Help = "use drop (counted, the default), dead_letter, or the name of a stream that takes late records: lower case letters, digits and _"
@@ -31,6 +35,18 @@ func (r *resolver) declareLate() {
 		of := &Def{Kind: StreamDef, Stream: s, Query: &s.Query, OnError: d.OnError, lateOf: d}
 		r.out.Streams = append(r.out.Streams, r.add(of, &s.Declared))
 	}
+}
+
+// otherLate says what to write instead of words that other policies have and that can
+// only be meant as such here: as the name of a stream, nobody would ever read it.
+func otherLate(word string) string {
+	switch word {
+	case "skip", "ignore", "discard":
+		return "write `late: drop`: records that come too late are counted and left out, which is the default"
+	case "fail", "warn":
+		return "a record that comes too late is no error: write `late: drop` (counted, the default), `late: dead_letter`, or the name of a stream that takes late records"
+	}
+	return ""
 }
 
 func isPlainName(name string) bool {

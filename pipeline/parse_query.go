@@ -134,6 +134,9 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 		return Join{}, false
 	}
 	j := Join{Span: n.Span}
+	if p.otherJoin(n) {
+		return j, false
+	}
 	ok := false
 	side := func(name string) func(*syntax.Node) {
 		return func(v *syntax.Node) {
@@ -164,14 +167,36 @@ func (p *parser) join(n *syntax.Node) (Join, bool) {
 		{name: "on", read: p.expression(&j.On), required: "on: a.x == b.y"},
 	}, hints{
 		"table": "write `left: TABLE ALIAS` or `inner: TABLE ALIAS`",
-		"right": "a stream can only be the left side: swap the two, or use inner",
 		"where": "conditions on the joined rows belong to a stream that reads this one",
 	})
 	if !j.Kind.Set {
-		p.list.Errorf(codeMissingField, at, "a join needs inner or left").
+		p.list.Errorf(codeMissingField, at, "a join needs inner, left or outer").
 			Help = "add `left: TABLE ALIAS`, or `inner: TABLE ALIAS` to drop records without a partner"
 	}
 	return j, ok
+}
+
+// otherJoin reports a join that is called as in SQL and not here: then nothing else of
+// it is looked at.
+func (p *parser) otherJoin(n *syntax.Node) bool {
+	for _, e := range n.Entries {
+		help := ""
+		switch strings.ToLower(e.Key.Value) {
+		case "full", "full_outer", "outer_join":
+			help = "write `outer: NAME ALIAS`: it gives the records of both sides, also those without a partner"
+		case "right", "right_outer":
+			help = "a stream can only be the left side: swap the two and write left, or use inner, or outer where both sides are streams or both are tables"
+		case "left_outer":
+			help = "write `left: NAME ALIAS`"
+		case "cross":
+			help = "every join needs an equality: write `inner: NAME ALIAS` and `on: a.x == b.y`"
+		default:
+			continue
+		}
+		p.list.Errorf(codeUnknownKey, e.Key.Span, "a join is one of inner, left and outer, not %s", e.Key.Value).Help = help
+		return true
+	}
+	return false
 }
 
 func keyNode(n *syntax.Node, name string) *syntax.Node {

@@ -32,6 +32,9 @@ type StreamBounds struct {
 func (r *resolver) streamBounds(d *Def, j *Join, right *Def) *StreamBounds {
 	b := &StreamBounds{}
 	if !j.Within.Set && !j.Before.Set && !j.After.Set {
+		if r.joinsToTable(d, j, right) {
+			return b
+		}
 		r.list.Add(diag.Errorf(codeJoinBounds, j.Span, "%s %q joins %q, which is a %s: a join of two streams needs within", d.Kind, d.Name, right.Name, right.Kind).
 			WithNote(right.Decl.Span, "the %s is defined here", right.Kind).
 			WithHelp("write how far apart the records may lie, as `within: 10m`; to join the last row of each key, define a table"))
@@ -56,6 +59,29 @@ func (r *resolver) streamBounds(d *Def, j *Join, right *Def) *StreamBounds {
 			Help = "leave it out: the records of two streams are joined by their times already"
 	}
 	return b
+}
+
+// joinsToTable refuses a stream that is joined to a table: asking for within would
+// only lead to the next refusal.
+func (r *resolver) joinsToTable(d *Def, j *Join, right *Def) bool {
+	if len(d.From) != 1 || !d.From[0].Def.IsTable() {
+		return false
+	}
+	table := d.From[0].Def
+	final := table.Query != nil && table.Query.Emit != nil && table.Query.Emit.Mode.Value == "final"
+	r.list.Add(diag.Errorf(codeJoinInput, j.Input.Text.Span, "%s %q reads table %q, and %q is a %s: only tables can be joined to a table", d.Kind, d.Name, table.Name, right.Name, right.Kind).
+		WithNote(right.Decl.Span, "the %s is defined here", right.Kind).
+		WithHelp("%s", table.orFacts(final, fmt.Sprintf("let a stream read %s and join the table to it: `{from: %s %s, join: [{left: %s %s, on: ...}]}`; "+
+			"or make a table of %s first, with group_by", right.Name, right.Name, shortAlias(right.Name), table.Name, otherAlias(table.Name, right.Name), right.Name))))
+	return true
+}
+
+// otherAlias proposes an alias that is not the one proposed for another name.
+func otherAlias(name, than string) string {
+	if a := shortAlias(name); a != shortAlias(than) {
+		return a
+	}
+	return shortAlias(name) + "2"
 }
 
 // negativeBounds refuses bounds with a sign.
@@ -118,7 +144,7 @@ func (c *compiler) defineStreams(d *Def) []*binding {
 	var views, fronts [][]*binding
 	for b := range td.front {
 		in, branch := d.input(b, c.typed)
-		fronts = append(fronts, c.front(d, c.out(in.Def, branch).as(in.Alias)))
+		fronts = append(fronts, c.front(d, c.member(d, in, branch)))
 	}
 	views = slices.Clone(fronts)
 	for i, j := range d.Joins {

@@ -281,7 +281,7 @@ func (c *compiler) defineQuery(d *Def) {
 func (c *compiler) defineJoins(d *Def, b int) []*binding {
 	td := c.typed[d]
 	in, branch := d.input(b, c.typed)
-	view := c.front(d, c.out(in.Def, branch).as(in.Alias))
+	view := c.front(d, c.member(d, in, branch))
 	td.joins = append(td.joins, nil)
 	if td.tableJoin {
 		view = c.defineTableJoin(d)

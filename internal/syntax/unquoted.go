@@ -122,7 +122,7 @@ func quoted(text []byte) string {
 // unquoted explains a problem whose reason is that the value it lies in has no quotes.
 func (s *source) unquoted(p problem, at int) (diag.Diagnostic, bool) {
 	start, end, inBrackets := s.valueAround(at)
-	if at <= start || at >= end {
+	if at <= start || at > end || start == end {
 		return diag.Diagnostic{}, false
 	}
 	text := s.text[start:end]
