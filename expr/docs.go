@@ -31,7 +31,7 @@ Expressions are written in the grammar of [expr-lang](https://expr-lang.org/docs
   A comparison with null is null, and null as a condition is false; ` + "`x == nil`, `x != nil`, `x ?? other` and `is_null(x)`" + ` see it.
   ` + "`and`, `or`, `not`" + ` follow three-valued logic: ` + "`false and null` is false, `true and null` is null, `not null` is null." + `
 - **Errors.** Overflow of 64-bit ints, division by zero, a failed conversion, a value of the wrong type are errors of that record, never a wrong
-  number; what would fail for every record is refused before running.
+  number; what would fail for every record, such as a division by the constant 0, is refused before running.
 - **Numbers.** Ints keep all 64 bits. ` + "`/` and `**`" + ` always give a float; ` + "`div(a, b)`" + ` divides ints. An int and a float are equal when their
   values are; a string is never equal to a number, and where both types are known the comparison is refused.
 - **Strings** are compared byte by byte; their length and indexes count Unicode characters.

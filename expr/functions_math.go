@@ -19,8 +19,8 @@ func mathFunctions() []function {
 		{name: "pow", params: []param{x, {name: "exponent", kinds: numberKind}}, result: float, call: power, doc: "`x ** exponent`."},
 		{name: "exp", params: []param{x}, result: float, call: onFloat(math.Exp), doc: "e to the power of x."},
 		{name: "log", params: []param{x, {name: "base", kinds: numberKind, optional: true}}, result: float, call: logarithm, doc: "The logarithm, to base e unless said otherwise; of what is not positive an error."},
-		{name: "mod", params: []param{{name: "x", kinds: intKind}, {name: "by", kinds: intKind}}, result: integer, call: modulo, doc: "The remainder that is never negative: `mod(-1, 7)` is 6, where `-1 % 7` is -1."},
-		{name: "div", params: []param{{name: "x", kinds: intKind}, {name: "by", kinds: intKind}}, result: integer, call: divide, doc: "The quotient without its fraction, where `/` of two ints is a float."},
+		{name: "mod", params: []param{{name: "x", kinds: intKind}, {name: "by", kinds: intKind}}, result: integer, call: modulo, prepare: constantDivisor, doc: "The remainder that is never negative: `mod(-1, 7)` is 6, where `-1 % 7` is -1."},
+		{name: "div", params: []param{{name: "x", kinds: intKind}, {name: "by", kinds: intKind}}, result: integer, call: divide, prepare: constantDivisor, doc: "The quotient without its fraction, where `/` of two ints is a float."},
 		{name: "min", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: extremeType, gives: "number|string", call: extreme(-1), doc: "The least of several numbers or strings, null when one is null; of one list, its least element, nulls left out."},
 		{name: "max", params: []param{{name: "values", kinds: anyKind, repeats: true}}, resultOf: extremeType, gives: "number|string", call: extreme(1), doc: "The greatest of several numbers or strings, null when one is null; of one list, its greatest element, nulls left out."},
 		{name: "sum", params: []param{{name: "list", kinds: listKind}}, resultOf: elementOfFirst, gives: "number", call: sumCall, doc: "The sum of the elements of a list, nulls left out; `sum(list, expression)` of an expression per element."},
@@ -139,6 +139,14 @@ func modulo(_ *Frame, args []value.Value) (value.Value, error) {
 		}
 	}
 	return value.OfInt(r), nil
+}
+
+// constantDivisor refuses the constant 0. Of two constants folding tells.
+func constantDivisor(n *node) *argumentFault {
+	if n.kids[0].constant() || !n.kids[1].isZero() {
+		return nil
+	}
+	return &argumentFault{-1, codeAlwaysFail, "expression always fails: " + n.fn.name + ": division by zero"}
 }
 
 func divide(_ *Frame, args []value.Value) (value.Value, error) {

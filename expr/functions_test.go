@@ -44,7 +44,7 @@ func functionCases() [][]string {
 		{"string", `v.i`, `"7"`}, {"string", `v.f`, `"1.5"`}, {"string", `v.o`, `"{\"a\":1,\"b\":{\"c\":[10,20]},\"x y\":\"z\"}"`}, {"string", `true`, `"true"`}, {"string", `b"ab"`, `"ab"`}, {"string", `hex_decode("c3a9")`, `"é"`}, {"string", `hex_decode("ff" + v.s[:0])`, `error: bytes are not UTF-8 text`},
 		{"bool", `"true"`, `true`}, {"bool", `v.b`, `true`}, {"bool", `v.s`, `error: neither true nor false`},
 		{"try_int", `v.s`, `null`}, {"try_int", `"12"`, `12`}, {"try_int", `v.o`, `null`}, {"try_float", `"1.5"`, `1.5`}, {"try_float", `v.s`, `null`}, {"try_bool", `v.s`, `null`}, {"try_bool", `"false"`, `false`},
-		{"coalesce", `v.noInt`, `v.no`, `v.i`, `7`}, {"coalesce", `v.i`, `v.i / 0`, `7`}, {"coalesce", `v.no`, `null`}, {"is_null", `v.no`, `true`}, {"is_null", `v.i`, `false`}, {"if_null", `v.noInt`, `3`, `3`}, {"if_null", `v.i`, `3`, `7`},
+		{"coalesce", `v.noInt`, `v.no`, `v.i`, `7`}, {"coalesce", `v.i`, `v.i / (v.i - 7)`, `7`}, {"coalesce", `v.no`, `null`}, {"is_null", `v.no`, `true`}, {"is_null", `v.i`, `false`}, {"if_null", `v.noInt`, `3`, `3`}, {"if_null", `v.i`, `3`, `7`},
 		{"null_if", `v.i`, `7.0`, `null`}, {"null_if", `v.i`, `8`, `7`}, {"type_of", `v.no`, `"null"`}, {"type_of", `v.o`, `"object"`}, {"type_of", `v.ints`, `"list"`}, {"type_of", `v.f`, `"float"`},
 
 		{"len", `v.s`, `5`}, {"len", `v.ints`, `3`}, {"len", `v.o`, `3`}, {"len", `b"abc"`, `3`}, {"len", `v.anyInt`, `error: x of len must be`},
