@@ -15,10 +15,11 @@ const (
 	GridMillis GridUnit = iota // since the epoch
 	GridDays                   // begin at local midnight
 	GridMonths                 // begin on the first at local midnight
-	// GridHours are parts of a local day. Of two hours and more, they follow the
-	// clock on the wall: with 6 hours, one begins at noon, whatever the day. Shorter
-	// ones are counted from midnight on, so that they are all equally long: a day of 25
-	// hours has 25 windows of one hour. Every is in ms and divides the day.
+	// GridHours begin at the same times of every local day, or every so many days. Where
+	// Every is two hours or more, they follow the clock on the wall: with 6 hours, one
+	// begins at noon, whatever the day, and ends when the clock has gone on by Size.
+	// Shorter ones only tumble. They are counted from midnight on, so that they are all
+	// equally long: a day of 25 hours has 25 windows of one hour.
 	GridHours
 )
 
@@ -40,15 +41,18 @@ type Grid struct {
 	Loc    *time.Location // nil = UTC
 }
 
-// Longest is more than the length of any window, ms, whatever clocks do.
+// setBack is how far clocks are set back at most, ms: three hours, in Antarctica/Casey.
+const setBack = 3 * hourMillis
+
+// Longest is at least the length of any window, ms, whatever clocks do.
 func (g *Grid) Longest() int64 {
 	switch g.Unit {
 	case GridDays:
-		return g.Size * (dayMillis + hourMillis*2)
+		return g.Size * (dayMillis + setBack)
 	case GridMonths:
-		return g.Size * (31*dayMillis + hourMillis*2)
+		return g.Size * (31*dayMillis + setBack)
 	case GridHours:
-		return g.Size + hourMillis*2
+		return g.Size + setBack
 	}
 	return g.Size
 }

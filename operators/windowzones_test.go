@@ -18,6 +18,9 @@ func TestGridWhereClocksAreChanged(t *testing.T) {
 	day, week := Grid{Unit: GridDays, Every: 1, Size: 1}, Grid{Unit: GridDays, Every: 7, Size: 7, Phase: 3} // from Sunday
 	at := func(g Grid, offset int64) Grid { g.Offset = offset; return g }
 	hours := func(n int64) Grid { return Grid{Unit: GridHours, Every: n * hourMillis, Size: n * hourMillis} }
+	hops := func(size, every int64) Grid {
+		return Grid{Unit: GridHours, Every: every * hourMillis, Size: size * hourMillis}
+	}
 	const half2 = 2*hourMillis + hourMillis/2
 	for _, c := range []struct {
 		zone           string
@@ -46,6 +49,11 @@ func TestGridWhereClocksAreChanged(t *testing.T) {
 		{"Pacific/Apia", Grid{Unit: GridDays, Every: 2, Size: 2}, "2011-12-31T12:00:00+14:00", "2011-12-31T00:00:00+14:00", "2012-01-01T00:00:00+14:00"},
 		{"Australia/Lord_Howe", at(day, half2-hourMillis/4), "2025-10-05T02:40:00+11:00", "2025-10-05T02:30:00+11:00", "2025-10-06T02:15:00+11:00"},
 		{"Asia/Kathmandu", day, "2025-03-30T00:30:00+05:45", "2025-03-30T00:00:00+05:45", "2025-03-31T00:00:00+05:45"},
+		{"Europe/Berlin", hops(24, 6), "2025-03-30T05:59:00+02:00", "2025-03-30T00:00:00+01:00", "2025-03-31T00:00:00+02:00"},
+		{"Europe/Berlin", hops(24, 6), "2025-03-30T06:00:00+02:00", "2025-03-30T06:00:00+02:00", "2025-03-31T06:00:00+02:00"},
+		{"Europe/Berlin", hops(12, 2), "2025-10-26T02:30:00+01:00", "2025-10-26T02:00:00+02:00", "2025-10-26T14:00:00+01:00"},
+		{"America/Santiago", hops(36, 24), "2025-09-07T01:00:00-03:00", "2025-09-07T01:00:00-03:00", "2025-09-08T12:00:00-03:00"},
+		{"America/Santiago", hops(36, 24), "2025-09-06T22:00:00-04:00", "2025-09-06T00:00:00-04:00", "2025-09-07T12:00:00-03:00"},
 		{"Antarctica/Troll", at(hours(2), hourMillis), "2025-03-30T03:30:00+02:00", "2025-03-30T03:00:00+02:00", "2025-03-30T05:00:00+02:00"},
 	} {
 		loc := zone(t, c.zone)
@@ -159,6 +167,9 @@ func checkWindow(t *testing.T, what string, r *rand.Rand, g *Grid, start, every,
 	t.Helper()
 	loc, end := g.Loc, g.End(start)
 	what = fmt.Sprintf("%s: window [%s, %s)", what, time.UnixMilli(start).In(loc), time.UnixMilli(end).In(loc))
+	if end-start > g.Longest() {
+		t.Fatalf("%s is longer than %d", what, g.Longest())
+	}
 	if end <= start || g.Floor(start) != start || g.Floor(end) != end || g.Floor(end-1) != start || g.Before(end) != start {
 		t.Fatalf("%s: floors %d %d %d, before its end %d", what, g.Floor(start), g.Floor(end-1), g.Floor(end), g.Before(end))
 	}
@@ -176,6 +187,39 @@ func checkWindow(t *testing.T, what string, r *rand.Rand, g *Grid, start, every,
 		wall := wallClock(at, loc)
 		if again := wall < boundary && wall-at < shows-start; wall >= boundary+every || wall < boundary && !again {
 			t.Fatalf("%s holds %s", what, time.UnixMilli(at).In(loc))
+		}
+	}
+}
+
+// Windows that hop by the clock on the wall: those around a moment hold it, the ones
+// beside do not, and later ones never end earlier.
+func TestHopsOnTheWallRandomly(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for _, name := range strings.Fields("Europe/Berlin America/Santiago America/St_Johns Australia/Lord_Howe Antarctica/Casey Antarctica/Troll Pacific/Apia") {
+		loc := zone(t, name)
+		for range 100 {
+			every := []int64{2, 3, 6, 12, 24, 48}[r.IntN(6)] * hourMillis
+			g := Grid{Unit: GridHours, Every: every, Size: every + r.Int64N(2*dayMillis), Offset: r.Int64N(2) * r.Int64N(every), Loc: loc}
+			at := time.UnixMilli(800_000_000_000 + r.Int64N(1_000_000_000_000)).In(loc)
+			if _, end := at.ZoneBounds(); !end.IsZero() {
+				at = end
+			}
+			when := at.UnixMilli() + r.Int64N(2*dayMillis) - dayMillis
+			starts := g.covering(nil, when)
+			text := fmt.Sprintf("%+v in %s at %d: %v", g, name, when, starts)
+			if len(starts) == 0 || g.End(g.Before(starts[0])) > when || starts[len(starts)-1] != g.Floor(when) {
+				t.Fatalf("%s: not all", text)
+			}
+			for i, start := range starts {
+				if start > when || g.End(start) <= when || i > 0 && (g.Before(start) != starts[i-1] || g.End(starts[i-1]) > g.End(start)) {
+					t.Fatalf("%s: window %d ends at %d", text, i, g.End(start))
+				}
+				if shown := wallClock(g.End(start), loc) - wallClock(start, loc); shown > g.Size+dayMillis || g.End(start)-start > g.Longest() {
+					t.Fatalf("%s: window %d is of %d ms, on the wall %d", text, i, g.End(start)-start, shown)
+				}
+			}
 		}
 	}
 }

@@ -266,14 +266,13 @@ func (r *resolver) unit(w *Window, given Text, spec *WindowSpec, size, every tim
 		g.Unit, g.Size, g.Every, g.Phase = operators.GridDays, int64(size/day), int64(every/day), int64(weekday)-3
 	case g.Loc != nil && days:
 		g.Unit, g.Size, g.Every = operators.GridDays, int64(size/day), int64(every/day)
-	case g.Loc != nil:
-		if size != every || size > day || day%size != 0 {
-			r.list.Errorf(codeWindow, w.Timezone.Span, "windows of %s cannot follow the days of a time zone", given.Value).
-				Help = "use a part of the day that fills it (15m, 1h, 6h, 12h), or whole days; without timezone, windows follow UTC"
-			return
-		}
+	case g.Loc != nil && followsDays(size, every):
 		g.Unit, g.Size, g.Every = operators.GridHours, size.Milliseconds(), every.Milliseconds()
+	case g.Loc != nil && !calendar.IsUTC(g.Loc):
+		r.refuseStep(w, given, size == every)
+		return
 	default:
+		g.Loc = nil // days of UTC are all alike: any step will do
 		g.Size, g.Every = size.Milliseconds(), every.Milliseconds()
 	}
 	offset := r.duration(w.Offset, 0, 0, maxDuration)
@@ -287,6 +286,34 @@ func (r *resolver) unit(w *Window, given Text, spec *WindowSpec, size, every tim
 		ms := day.Milliseconds()
 		*g = operators.Grid{Size: g.Size * ms, Every: g.Every * ms, Offset: g.Offset + g.Phase*ms}
 	}
+}
+
+// shortestHop is the shortest step of windows that overlap by the clock on the wall.
+// Shorter windows are counted from the beginning of the day on, and the last ones of
+// a day would reach into another one by a count that is not the next day's.
+const shortestHop = 2 * time.Hour
+
+// followsDays says that windows can follow local days without being of whole days:
+// what tumbles fills a day, what hops begins at the same times every day, or every
+// so many days.
+func followsDays(size, every time.Duration) bool {
+	const day = 24 * time.Hour
+	if size == every {
+		return day%every == 0
+	}
+	return every >= shortestHop && (day%every == 0 || every%day == 0)
+}
+
+// refuseStep refuses windows that do not begin at the same times every day.
+func (r *resolver) refuseStep(w *Window, given Text, tumbling bool) {
+	const utc = "without timezone, or with `timezone: UTC`, any size will do"
+	if tumbling {
+		r.list.Errorf(codeWindow, w.Timezone.Span, "windows of %s cannot follow the days of a time zone: no number of them fills a day", given.Value).
+			Help = "use a part of the day that fills it (15m, 1h, 6h, 12h), or whole days; " + utc
+		return
+	}
+	r.list.Errorf(codeWindow, w.Every.Span, "windows that overlap cannot follow the days of a time zone when they begin every %s", w.Every.Value).
+		Help = "let them begin every 2h, 3h, 4h, 6h, 8h or 12h, or every so many days; " + utc
 }
 
 // windowed says that the definition is a table of windows.

@@ -163,6 +163,14 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestIsUTC(t *testing.T) {
+	for name, want := range map[string]bool{"UTC": true, "Etc/UTC": true, "Zulu": true, "Europe/London": false, "Africa/Abidjan": false, "Etc/GMT+3": false, "Europe/Berlin": false} {
+		if calendar.IsUTC(load(t, name)) != want {
+			t.Errorf("%s: %t", name, !want)
+		}
+	}
+}
+
 // What a lookup costs, far from a change of clocks and at one.
 func BenchmarkInstant(b *testing.B) {
 	for _, c := range []struct{ name, zone, wall string }{

@@ -31,6 +31,12 @@ func Load(name string) (*time.Location, error) {
 	return loc, nil
 }
 
+// IsUTC says that clocks in loc have always shown UTC and always will, whatever its name.
+func IsUTC(loc *time.Location) bool {
+	begin, end := time.Unix(0, 0).In(loc).ZoneBounds()
+	return begin.IsZero() && end.IsZero() && Ahead(0, loc) == 0
+}
+
 // Ahead is by how much clocks in loc are ahead of UTC at t, ms. Less than a day.
 func Ahead(t int64, loc *time.Location) int64 {
 	_, seconds := time.UnixMilli(t).In(loc).Zone()

@@ -120,8 +120,9 @@ func (g *generator) late(d, of *def) string {
 
 // calendar draws a window that follows the clock on the wall.
 func (g *generator) calendar() string {
-	window := pick(g.r, "tumbling: 1d", "hopping: 2d, every: 1d", "tumbling: 6h", "tumbling: 1h", "tumbling: 15m", "tumbling: 3h", "tumbling: 12h", "tumbling: 7d", "tumbling: 14d", "tumbling: 1month", "hopping: 2month, every: 1month", "tumbling: 3d")
-	zone := pick(g.r, "Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC", "Australia/Lord_Howe")
+	window := pick(g.r, "tumbling: 1d", "hopping: 2d, every: 1d", "tumbling: 6h", "tumbling: 1h", "tumbling: 15m", "tumbling: 3h", "tumbling: 12h", "tumbling: 7d", "tumbling: 14d", "tumbling: 1month", "hopping: 2month, every: 1month", "tumbling: 3d",
+		"hopping: 1d, every: 6h", "hopping: 7h, every: 3h", "hopping: 36h, every: 1d")
+	zone := pick(g.r, "America/Santiago", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC", "Australia/Lord_Howe")
 	if strings.Contains(window, "7d") || strings.Contains(window, "14d") {
 		window += ", align: " + pick(g.r, "monday", "sunday", "wednesday")
 		if g.one(3) {

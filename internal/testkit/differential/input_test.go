@@ -11,9 +11,13 @@ import (
 // firstTime is the event time of the first record, ms.
 const firstTime = 1_700_000_000_000
 
-// clocksChange is a week before clocks go forward in Europe and half a year before
-// they go back, ms.
-const clocksChange = 1_711_200_000_000
+// Some days before clocks are changed, ms: they go forward in Europe, forward in
+// Chile, at midnight, and back in Europe and North America.
+const (
+	europeForward = 1_711_200_000_000
+	chileForward  = 1_725_163_200_000
+	back          = 1_729_468_800_000
+)
 
 // drawInput draws records for the topics of a pipeline: few keys, times that are
 // equal, out of order, late, and jump; nulls and tombstones.
@@ -22,7 +26,7 @@ func drawInput(r *rand.Rand, p *pipe, partitions int32) []model.Record {
 	now := int64(firstTime)
 	step := pick(r, int64(1), 1000, 60_000)
 	if p.wide {
-		now, step = clocksChange, pick(r, int64(900_000), 3_600_000, 20_000_000)
+		now, step = pick(r, int64(europeForward), chileForward, back), pick(r, int64(900_000), 3_600_000, 20_000_000)
 	}
 	var records []model.Record
 	for len(records) < 15+r.IntN(45) {

@@ -45,6 +45,9 @@ func readCalendar(n *syntax.Node, size string) *calendar {
 		return c
 	}
 	c.size, c.every = duration(size), duration(every)
+	if fits := day%c.every == 0 || c.every%day == 0; zone == "UTC" && align == "" && (!fits || c.size != c.every && c.every < 2*hour) {
+		return nil // all days are alike
+	}
 	weekdays := []string{"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
 	if at := slices.Index(weekdays, align); at >= 0 {
 		c.base = int64(at-3) * day // in the week in which 1970 began, on a Thursday
