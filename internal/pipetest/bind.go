@@ -11,8 +11,18 @@ import (
 	"streamctl/pipeline"
 )
 
-// deadLetters is what expect: calls the topic of the dead letters.
-const deadLetters = "dead_letters"
+// deadLetters is what expect: calls the topic of the dead letters, and deadLettersToo
+// where a sink of the pipeline is called so.
+const (
+	deadLetters    = "dead_letters"
+	deadLettersToo = "dead-letters"
+)
+
+// namesLetters says whether a name is that of dead letters.
+func namesLetters(name string) bool {
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	return name == deadLetters || name == deadLettersToo
+}
 
 // tableTopic begins the topic by which a test follows a table.
 const tableTopic = "streamctl.test."
@@ -22,6 +32,7 @@ type port struct {
 	name              string
 	topic             string
 	format, keyFormat codec.Format
+	letters           bool // it is the topic of dead letters
 }
 
 // bound is a Suite with its pipelines: every name stands for a topic.
@@ -62,7 +73,7 @@ func bind(s *Suite) (*bound, map[string][]byte, diag.List) {
 // ports lists what tests may name of a pipeline.
 func (b *bound) ports(c *compiled) {
 	in := func(name string, topic, format, keyFormat pipeline.Text) {
-		b.inputs.add(c.name(), &port{name, topic.Value, formatOf(format, codec.FormatJSON), formatOf(keyFormat, codec.FormatString)})
+		b.inputs.add(c.name(), &port{name: name, topic: topic.Value, format: formatOf(format, codec.FormatJSON), keyFormat: formatOf(keyFormat, codec.FormatString)})
 	}
 	for _, d := range c.Pipeline.Sources {
 		in(d.Title(), d.Source.Topic, d.Source.Format, d.Source.KeyFormat)
@@ -79,13 +90,17 @@ func (b *bound) ports(c *compiled) {
 	letters := c.name() + ".dead-letters"
 	for _, sub := range c.Topology.Subs {
 		if slices.ContainsFunc(sub.Outputs, func(o operators.OutputSpec) bool { return o.Topic == letters }) {
-			b.outputs.add(c.name(), &port{deadLetters, letters, codec.FormatBytes, codec.FormatBytes})
+			name := deadLetters
+			if slices.ContainsFunc(c.Pipeline.Sinks, func(d *pipeline.Def) bool { return d.Name == deadLetters }) {
+				name = deadLettersToo
+			}
+			b.outputs.add(c.name(), &port{name, letters, codec.FormatBytes, codec.FormatBytes, true})
 			break
 		}
 	}
 	for _, d := range c.Pipeline.Sinks {
 		if s := d.Sink; !strings.HasPrefix(s.Topic.Value, tableTopic) {
-			b.outputs.add(c.name(), &port{d.Name, s.Topic.Value, formatOf(s.Format, codec.FormatJSON), formatOf(s.KeyFormat, codec.FormatString)})
+			b.outputs.add(c.name(), &port{name: d.Name, topic: s.Topic.Value, format: formatOf(s.Format, codec.FormatJSON), keyFormat: formatOf(s.KeyFormat, codec.FormatString)})
 		}
 	}
 	for _, d := range c.Pipeline.Order {
@@ -95,6 +110,10 @@ func (b *bound) ports(c *compiled) {
 
 // test binds the names of one test, and encodes what it sends.
 func (b *bound) test(p *parser, t *Test) {
+	if !slices.ContainsFunc(t.steps, func(st step) bool { return st.expects() }) {
+		p.faults.Errorf(codeMissingField, t.Span, "test %q expects nothing: it would pass whatever the pipeline does", t.Name).
+			Help = "add a step: expect, expect_table, expect_dropped or expect_error; `expect: {SINK: []}` says that nothing comes"
+	}
 	for name := range t.partitions {
 		if name != "" && b.inputs.get(name) == nil && b.outputs.get(name) == nil {
 			p.unknown(codeUnknownName, t.places[name], name, append(b.inputs.names(), b.outputs.names()...), "there is no source, table or sink %q", name)

@@ -46,21 +46,16 @@ func letterValue(data []byte, key bool) value.Value {
 	return read(codec.FormatBytes, data, key)
 }
 
-// isLetters says whether it is the topic of dead letters.
-func (p *port) isLetters() bool {
-	return p.name == deadLetters || strings.HasSuffix(p.name, "."+deadLetters)
-}
-
 // keyOf and valueOf decode a record that came.
 func (p *port) keyOf(a arrival) value.Value {
-	if p.isLetters() {
+	if p.letters {
 		return letterValue(a.Key, true)
 	}
 	return read(p.keyFormat, a.Key, true)
 }
 
 func (p *port) valueOf(a arrival) value.Value {
-	if p.isLetters() {
+	if p.letters {
 		return letterValue(a.Value, false)
 	}
 	return read(p.format, a.Value, false)
@@ -170,7 +165,7 @@ func headersOf(p *port, a arrival) value.Value {
 	var keys []string
 	texts := make(map[string]string)
 	for _, h := range a.Headers {
-		if p.isLetters() && strings.HasPrefix(h.Key, letterHeader("")) {
+		if p.letters && strings.HasPrefix(h.Key, letterHeader("")) {
 			continue
 		}
 		if _, seen := texts[h.Key]; !seen {
@@ -247,7 +242,7 @@ func (r *runner) describe(p *port, a arrival, asked []*wanted) string {
 	if has(func(w *wanted) bool { return w.partition != nil }) {
 		out += fmt.Sprintf(", partition %d", a.Partition)
 	}
-	if p.isLetters() {
+	if p.letters {
 		for _, name := range []string{"reason", "operator", "error"} {
 			text, _ := headerOf(a, letterHeader(name))
 			out += ", " + name + " " + text

@@ -83,7 +83,7 @@ func (c *compiled) compile(src []byte, s *Suite) diag.List {
 			Declared: pipeline.Declared{Name: setText("test-" + table)},
 			From:     setText(table), Topic: setText(topic), KeyFormat: setText("json"), Format: setText("json"),
 		})
-		c.followed[table] = &port{table, topic, codec.FormatJSON, codec.FormatJSON}
+		c.followed[table] = &port{name: table, topic: topic, format: codec.FormatJSON, keyFormat: codec.FormatJSON}
 		places[table] = at
 	}
 	if len(places) == 0 {

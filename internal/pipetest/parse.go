@@ -122,9 +122,17 @@ func (p *parser) pipelines(n *syntax.Node) {
 	p.suite.Pipelines = nil
 	for _, item := range items {
 		if p.wants(item, syntax.Scalar, "pipeline") {
-			p.suite.Pipelines = append(p.suite.Pipelines, NamedPipeline{filepath.Join(filepath.Dir(p.suite.Path), item.Value), item.Span})
+			p.suite.Pipelines = append(p.suite.Pipelines, NamedPipeline{p.beside(item.Value), item.Span})
 		}
 	}
+}
+
+// beside is a path as the file of tests means it: from where that lies.
+func (p *parser) beside(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(p.suite.Path), path)
 }
 
 // settings reads `set: {path: value}`.

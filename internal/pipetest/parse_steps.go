@@ -3,7 +3,6 @@ package pipetest
 import (
 	"encoding/base64"
 	"math"
-	"strings"
 
 	"streamctl/internal/syntax"
 )
@@ -203,7 +202,7 @@ func (p *parser) wanted(n *syntax.Node, sink string) *wanted {
 		part("headers", &w.headers),
 		part("partition", &w.partition),
 	}
-	if sink == deadLetters || strings.HasSuffix(sink, "."+deadLetters) {
+	if namesLetters(sink) {
 		for _, name := range letterFields() {
 			keys = append(keys, key{name, func(n *syntax.Node) {
 				w.about = append(w.about, fieldPattern{name, patternOf(n, &p.faults)})

@@ -65,3 +65,16 @@ func TestResultsComeInOrder(t *testing.T) {
 		}
 	}
 }
+
+// A pipeline is named from where the file of tests lies, or by its whole path.
+func TestPathOfPipeline(t *testing.T) {
+	for named, want := range map[string]string{
+		"../other/p.yaml": "suites/other/p.yaml",
+		"/abs/path.yaml":  "/abs/path.yaml",
+	} {
+		s, _ := ParseSuite("suites/mine/tests.yaml", []byte("pipeline: "+named+"\ntests: []\n"))
+		if got := s.Pipelines[0].Path; got != want {
+			t.Errorf("%s: got %s, want %s", named, got, want)
+		}
+	}
+}

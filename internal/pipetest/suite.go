@@ -42,6 +42,15 @@ type step struct {
 	action action
 }
 
+// expects says that the step looks at what the pipeline has done.
+func (s step) expects() bool {
+	switch s.action.(type) {
+	case *expect, *expectTable, *expectDropped, *expectError:
+		return true
+	}
+	return false
+}
+
 // action is what a step does: one of the types below.
 type action interface{}
 
