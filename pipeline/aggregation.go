@@ -33,6 +33,9 @@ func (c *compiler) defineGroups(d *Def, branch int, view []*binding) {
 	if slices.Contains(keys, nil) {
 		return
 	}
+	if branch == 0 {
+		c.checkNull(codeGroupBy, d.Query.GroupBy[0].Expr.Span, keys)
+	}
 	td.groups = append(td.groups, identities(keys))
 	td.groupView = view
 	c.nameGroups(td, d, keys, branch)
@@ -41,6 +44,17 @@ func (c *compiler) defineGroups(d *Def, branch int, view []*binding) {
 	if branch == td.branches-1 {
 		t := c.derivedTable(d, "")
 		td.value, td.key = t.typ, t.key.typ
+	}
+}
+
+// checkNull refuses a group that is null for every record: none would be in any.
+func (c *compiler) checkNull(code diag.Code, at diag.Span, keys []*expr.Program) {
+	for _, k := range keys {
+		if k.Type().Kind == expr.Null {
+			c.diags.Errorf(code, at, "%s is null for every record: all of them would be dropped", k.Text()).
+				Help = "for one group of all records write a constant that is not null: '\"all\"'"
+			return
+		}
 	}
 }
 

@@ -130,6 +130,10 @@ func (c *compiler) defineTop(d *Def, branch int, out *binding) {
 		c.diags.Errorf(codeTop, t.List.Span, "list: makes one row per group, and its key is the group: there is no per").
 			Help = "add `per: EXPRESSION`; for one list over all rows, a constant: `per: '\"all\"'`"
 	}
+	if branch == 0 {
+		c.checkNull(codeTop, t.Per.Span, group)
+		c.checkRank(d, out)
+	}
 	id := joinIdentity(identities(group))
 	if len(group) == 0 {
 		id = "" // wherever rows lie, they lie elsewhere

@@ -252,6 +252,9 @@ func (c *compiler) defineQuery(d *Def) {
 				view = c.searched(d, view)
 			}
 		}
+		if d.Query.Match != nil && b == 0 {
+			c.checkMatchedKeys(d, view)
+		}
 		td.noteElement(d, view)
 		c.defineDedup(d, view)
 		if d.Kind == DerivedTableDef && !d.materialized() {
@@ -375,31 +378,17 @@ func (c *compiler) defineSink(d *Def) {
 	td.value, td.key = from.value, from.key
 	td.format = formatOr(d.Sink.Format, codec.FormatJSON)
 	td.keyFormat = formatOr(d.Sink.KeyFormat, codec.FormatString)
+	var keys []expr.Type
 	for b := range td.branches {
-		id := ""
-		if key := c.sinkKey(d, c.out(d.From[0].Def, b)); key != nil {
+		id, in := "", c.out(d.From[0].Def, b)
+		key := c.sinkKey(d, in)
+		if key != nil {
 			id = joinIdentity(identities(components(key)))
+			keys = append(keys, key.Type())
+		} else if !d.Sink.Key.Set {
+			keys = append(keys, c.sinkKeyType(d, in))
 		}
 		td.sinkKeys = append(td.sinkKeys, id)
 	}
-	if td.format != codec.FormatJSON && (td.value.Kind == expr.Object || td.value.Kind == expr.List) {
-		c.diags.Errorf(codeSinkFormat, d.Sink.Format.Span, "format %s cannot hold the %s that %q gives", td.format, td.value, d.From[0].Def.Name).
-			Help = "use format: json"
-	}
-}
-
-// sinkKey compiles the key of a sink; nil = the stream's own key.
-func (c *compiler) sinkKey(d *Def, in *binding) *expr.Program {
-	key := c.program(d.Sink.Key, scopeOf(in.as("")), expr.Want{})
-	if key == nil || !c.typed[d].changes {
-		return key
-	}
-	for _, ref := range key.Refs() {
-		if in.key == nil || !in.key.holds(ref) {
-			c.diags.Errorf(codeSinkKey, d.Sink.Key.Span, "the key of a table's sink cannot depend on the row: a deletion has none").
-				Help = "leave key: out, the table's key is then used, or compute it from key"
-			return nil
-		}
-	}
-	return key
+	c.checkSinkFormats(d, keys)
 }
