@@ -245,6 +245,9 @@ func (g *generator) top() {
 		g.pipe.defs = append(g.pipe.defs, d)
 		return
 	}
+	if slices.ContainsFunc(of.fields, func(f field) bool { return f.name == "rank" }) {
+		return // one of the two would be lost: the compiler refuses that
+	}
 	d.keys = append(d.keys, of.keys...)
 	d.add(true, line+"}")
 	d.fields = append(slices.Clone(of.fields), field{"rank", anInt})
