@@ -12,6 +12,9 @@ func (g *generator) matching() {
 	q := &def{section: "tables", name: g.name("q"), keys: []kind{aText}, changes: true, versioned: true, fields: []field{{"query", aText}}, queries: true}
 	q.topic = "in-" + q.name
 	q.add(true, "topic: "+q.topic)
+	if g.one(3) {
+		q.add(false, "replicate: true")
+	}
 	d := &def{section: "streams", name: g.name("x"), reads: []string{of.name, q.name}, keys: of.keys, held: of.held, matches: true}
 	d.add(true, fmt.Sprintf("from: %s v", of.name))
 	s := scopeOf("v", of)

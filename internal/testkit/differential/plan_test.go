@@ -227,7 +227,7 @@ func (c *compiled) filledTwice() map[string]bool {
 		for _, sub := range c.result.Plan.Subs {
 			for _, in := range sub.Inputs {
 				eachStep(in.Steps, func(s *pipeline.Step) {
-					if s.Kind != pipeline.RepartitionStep {
+					if s.Kind != pipeline.RepartitionStep && s.Kind != pipeline.MatchStep {
 						return
 					}
 					for _, origin := range in.Origins {
@@ -235,6 +235,9 @@ func (c *compiled) filledTwice() map[string]bool {
 						seen[s.Topic+" "+origin] = true
 					}
 				})
+				if in.Kind == pipeline.RepartitionInput && in.Output != "" { // documents: to where their parts meet
+					twice[in.Output] = twice[in.Output] || twice[in.Topic]
+				}
 			}
 		}
 	}
