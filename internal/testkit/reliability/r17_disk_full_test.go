@@ -106,7 +106,10 @@ func diskFull(t *testing.T, seed uint64) int64 {
 func diskFullBesideAnother(t *testing.T, seed uint64) {
 	w := running(t, seed)
 	disk := newSmallDisk(50+w.rand.IntN(200), 1<<40) // nobody makes space
-	full := w.process(memory{smallState("state", disk)})
+	var noticed atomic.Bool
+	full := w.process(memory{smallState("state", disk)}, func(o *engine.Options) {
+		o.Progress = func(s engine.Stats) { noticed.Store(noticed.Load() || s.Incidents[engine.IncidentStateFull] > 0) }
+	})
 	w.views(300)
 	endFull := w.begin(full)
 	other := w.process(w.directory(), func(o *engine.Options) { o.Instance = "two" })
@@ -117,6 +120,7 @@ func diskFullBesideAnother(t *testing.T, seed uint64) {
 		w.views(50)
 		w.await("all is processed, or the disk is full", func() bool { return disk.full.Load() || w.lag("p-views") == 0 })
 	}
+	w.await("it has noticed that its disk is full", noticed.Load)
 	w.views(300)
 	w.await("the other one has processed all", func() bool { return w.lag("p-views") == 0 })
 	stats, err := endFull()

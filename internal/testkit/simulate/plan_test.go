@@ -206,6 +206,8 @@ func (s *simulation) do(a action) {
 	}
 }
 
+const lostMembership = "loses its membership"
+
 // doTo does something to a process.
 func (s *simulation) doTo(a action, p *process) {
 	switch a {
@@ -215,7 +217,7 @@ func (s *simulation) doTo(a action, p *process) {
 	case actKill:
 		s.kill(p)
 	case actKick:
-		s.note("%s loses its membership", p.id)
+		s.note("%s %s", p.id, lostMembership)
 		p.kicked = true
 		s.log.Kick(p.transport)
 	case actPause:
