@@ -74,6 +74,7 @@ func (s *source) endsValue(i int) bool { return strings.IndexByte(",]})\n", s.te
 // skipNested gives the last byte of what begins at i: a quoted text, something in
 // brackets, or the byte alone. What is not closed on its line ends with that.
 func (s *source) skipNested(i int) int {
+	from := i
 	_, end := s.lineRange(s.pos(i).Line)
 	end = min(end, i+longestShown)
 	depth := 0
@@ -92,7 +93,7 @@ func (s *source) skipNested(i int) int {
 			return i
 		}
 	}
-	return i - 1
+	return max(i-1, from) // the line may end here, with a carriage return
 }
 
 func isWord(c byte) bool {
