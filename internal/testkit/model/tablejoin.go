@@ -138,12 +138,23 @@ func (m *Model) combine(d *definition, s sides, key any, except *definition) (e 
 func (d *definition) byForeignKey(i int) bool {
 	for _, j := range d.joins[:i] {
 		for _, c := range j.on {
-			if key, _, _ := strings.Cut(c.ours.node.String(), "["); !strings.HasSuffix(key, ".key") {
+			key, _, _ := strings.Cut(c.ours.node.String(), "[")
+			if !strings.HasSuffix(key, ".key") && !d.inputs[0].hasKey(key, d.from[0].alias) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// hasKey says that an expression over a row under an alias is what makes the key of a
+// table, or a component of it.
+func (d *definition) hasKey(text, alias string) bool {
+	if d.key == nil {
+		return false
+	}
+	components := strings.Split(strings.Trim(d.key.node.String(), "[]"), ", ")
+	return slices.Contains(components, "value."+strings.TrimPrefix(text, alias+"."))
 }
 
 // partner is the row of a table that belongs to what is joined before it: of a
