@@ -213,8 +213,8 @@ func TestFind(t *testing.T) {
 		paths []string
 		want  string
 	}{
-		{[]string{"testdata/failing"}, "[testdata/failing/others.tests.yaml testdata/failing/several.tests.yaml testdata/failing/sinks.tests.yaml]"},
-		{[]string{"testdata/failing/...", "testdata/failing/sinks.tests.yaml"}, "[testdata/failing/others.tests.yaml testdata/failing/several.tests.yaml testdata/failing/sinks.tests.yaml]"},
+		{[]string{"testdata/failing"}, "[testdata/failing/letters.tests.yaml testdata/failing/others.tests.yaml testdata/failing/several.tests.yaml testdata/failing/sinks.tests.yaml]"},
+		{[]string{"testdata/failing/...", "testdata/failing/sinks.tests.yaml"}, "[testdata/failing/letters.tests.yaml testdata/failing/others.tests.yaml testdata/failing/several.tests.yaml testdata/failing/sinks.tests.yaml]"},
 		{[]string{"testdata/bad/broken.yaml"}, "[testdata/bad/broken.tests.yaml]"},
 	} {
 		got, err := Find(tc.paths)
