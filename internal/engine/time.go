@@ -33,7 +33,11 @@ func (w *worker) startTimers(t *task) error {
 	for _, timer := range t.context.Timers.Wall() {
 		t.wall = append(t.wall, wallTimer{timer, w.now.Add(timer.Every)})
 	}
-	return t.context.Timers.Start(t.streamTime)
+	if err := t.context.Timers.Start(t.streamTime); err != nil {
+		return err
+	}
+	t.marked = t.marked || t.store.Changed() // rows that had come to their end, say
+	return nil
 }
 
 // runs says that records of the task are processed, so that its time goes on.
