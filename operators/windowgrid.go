@@ -60,12 +60,12 @@ func (g *Grid) Longest() int64 {
 // Floor is the start of the last window that begins at t or before, ms.
 func (g *Grid) Floor(t int64) int64 {
 	if g.Unit == GridMillis {
-		return floorTo(t-g.Offset, g.Every) + g.Offset
+		return calendar.FloorTo(t-g.Offset, g.Every) + g.Offset
 	}
 	cuts := g.cuts()
 	start := cuts.Floor(t)
 	if g.short() {
-		start += floorTo(t-start, g.Every)
+		start += calendar.FloorTo(t-start, g.Every)
 	}
 	return start
 }
@@ -117,15 +117,6 @@ func (g *Grid) cuts() calendar.Cuts {
 		cuts.Every = g.Every
 	}
 	return cuts
-}
-
-// floorTo is the greatest multiple of by that is not above n.
-func floorTo(n, by int64) int64 {
-	rest := n % by
-	if rest < 0 {
-		rest += by
-	}
-	return n - rest
 }
 
 // covering appends the starts of the windows that t lies in, the earliest first.

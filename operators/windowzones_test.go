@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"streamctl/expr"
+	"streamctl/internal/calendar"
 	"streamctl/internal/codec"
 	"streamctl/internal/value"
 )
@@ -174,7 +175,7 @@ func checkWindow(t *testing.T, what string, r *rand.Rand, g *Grid, start, every,
 		t.Fatalf("%s: floors %d %d %d, before its end %d", what, g.Floor(start), g.Floor(end-1), g.Floor(end), g.Before(end))
 	}
 	shows := wallClock(start, loc)
-	boundary := floorTo(shows-first, every) + first
+	boundary := calendar.FloorTo(shows-first, every) + first
 	if shows != boundary && wallClock(start-1, loc) >= boundary {
 		t.Fatalf("%s begins neither at its boundary nor behind a gap", what)
 	}

@@ -85,15 +85,15 @@ func change(from, until int64, loc *time.Location) int64 {
 // wall shows at t. An hour in which clocks are changed begins again with the change.
 func Round(t, unit int64, loc *time.Location) int64 {
 	ahead := Ahead(t, loc)
-	start := floorTo(t+ahead, unit) - ahead
+	start := FloorTo(t+ahead, unit) - ahead
 	if Ahead(start, loc) != ahead {
 		return change(start, t, loc)
 	}
 	return start
 }
 
-// floorTo is the greatest multiple of by that is not above n.
-func floorTo(n, by int64) int64 {
+// FloorTo is the greatest multiple of by that is not above n.
+func FloorTo(n, by int64) int64 {
 	rest := n % by
 	if rest < 0 {
 		rest += by

@@ -66,4 +66,4 @@ func MonthWall(month int64) int64 {
 }
 
 // floorDiv is n/by, rounded down.
-func floorDiv(n, by int64) int64 { return floorTo(n, by) / by }
+func floorDiv(n, by int64) int64 { return FloorTo(n, by) / by }
