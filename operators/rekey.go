@@ -83,12 +83,17 @@ func (s *rekey) Process() error {
 	if err != nil {
 		return s.task.refuseEvent(s.spec.Policy, e, ReasonExpression, err)
 	}
+	if row == nil || len(s.queries) == 0 {
+		return nil
+	}
+	s.keyBuf = value.AppendStored(s.keyBuf[:0], key)
+	return s.tell(e, string(s.keyBuf), row)
+}
+
+// tell refuses a row for every way of reading queries in which it has none.
+func (s *rekey) tell(e *Event, key string, row []byte) error {
 	for _, q := range s.queries {
-		if row == nil {
-			break
-		}
-		s.keyBuf = value.AppendStored(s.keyBuf[:0], key)
-		if _, err := q.parse(string(s.keyBuf), row); err != nil {
+		if _, err := q.parse(key, row); err != nil {
 			if err := s.task.refuseEvent(s.spec.Policy, e, ReasonInvalidQuery, err); err != nil {
 				return err
 			}
