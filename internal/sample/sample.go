@@ -11,6 +11,7 @@ import (
 // Message is a record to be produced.
 type Message struct {
 	Partition int32 // -1 = by the key
+	Offset    int64 // of a record that was read
 	Key       []byte
 	Value     []byte
 	Time      int64 // ms

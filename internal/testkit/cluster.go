@@ -190,11 +190,19 @@ func (c *Cluster) Read(ctx context.Context, topic string, visit func(Message)) e
 				delete(ends, r.Partition)
 			}
 			if !r.Attrs.IsControl() {
-				visit(Message{Partition: r.Partition, Key: r.Key, Value: r.Value, Time: r.Timestamp.UnixMilli()})
+				visit(Message{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp.UnixMilli()})
 			}
 		})
 	}
 	return nil
+}
+
+// EndsOfRecords gives the offset behind the last committed record of every
+// partition that has one. It waits for the end of open transactions, as Read does.
+func (c *Cluster) EndsOfRecords(ctx context.Context, topic string) (map[int32]int64, error) {
+	ends := make(map[int32]int64)
+	err := c.Read(ctx, topic, func(m Message) { ends[m.Partition] = m.Offset + 1 })
+	return ends, err
 }
 
 // AwaitRecord returns when a topic has its first committed record; the topic

@@ -40,9 +40,17 @@ func (f *fleet) settle() {
 }
 
 // awaitCommitted waits until the committed offsets of every group are at the
-// ends of its inputs. The last record of a topic that is written in
-// transactions is a marker, which needs no commit.
+// ends of its inputs: first of those that are fed, then of those that it writes
+// itself. What is committed of the former has been written to the latter, though
+// it may be to be read only in a moment, when the transactions' markers are written.
 func (f *fleet) awaitCommitted() {
+	f.t.Helper()
+	f.awaitOffsets((*job).inputs, f.cluster.Ends)
+	f.awaitOffsets((*job).rekeyed, f.cluster.EndsOfRecords) // the markers behind them need no commit
+}
+
+// awaitOffsets waits until every group is committed up to the ends of those topics.
+func (f *fleet) awaitOffsets(topics func(*job) []string, ends endsOf) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 2*patience)
 	defer cancel()
@@ -56,29 +64,30 @@ func (f *fleet) awaitCommitted() {
 		}
 		<-tick.C
 		var err error
-		if behind, err = f.behind(ctx); err != nil {
+		if behind, err = f.behind(ctx, topics, ends); err != nil {
 			behind = err.Error()
 		}
 	}
 }
 
+// endsOf gives the offset that every partition of a topic is to be committed at.
+type endsOf func(ctx context.Context, topic string) (map[int32]int64, error)
+
 // behind tells of inputs that are not committed to their ends, "" for none.
-func (f *fleet) behind(ctx context.Context) (string, error) {
+func (f *fleet) behind(ctx context.Context, topics func(*job) []string, ends endsOf) (string, error) {
 	var out []string
 	for _, j := range f.jobs {
-		committed, err := f.cluster.Committed(ctx, j.name)
-		if err != nil {
-			return "", err
-		}
-		for _, topic := range j.inputs() {
-			ends, err := f.cluster.Ends(ctx, topic)
+		for _, topic := range topics(j) {
+			want, err := ends(ctx, topic)
 			if err != nil {
 				return "", err
 			}
-			transactional := strings.HasPrefix(topic, j.name+".")
-			for p, end := range ends {
-				at := committed[topic][p]
-				if at < end && !(transactional && at == end-1) {
+			committed, err := f.cluster.Committed(ctx, j.name)
+			if err != nil {
+				return "", err
+			}
+			for p, end := range want {
+				if at := committed[topic][p]; at < end {
 					out = append(out, fmt.Sprintf("%s/%d is at %d of %d", topic, p, at, end))
 				}
 			}
@@ -87,12 +96,20 @@ func (f *fleet) behind(ctx context.Context) (string, error) {
 	return strings.Join(out, ", "), nil
 }
 
-// inputs are the topics that the job reads.
+// inputs are the topics that the job reads and others write.
 func (j *job) inputs() []string {
 	if j.live == nil {
 		return []string{j.topic("views")}
 	}
 	return []string{j.topic("views"), j.topic("profiles")}
+}
+
+// rekeyed are the topics that the job reads and writes itself.
+func (j *job) rekeyed() []string {
+	if j.live == nil {
+		return nil
+	}
+	return []string{j.name + ".profiles.changelog"}
 }
 
 // verify stops all members and checks what is left: no transaction open, every
