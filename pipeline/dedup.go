@@ -174,22 +174,20 @@ func (k *canon) walk(d *Def, branch int) walked {
 
 // seenState describes what a dedup remembers.
 func (k *canon) seenState(d *Def) TableDescription {
-	t := TableDescription{Name: DedupState(d), Kind: DerivedTable}
-	t.Changelogs = []string{k.plan.Pipeline + "." + t.Name + ".changelog"}
-	var blocks [][]string
-	for b := range k.typed.defs[d].dedup.keys {
-		x := k.walkOn(d, b)
-		keys := k.exprs(k.c.dedupKeys(d, x.view))
-		blocks = append(blocks, append([]string{"first by " + strings.Join(keys, ", ")}, x.lines(keys)...))
-		t.Inputs = sortedUnion(t.Inputs, x.topics)
-		if b == 0 {
-			t.Key = append(keys, "within "+formatDuration(d.DedupWithin))
+	return *k.state(DedupState(d), func(t *TableDescription) {
+		var blocks [][]string
+		for b := range k.typed.defs[d].dedup.keys {
+			x := k.walkOn(d, b)
+			keys := k.exprs(k.c.dedupKeys(d, x.view))
+			blocks = append(blocks, append([]string{"first by " + strings.Join(keys, ", ")}, x.lines(keys)...))
+			t.Inputs = sortedUnion(t.Inputs, x.topics)
+			if b == 0 {
+				t.Key = append(keys, "within "+formatDuration(d.DedupWithin))
+			}
 		}
-	}
-	t.Definition = append(sortedBlocks(blocks), "within "+formatDuration(d.DedupWithin),
-		"partitions follow keys as "+k.plan.keeper(t.Name).KeyFormat.String())
-	t.Fingerprint = fingerprint(t.Definition)
-	return t
+		t.Definition = append(sortedBlocks(blocks), "within "+formatDuration(d.DedupWithin),
+			"partitions follow keys as "+k.plan.keeper(t.Name).KeyFormat.String())
+	})
 }
 
 // seenStates describes what the dedups of a sub-topology remember.

@@ -24,14 +24,15 @@ import (
 // canon writes canonical texts. It compiles the definitions once more over one
 // layout, as the checks do.
 type canon struct {
-	plan  *Plan
-	typed *Typed
-	c     *compiler
-	memo  map[*Def]*TableDescription
+	plan   *Plan
+	typed  *Typed
+	c      *compiler
+	memo   map[*Def]*TableDescription
+	states map[string]*TableDescription // what state describes, by name
 }
 
 func newCanon(p *Plan) *canon {
-	return &canon{plan: p, typed: p.typed, c: newCompiler(p.typed.defs), memo: map[*Def]*TableDescription{}}
+	return &canon{plan: p, typed: p.typed, c: newCompiler(p.typed.defs), memo: map[*Def]*TableDescription{}, states: map[string]*TableDescription{}}
 }
 
 // fingerprint hashes lines.
@@ -48,6 +49,19 @@ func (k *canon) exprs(programs []*expr.Program) []string {
 		out[i] = k.expr(p)
 	}
 	return out
+}
+
+// state describes what an operator keeps, once: what lies behind it refers to its
+// fingerprint, and may lie behind it on many ways.
+func (k *canon) state(name string, describe func(*TableDescription)) *TableDescription {
+	t := k.states[name]
+	if t == nil {
+		t = &TableDescription{Name: name, Kind: DerivedTable, Changelogs: []string{k.plan.Pipeline + "." + name + ".changelog"}}
+		describe(t)
+		t.Fingerprint = fingerprint(t.Definition)
+		k.states[name] = t
+	}
+	return t
 }
 
 // table describes a table: what makes its rows, and where they lie.

@@ -177,3 +177,27 @@ func TestFingerprintsTellEqualStepsApart(t *testing.T) {
 		}
 	}
 }
+
+// Ways that fork and meet again before a join of streams or a match, thirty times over,
+// are described once each: written out they would be 2^30.
+func TestManyForks(t *testing.T) {
+	for _, meet := range []string{
+		"match: {queries: q, text: v.k}",
+		"join: [{left: t t, on: v.k == t.k, within: 1m}]",
+	} {
+		src := &strings.Builder{}
+		src.WriteString("pipeline: forks\nsources:\n  s: {topic: s, fields: {k: string}}\n  t: {topic: t, fields: {k: string}}\ntables:\n  q: {topic: q}\nstreams:\n")
+		from := "s"
+		for i := range 30 {
+			for _, fork := range "ab" {
+				fmt.Fprintf(src, "  %c%d: {from: %s v, select: [{k: v.k}]}\n", fork, i, from)
+			}
+			fmt.Fprintf(src, "  m%d: {from: [a%[1]d v, b%[1]d v], %s, select: [{k: v.k}]}\n", i, meet)
+			from = fmt.Sprint("m", i)
+		}
+		fmt.Fprintf(src, "sinks:\n  o: {from: %s, topic: o, key: k}\n", from)
+		if d := describe(t, "forks.yaml", src.String()); len(d.Sinks) != 1 || d.Sinks[0].Fingerprint == "" {
+			t.Errorf("%s: sinks are described as %v", meet, d.Sinks)
+		}
+	}
+}

@@ -336,16 +336,14 @@ func (k *canon) walkMatch(d *Def) walked {
 
 // matchTable describes the state in which parts of documents wait.
 func (k *canon) matchTable(d *Def) *TableDescription {
-	queries := k.table(d.Match.Def)
-	t := &TableDescription{Name: matchState(d), Kind: DerivedTable, Inputs: queries.origins()}
-	t.Changelogs = []string{k.plan.Pipeline + "." + t.Name + ".changelog"}
-	lines, topics := k.documents(d)
-	t.Inputs = sortedUnion(t.Inputs, topics)
-	query := k.c.matchQuery(d, k.c.table(d.Match.Def, "").binding)
-	t.Key = []string{"documents of " + strings.Join(topics, ", ")}
-	t.Definition = append(lines, fmt.Sprintf("queries %s (%s): %s", d.Match.Def.Name, queries.Fingerprint, k.expr(query)), t.Key[0])
-	t.Fingerprint = fingerprint(t.Definition)
-	return t
+	return k.state(matchState(d), func(t *TableDescription) {
+		queries := k.table(d.Match.Def)
+		lines, topics := k.documents(d)
+		t.Inputs = sortedUnion(queries.origins(), topics)
+		query := k.c.matchQuery(d, k.c.table(d.Match.Def, "").binding)
+		t.Key = []string{"documents of " + strings.Join(topics, ", ")}
+		t.Definition = append(lines, fmt.Sprintf("queries %s (%s): %s", d.Match.Def.Name, queries.Fingerprint, k.expr(query)), t.Key[0])
+	})
 }
 
 // documents writes what is searched, and what travels with it.

@@ -142,11 +142,19 @@ func (c *compiler) joined(d *Def, i int) *joinedTable {
 // inFront adds up what the definitions are counted as that records may have passed before
 // they come to d: of several ways, of the one with most.
 func (d *Def) inFront(countAs func(*Def) int) int {
-	most := 0
-	for _, in := range d.From {
-		most = max(most, in.Def.inFront(countAs)+countAs(in.Def))
+	memo := map[*Def]int{} // ways multiply where they fork and meet
+	var most func(*Def) int
+	most = func(d *Def) int {
+		n, known := memo[d]
+		if !known {
+			for _, in := range d.From {
+				n = max(n, most(in.Def)+countAs(in.Def))
+			}
+			memo[d] = n
+		}
+		return n
 	}
-	return most
+	return most(d)
 }
 
 func count(yes bool) int {

@@ -14,8 +14,38 @@ import (
 // ways are the ways of a definition that joins streams, up to its join at, by
 // branch: behind a join of streams there is one.
 func (k *canon) ways(d *Def, at int) []walked {
-	td := k.typed.defs[d]
+	var ways []walked
+	behind := lastStreamJoin(d, at)
+	if behind >= 0 {
+		ways = []walked{k.behindStreams(d, behind)}
+	} else {
+		ways = k.fronts(d)
+	}
 	policy := policyText(d)
+	for i := behind + 1; i < at; i++ {
+		for n := range ways {
+			step, table := k.tableStep(d, i, ways[n].view)
+			step.policy = policy
+			ways[n].steps = append(ways[n].steps, step)
+			ways[n].view = append(ways[n].view, table)
+		}
+	}
+	return ways
+}
+
+// lastStreamJoin is the last join of streams of d before its join at, -1 for none.
+func lastStreamJoin(d *Def, at int) int {
+	for i := at - 1; i >= 0; i-- {
+		if d.Joins[i].Bounds != nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// fronts are the ways to the first join of a definition that joins streams.
+func (k *canon) fronts(d *Def) []walked {
+	td := k.typed.defs[d]
 	var ways []walked
 	for b := range td.front {
 		in, branch := d.input(b, k.typed.defs)
@@ -27,21 +57,9 @@ func (k *canon) ways(d *Def, at int) []walked {
 		x.steps = append(x.steps, k.unnestStep(d, x.view)...)
 		if d.Query.Where.Set && !td.late {
 			where, _ := k.c.where(d, x.view)
-			x.steps = append(x.steps, walkedStep{text: "where " + k.expr(where), policy: policy})
+			x.steps = append(x.steps, walkedStep{text: "where " + k.expr(where), policy: policyText(d)})
 		}
 		ways = append(ways, x)
-	}
-	for i, j := range d.Joins[:at] {
-		if j.Bounds != nil {
-			ways = []walked{k.behindStreams(d, i)}
-			continue
-		}
-		for n := range ways {
-			step, table := k.tableStep(d, i, ways[n].view)
-			step.policy = policy
-			ways[n].steps = append(ways[n].steps, step)
-			ways[n].view = append(ways[n].view, table)
-		}
 	}
 	return ways
 }
@@ -73,37 +91,35 @@ func (k *canon) behindStreams(d *Def, i int) walked {
 
 // joinState describes what a join of streams keeps.
 func (k *canon) joinState(d *Def, i int) *TableDescription {
-	t := &TableDescription{Name: JoinState(d, i), Kind: DerivedTable}
-	t.Changelogs = []string{k.plan.Pipeline + "." + t.Name + ".changelog"}
-	var left, right [][]string
-	for b, x := range k.ways(d, i) {
-		keys, _ := k.c.streamKeys(d, i, x.view, k.c.out(d.Joins[i].Def, 0).as(d.Joins[i].Alias))
-		left = append(left, k.keptLines("left", x, x.view, keys))
-		t.Inputs = sortedUnion(t.Inputs, x.topics)
-		if b == 0 {
-			t.Key = k.exprs(keys)
+	return k.state(JoinState(d, i), func(t *TableDescription) {
+		var left, right [][]string
+		for b, x := range k.ways(d, i) {
+			keys, _ := k.c.streamKeys(d, i, x.view, k.c.out(d.Joins[i].Def, 0).as(d.Joins[i].Alias))
+			left = append(left, k.keptLines("left", x, x.view, keys))
+			t.Inputs = sortedUnion(t.Inputs, x.topics)
+			if b == 0 {
+				t.Key = k.exprs(keys)
+			}
 		}
-	}
-	first := k.ways(d, i)[0].view
-	for b := range k.typed.defs[d.Joins[i].Def].branches {
-		out := k.c.out(d.Joins[i].Def, b).as(d.Joins[i].Alias)
-		x := k.wayTo(d.Joins[i].Def, b)
-		_, keys := k.c.streamKeys(d, i, first, out)
-		right = append(right, k.keptLines("right", x, []*binding{out}, keys))
-		t.Inputs = sortedUnion(t.Inputs, x.topics)
-	}
-	t.Definition = slices.Concat(sortedBlocks(left), sortedBlocks(right), []string{
-		"partitions follow keys as " + k.plan.keeper(t.Name).KeyFormat.String(),
+		first := k.ways(d, i)[0].view
+		for b := range k.typed.defs[d.Joins[i].Def].branches {
+			out := k.c.out(d.Joins[i].Def, b).as(d.Joins[i].Alias)
+			x := k.wayTo(d.Joins[i].Def, b)
+			_, keys := k.c.streamKeys(d, i, first, out)
+			right = append(right, k.keptLines("right", x, []*binding{out}, keys))
+			t.Inputs = sortedUnion(t.Inputs, x.topics)
+		}
+		t.Definition = slices.Concat(sortedBlocks(left), sortedBlocks(right), []string{
+			"partitions follow keys as " + k.plan.keeper(t.Name).KeyFormat.String(),
+		})
+		// What decides where a record lies in the state, and how it is read there.
+		b := d.Joins[i].Bounds
+		t.Key = append(t.Key, fmt.Sprintf("%s apart", b.Before+b.After), "in pages", "from "+strings.Join(t.Inputs, ", "))
+		if len(first) > 1 {
+			t.Key = append(t.Key, "as "+strings.Join(aliases(first), ", "))
+		}
+		t.Definition = append(t.Definition, t.Key...)
 	})
-	// What decides where a record lies in the state, and how it is read there.
-	b := d.Joins[i].Bounds
-	t.Key = append(t.Key, fmt.Sprintf("%s apart", b.Before+b.After), "in pages", "from "+strings.Join(t.Inputs, ", "))
-	if len(first) > 1 {
-		t.Key = append(t.Key, "as "+strings.Join(aliases(first), ", "))
-	}
-	t.Definition = append(t.Definition, t.Key...)
-	t.Fingerprint = fingerprint(t.Definition)
-	return t
 }
 
 // wayTo is the way of a branch of a definition that is read.
