@@ -491,13 +491,16 @@ type tableWriter struct {
 	name  string // the files are called by it
 	paths []string
 	w     *sstable.Writer
+	raw   int   // bytes put into it since its size was asked for
 	err   error // of a cut
 }
 
 // writer returns the table being written, a new one when there is none or it is full.
 func (w *tableWriter) writer() (*sstable.Writer, error) {
-	if w.w != nil && w.w.Raw().EstimatedSize() >= loadFileBytes {
-		w.cut()
+	if w.w != nil && w.raw >= loadFileBytes { // no file is larger than what is put into it, by much
+		if w.raw = 0; w.w.Raw().EstimatedSize() >= loadFileBytes {
+			w.cut()
+		}
 	}
 	if w.w != nil || w.err != nil {
 		return w.w, w.err
@@ -518,6 +521,7 @@ func (w *tableWriter) set(key, val []byte) error {
 	if err != nil {
 		return err
 	}
+	w.raw += len(key) + len(val)
 	return t.Set(key, val)
 }
 

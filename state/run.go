@@ -19,6 +19,7 @@ type run struct {
 	shared  [][]byte // rows that are not in data
 	held    int      // bytes of these
 	scratch []byte   // the stored form of one of them
+	other   []slot   // room for sorting
 }
 
 // slot says where in the data an entry lies. Later ones lie behind earlier ones.
@@ -31,7 +32,7 @@ type slot struct {
 }
 
 const (
-	slotBytes  = 32
+	slotBytes  = 64 // a slot, and its room for sorting
 	deletedRow = 1<<32 - 1
 	sliceBytes = 24
 	headRoom   = 64      // more than the stored form of a row has beside it
@@ -115,20 +116,68 @@ func (r *run) sort() {
 			}
 		}
 	}
+	var differ uint64
 	for i := range r.entries {
 		var b [8]byte
 		copy(b[:], r.key(r.entries[i])[common:])
 		r.entries[i].order = binary.BigEndian.Uint64(b[:])
+		differ |= r.entries[i].order ^ r.entries[0].order
 	}
-	slices.SortFunc(r.entries, func(a, b slot) int {
-		if a.order != b.order {
-			return cmp.Compare(a.order, b.order)
+	if len(r.entries) < radixFrom {
+		slices.SortFunc(r.entries, r.compare)
+		return
+	}
+	r.radix(differ)
+	for i := 0; i < len(r.entries); { // what these eight bytes leave open
+		end := i + 1
+		for end < len(r.entries) && r.entries[end].order == r.entries[i].order {
+			end++
 		}
-		if c := bytes.Compare(r.key(a), r.key(b)); c != 0 {
-			return c
+		if end > i+1 {
+			slices.SortFunc(r.entries[i:end], r.compare)
 		}
-		return cmp.Compare(b.at, a.at)
-	})
+		i = end
+	}
+}
+
+func (r *run) compare(a, b slot) int {
+	if a.order != b.order {
+		return cmp.Compare(a.order, b.order)
+	}
+	if c := bytes.Compare(r.key(a), r.key(b)); c != 0 {
+		return c
+	}
+	return cmp.Compare(b.at, a.at)
+}
+
+// radixFrom is from how many entries on counting digits beats comparing.
+const radixFrom = 256
+
+// radix orders the slots by their eight bytes: by the last one that differs
+// anywhere first, each time in a stable way (LSD radix sort; Knuth, The Art of
+// Computer Programming 3, 5.2.5).
+func (r *run) radix(differ uint64) {
+	from := r.entries
+	to := slices.Grow(r.other[:0], len(from))[:len(from)]
+	for shift := 0; shift < 64; shift += 8 {
+		if differ>>shift&0xff == 0 {
+			continue
+		}
+		var at [257]int
+		for i := range from {
+			at[from[i].order>>shift&0xff+1]++
+		}
+		for d := range 256 {
+			at[d+1] += at[d]
+		}
+		for i := range from {
+			d := from[i].order >> shift & 0xff
+			to[at[d]] = from[i]
+			at[d]++
+		}
+		from, to = to, from
+	}
+	r.entries, r.other = from, to
 }
 
 // sorted yields the entries in order of keys, of each key the last added. An

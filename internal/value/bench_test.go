@@ -1,6 +1,10 @@
 package value
 
-import "testing"
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
 
 const profile = `{"profile":{"firstName":"Ada","positions":[{"job_title":"Author","company":"Analytical Engines Ltd"},{"job_title":"Editor"}],"industry":"Computing","summary":"A long text with some words in it, as people write them about themselves."},"version":12}`
 
@@ -12,6 +16,20 @@ func BenchmarkParseJSON(b *testing.B) {
 		if _, err := ParseJSON(doc); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkLexString(b *testing.B) {
+	for _, n := range []int{4, 20, 100, 200, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			doc := []byte(`"` + strings.Repeat("x", n) + `","next":"what comes behind it"`)
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				if end, plain := LexString(doc, 0); end != n+2 || !plain {
+					b.Fatal(end, plain)
+				}
+			}
+		})
 	}
 }
 

@@ -174,6 +174,30 @@ func TestParseJSONTruncated(t *testing.T) {
 	}
 }
 
+// Whatever ends plain text is found wherever it stands in a string, long ones
+// included, and nothing else is.
+func TestLexStringMarks(t *testing.T) {
+	for _, mark := range []string{"", `\n`, `\u00e4`, "\u00e4", "\x1f", "\x7f", "\xff", `\x`, `" "`} {
+		for n := range 300 {
+			text := strings.Repeat("x", n)
+			for at := 0; at <= n; at++ {
+				doc := []byte(`"` + text[:at] + mark + text[at:] + `"`)
+				end, plain := LexString(doc, 0)
+				whole := end == len(doc)
+				if valid := json.Valid(doc) && mark != "\xff"; whole != valid {
+					t.Fatalf("%q at %d of %d: ends at %d", mark, at, n, end)
+				}
+				if whole && plain != !strings.Contains(mark, `\`) {
+					t.Fatalf("%q at %d of %d: plain is %t", mark, at, n, plain)
+				}
+				if mark == "" {
+					break
+				}
+			}
+		}
+	}
+}
+
 func TestParseJSONKinds(t *testing.T) {
 	for text, want := range map[string]Kind{
 		"1": Int, "-9223372036854775808": Int, "9223372036854775808": Number, "1.0": Float, "1e3": Float, "-0": Float,

@@ -110,9 +110,12 @@ const (
 // little endian) that end a run of plain characters of a string: quotes,
 // backslashes, controls and everything beyond ASCII. Only the lowest mark is
 // exact: a borrow may set marks above it.
-func StringMarks(w uint64) uint64 {
+func StringMarks(w uint64) uint64 { return marks(w) & highs }
+
+// marks is StringMarks with other bits beside.
+func marks(w uint64) uint64 {
 	// x^2 < 0x21 holds for x < 0x20 and for x = 0x22 (the quote) only.
-	return (((w ^ ones*0x02) - ones*0x21) | ((w ^ ones*'\\') - ones) | w) & highs
+	return ((w ^ ones*0x02) - ones*0x21) | ((w ^ ones*'\\') - ones) | w
 }
 
 // LexString reads the string whose opening quote is at i. plain is true when
@@ -121,6 +124,9 @@ func LexString(doc []byte, i int) (end int, plain bool) {
 	for j := i + 1; j+8 <= len(doc); j += 8 {
 		m := StringMarks(binary.LittleEndian.Uint64(doc[j:]))
 		if m == 0 {
+			if j == i+1+longString {
+				j = skipPlain(doc, j+8) - 8
+			}
 			continue
 		}
 		j += bits.TrailingZeros64(m) >> 3
@@ -132,6 +138,22 @@ func LexString(doc []byte, i int) (end int, plain bool) {
 	// Fewer than eight bytes are left: go on where the last whole word ended.
 	left := len(doc) - (i + 1)
 	return lexStringFrom(doc, len(doc)-left&7)
+}
+
+// longString is behind how many bytes, a multiple of eight, a string is taken for a long one.
+const longString = 128
+
+// skipPlain passes plain characters, four words at a time: one test for all of them.
+func skipPlain(doc []byte, j int) int {
+	for ; j+32 <= len(doc); j += 32 {
+		b := doc[j : j+32 : j+32]
+		m := marks(binary.LittleEndian.Uint64(b)) | marks(binary.LittleEndian.Uint64(b[8:])) |
+			marks(binary.LittleEndian.Uint64(b[16:])) | marks(binary.LittleEndian.Uint64(b[24:]))
+		if m&highs != 0 {
+			break
+		}
+	}
+	return j
 }
 
 // lexStringFrom goes on inside a string at i, byte by byte.
