@@ -189,7 +189,7 @@ func (f *fleet) openTransactions(ctx context.Context) []string {
 	f.t.Helper()
 	tick := time.NewTicker(5 * look)
 	defer tick.Stop()
-	for end := time.Now().Add(5 * time.Second); ; <-tick.C {
+	for end := time.Now().Add(5*time.Second + calmFactor*f.calmTime); ; <-tick.C {
 		open, err := f.askTransactions(ctx)
 		if err != nil {
 			f.t.Fatal(err)
