@@ -51,12 +51,15 @@ func (k *canon) exprs(programs []*expr.Program) []string {
 	return out
 }
 
+// changelog is the topic from which what is kept under a name is restored.
+func (k *canon) changelog(name string) string { return k.plan.Pipeline + "." + name + ".changelog" }
+
 // state describes what an operator keeps, once: what lies behind it refers to its
 // fingerprint, and may lie behind it on many ways.
 func (k *canon) state(name string, describe func(*TableDescription)) *TableDescription {
 	t := k.states[name]
 	if t == nil {
-		t = &TableDescription{Name: name, Kind: DerivedTable, Changelogs: []string{k.plan.Pipeline + "." + name + ".changelog"}}
+		t = &TableDescription{Name: name, Kind: DerivedTable, Changelogs: []string{k.changelog(name)}}
 		describe(t)
 		t.Fingerprint = fingerprint(t.Definition)
 		k.states[name] = t
@@ -103,10 +106,10 @@ func (k *canon) topicTable(d *Def, t *TableDescription) {
 		lines = append(lines, "in every task")
 	} else if td.rekeyed && !td.direct() {
 		t.Kind = RekeyedTable
-		t.Changelogs = []string{k.plan.Pipeline + "." + d.Name + ".changelog"}
+		t.Changelogs = []string{k.changelog(d.Name)}
 		lines = append(lines, "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
 		if td.keyFromValue {
-			t.Changelogs = append(t.Changelogs, k.plan.Pipeline+"."+KeysTable(d.Name)+".changelog")
+			t.Changelogs = append(t.Changelogs, k.changelog(KeysTable(d.Name)))
 		}
 	}
 	if td.timed {
@@ -131,7 +134,7 @@ func (k *canon) topic(d *Def, topic string, td *typedDef) []string {
 func (k *canon) derivedTable(d *Def, t *TableDescription) {
 	td := k.typed.defs[d]
 	t.Kind = DerivedTable
-	t.Changelogs = []string{k.plan.Pipeline + "." + d.Name + ".changelog"}
+	t.Changelogs = []string{k.changelog(d.Name)}
 	var blocks [][]string
 	for b := range td.groups {
 		x := k.walk(d, b)

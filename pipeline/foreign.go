@@ -233,7 +233,7 @@ func (k *canon) foreignStates(s *SubPlan) []TableDescription {
 func (k *canon) foreignTable(d *Def, i int, name string, s *SubPlan) TableDescription {
 	x := k.walk(d, 0)
 	t := TableDescription{Name: name, Kind: DerivedTable, Inputs: x.topics, Sub: s.Name}
-	t.Changelogs = []string{k.plan.Pipeline + "." + name + ".changelog"}
+	t.Changelogs = []string{k.changelog(name)}
 	for _, step := range x.steps {
 		behind := step.join > 0 && strings.HasPrefix(step.text, "where ") // all joins
 		if step.join <= i+1 && !behind {

@@ -115,7 +115,7 @@ func (b *binder) materialize(s *Step, at cursor) []*operators.Node {
 // materialized writes what makes the rows of a materialised table.
 func (k *canon) materialized(d *Def, t *TableDescription) {
 	t.Kind = DerivedTable
-	t.Changelogs = []string{k.plan.Pipeline + "." + d.Name + ".changelog"}
+	t.Changelogs = []string{k.changelog(d.Name)}
 	x := k.walk(d, 0)
 	row := k.c.selected(d, x.view)
 	columns := k.c.layout.value(row)

@@ -93,7 +93,8 @@ func (k *canon) behindStreams(d *Def, i int) walked {
 func (k *canon) joinState(d *Def, i int) *TableDescription {
 	return k.state(JoinState(d, i), func(t *TableDescription) {
 		var left, right [][]string
-		for b, x := range k.ways(d, i) {
+		ways := k.ways(d, i)
+		for b, x := range ways {
 			keys, _ := k.c.streamKeys(d, i, x.view, k.c.out(d.Joins[i].Def, 0).as(d.Joins[i].Alias))
 			left = append(left, k.keptLines("left", x, x.view, keys))
 			t.Inputs = sortedUnion(t.Inputs, x.topics)
@@ -101,7 +102,7 @@ func (k *canon) joinState(d *Def, i int) *TableDescription {
 				t.Key = k.exprs(keys)
 			}
 		}
-		first := k.ways(d, i)[0].view
+		first := ways[0].view
 		for b := range k.typed.defs[d.Joins[i].Def].branches {
 			out := k.c.out(d.Joins[i].Def, b).as(d.Joins[i].Alias)
 			x := k.wayTo(d.Joins[i].Def, b)

@@ -134,7 +134,7 @@ func (k *canon) top(d *Def, t *TableDescription, row *binding) {
 	line := topLine(d.Query.Top, tt.n, k.exprs(k.c.topOrder(d, row)), k.exprs(k.c.topGroup(d, row)))
 	t.Definition = append(t.Definition, line)
 	if d.Query.Top.List.Set {
-		t.Changelogs = append(t.Changelogs, k.plan.Pipeline+"."+d.topState()+".changelog")
+		t.Changelogs = append(t.Changelogs, k.changelog(d.topState()))
 	}
 }
 

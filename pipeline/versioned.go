@@ -132,11 +132,11 @@ func (b *binder) asOf(s *Step, at cursor) []*operators.Node {
 func (k *canon) versionedTable(d *Def, t *TableDescription, lines []string) []string {
 	td := k.typed.defs[d]
 	t.Kind, t.Inputs, t.Topic = DerivedTable, []string{d.Table.Topic.Value}, ""
-	t.Changelogs = []string{k.plan.Pipeline + "." + d.Name + ".changelog"}
+	t.Changelogs = []string{k.changelog(d.Name)}
 	if td.rekeyed && !td.direct() {
 		lines = append(lines, "partitions follow keys as "+k.plan.keeper(d.Name).KeyFormat.String())
 		if td.keyFromValue {
-			t.Changelogs = append(t.Changelogs, k.plan.Pipeline+"."+KeysTable(d.Name)+".changelog")
+			t.Changelogs = append(t.Changelogs, k.changelog(KeysTable(d.Name)))
 		}
 	}
 	return append(lines, "with the history of "+formatDuration(d.History))
