@@ -497,8 +497,9 @@ type tableWriter struct {
 
 // writer returns the table being written, a new one when there is none or it is full.
 func (w *tableWriter) writer() (*sstable.Writer, error) {
-	if w.w != nil && w.raw >= loadFileBytes { // no file is larger than what is put into it, by much
-		if w.raw = 0; w.w.Raw().EstimatedSize() >= loadFileBytes {
+	if w.w != nil && w.raw >= loadFileBytes { // a file is hardly larger than what was put into it
+		w.raw = 0
+		if w.w.Raw().EstimatedSize() >= loadFileBytes {
 			w.cut()
 		}
 	}
@@ -530,6 +531,7 @@ func (w *tableWriter) delete(key []byte) error {
 	if err != nil {
 		return err
 	}
+	w.raw += len(key)
 	return t.Delete(key)
 }
 
