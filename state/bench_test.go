@@ -290,7 +290,7 @@ func BenchmarkLoadLargeRows(b *testing.B) {
 			for p, l := range loads {
 				key = strconv.AppendInt(key[:0], int64(i*partitions+p), 10)
 				l.Progress(int64(i), n)
-				if err := l.AddShared(key, rows[i]); err != nil {
+				if err := l.AddShared(key, rows[i], nil); err != nil {
 					b.Fatal(err)
 				}
 			}

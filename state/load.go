@@ -126,26 +126,39 @@ func (l *Loader) limit() int {
 
 // Add sets a row, as it would be put into the table (not its changelog form),
 // or deletes it when row is nil. The last one for a key counts. key and row are copied.
-func (l *Loader) Add(key, row []byte) error { return l.add(key, row, (*run).add) }
+func (l *Loader) Add(key, row []byte) error {
+	limit, err := l.room(len(key) + len(row))
+	if err == nil {
+		l.run.add(key, row, limit)
+	}
+	return err
+}
 
-// AddShared is Add for a row that is never written again: it is not copied
-// before it goes to disk. key is.
-func (l *Loader) AddShared(key, row []byte) error { return l.add(key, row, (*run).addShared) }
+// AddShared is Add for a row that lies in mem, which the caller holds: unless it is
+// small it is not copied before it goes to disk, and mem is held until then. key is copied.
+// Where mem is nil, the row is never written again.
+func (l *Loader) AddShared(key, row []byte, mem *record.Memory) error {
+	limit, err := l.room(len(key) + len(row))
+	if err == nil {
+		l.run.addShared(key, row, mem, limit)
+	}
+	return err
+}
 
-func (l *Loader) add(key, row []byte, into func(r *run, key, row []byte, limit int)) (err error) {
+// room makes room for an entry of so many bytes and returns how large the run may become.
+func (l *Loader) room(bytes int) (limit int, err error) {
 	db := l.table.db
 	defer db.recoverInto(&err)
 	if l.done || l.table.task.closed {
-		return ErrClosed
+		return 0, ErrClosed
 	}
-	limit := l.limit()
-	if l.run.bytes()+len(key)+len(row) > limit && len(l.run.entries) > 0 {
+	limit = l.limit()
+	if l.run.bytes()+bytes > limit && len(l.run.entries) > 0 {
 		if err := l.spill(); err != nil {
-			return fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
+			return 0, fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
 		}
 	}
-	into(l.run, key, row, limit)
-	return nil
+	return limit, nil
 }
 
 // Tell has fn called, on another goroutine, whenever a run has been written: what Flush
@@ -242,6 +255,7 @@ func (l *Loader) Abandon() {
 		<-l.flight
 		l.flight = nil
 	}
+	l.run.clear() // what it holds of others' memory
 	l.done, l.run, l.spare = true, &run{}, nil
 	db, task := l.table.db, l.table.task
 	db.loading.Add(-1)
@@ -414,6 +428,7 @@ func (l *Loader) spill() error {
 	go func() {
 		var out builtOr
 		defer func() {
+			full.clear() // nobody looks at the rows again, written or not
 			flight <- out
 			if landed != nil {
 				landed()
@@ -437,7 +452,6 @@ func (l *Loader) land() error {
 	if out.err != nil {
 		return out.err
 	}
-	l.spare.clear()
 	if len(out.paths) > 0 {
 		l.built = append(l.built, out.builtRun)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"iter"
 	"slices"
+
+	"streamctl/internal/record"
 )
 
 // entry is one row of a load: its key and its stored form, nil = deleted.
@@ -16,10 +18,11 @@ type entry struct{ key, row []byte }
 type run struct {
 	data    []byte // key, stored row, key, stored row, ...
 	entries []slot
-	shared  [][]byte // rows that are not in data
-	held    int      // bytes of these
-	scratch []byte   // the stored form of one of them
-	other   []slot   // room for sorting
+	shared  [][]byte         // rows that are not in data
+	held    int              // bytes of these
+	memory  []*record.Memory // where they lie, as long as that is held; neighbours differ
+	scratch []byte           // the stored form of one of them
+	other   []slot           // room for sorting
 }
 
 // slot says where in the data an entry lies. Later ones lie behind earlier ones.
@@ -64,11 +67,16 @@ func (r *run) add(key, row []byte, limit int) {
 // to copy it.
 const sharedFrom = 256
 
-// addShared is add for a row that is never written again by anybody.
-func (r *run) addShared(key, row []byte, limit int) {
+// addShared is add for a row that is not written again by anybody as long as mem is held. Rows
+// come one behind the other out of the same memory: it is enough to remember the last.
+func (r *run) addShared(key, row []byte, mem *record.Memory, limit int) {
 	if len(row) < sharedFrom {
 		r.add(key, row, limit)
 		return
+	}
+	if n := len(r.memory); mem != nil && (n == 0 || r.memory[n-1] != mem) {
+		mem.Hold()
+		r.memory = append(r.memory, mem)
 	}
 	r.shared = append(r.shared, row)
 	r.held += len(row) + sliceBytes
@@ -76,10 +84,15 @@ func (r *run) addShared(key, row []byte, limit int) {
 	r.data = append(append(r.data, key...), 0) // see add
 }
 
-// clear empties the run and keeps its own memory.
+// clear empties the run, keeps its own memory and lets go of others'.
 func (r *run) clear() {
 	clear(r.shared)
 	r.data, r.entries, r.shared, r.held = r.data[:0], r.entries[:0], r.shared[:0], 0
+	for _, mem := range r.memory {
+		mem.LetGo()
+	}
+	clear(r.memory)
+	r.memory = r.memory[:0]
 }
 
 func (r *run) key(s slot) []byte { return r.data[s.at : s.at+s.keyLen] }

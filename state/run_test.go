@@ -43,7 +43,7 @@ func TestRunSorted(t *testing.T) {
 							want[string(k)] = ""
 							continue
 						case 1:
-							r.addShared(k, row, 1<<20)
+							r.addShared(k, row, nil, 1<<20)
 						default:
 							r.add(k, row, 1<<20)
 						}

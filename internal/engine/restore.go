@@ -315,14 +315,14 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 	if row == nil {
 		return r.loader.Add(rec.Key, nil)
 	}
-	return r.loader.AddShared(rec.Key, row)
+	return r.loader.AddShared(rec.Key, row, nil)
 }
 
 // addRow adds a row to a load; one that is the record's value as it stands need
 // not be copied.
 func addRow(l *state.Loader, key, row []byte, rec *record.Record) error {
 	if len(row) > 0 && len(row) == len(rec.Value) && &row[0] == &rec.Value[0] {
-		return l.AddShared(key, row)
+		return l.AddShared(key, row, nil)
 	}
 	return l.Add(key, row)
 }
