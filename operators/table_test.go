@@ -172,6 +172,37 @@ streams:
 	expect(t, "what is told of records that have been processed before", r.drops(), told...)
 }
 
+// A row's key is canonical however the record's was written, and the record stays
+// as it was: its key may serve as the row's.
+func TestKeysOfRowsAreCanonical(t *testing.T) {
+	keys := []string{`7`, `7.0`, `70e-1`, ` 8 `, `-0`, `0`, `"a"`, `"\u0061"`, `12345678901234567890`, `true`, `{"b":1,"a":2}`, `[ 1 ]`, `01`, `"ä"`, `"a`, `-5`}
+	for _, rest := range []string{"", "value: '{k: key, n: value.n}', "} {
+		r := newRig(t, tableOf(rest+"key_format: json, on_error: skip"), map[string]int{"users": 1})
+		for i, key := range keys {
+			r.produce("users", key, `{"n":1}`, int64(i))
+		}
+		loader := r.tasks[0].inputs[0].(operators.Loader)
+		var got []string
+		for i := range r.topics["users"][0] {
+			rec := &r.topics["users"][0][i]
+			key, _, skip, err := loader.Load(rec, record.TopicPartition{Topic: "users"}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if skip {
+				key = []byte("skipped")
+			}
+			got = append(got, string(key))
+		}
+		expect(t, rest+"loaded", got, `7`, `7`, `7`, `8`, `0`, `0`, `"a"`, `"a"`, `12345678901234567890`, `true`, `{"a":2,"b":1}`, `[1]`, "skipped", `"ä"`, "skipped", `-5`)
+		for i, rec := range r.topics["users"][0] {
+			if string(rec.Key) != keys[i] {
+				t.Errorf("%sthe record's key %s became %s", rest, keys[i], rec.Key)
+			}
+		}
+	}
+}
+
 func inputOf(t *testing.T, task *rigTask, table string) int {
 	for i, in := range task.sub.Inputs {
 		if in.Table == table {

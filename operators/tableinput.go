@@ -47,9 +47,9 @@ type tableInput struct {
 	*decoder
 	spec *TableInput
 	out  *tableWriter
-	// The head: its state key and its row, nil = deleted.
-	stateKey, stateRow []byte
-	rowBuf, timedBuf   []byte
+	// The head: its state key and its row, nil = deleted. Either may be the record's.
+	stateKey, stateRow       []byte
+	keyBuf, rowBuf, timedBuf []byte
 }
 
 // Decode implements Input.
@@ -86,12 +86,16 @@ func (s *tableInput) change(rec *record.Record, tp record.TopicPartition) error 
 // tableKey puts the canonical key of the head's row into stateKey.
 func (s *tableInput) tableKey(rec *record.Record) error {
 	if s.spec.Keys != nil {
-		key, null, err := appendKey(s.stateKey[:0], s.spec.Keys, &s.event.Frame)
+		key, null, err := appendKey(s.keyBuf[:0], s.spec.Keys, &s.event.Frame)
 		if err == nil && null {
 			err = faultf(ReasonNullKey, "the key of table %s is null for this record", s.spec.Name)
 		}
-		s.stateKey = key
+		s.keyBuf, s.stateKey = key, key
 		return err
+	}
+	if s.spec.KeyFormat == codec.FormatJSON && value.IsStored(rec.Key) {
+		s.stateKey = rec.Key
+		return nil
 	}
 	key := s.keySlots[0]
 	if !s.keyUsed {
@@ -100,7 +104,8 @@ func (s *tableInput) tableKey(rec *record.Record) error {
 			return &fault{ReasonInvalidKey, err}
 		}
 	}
-	s.stateKey = value.AppendStored(s.stateKey[:0], key)
+	s.keyBuf = value.AppendStored(s.keyBuf[:0], key)
+	s.stateKey = s.keyBuf
 	return nil
 }
 

@@ -29,6 +29,19 @@ func AppendStored(dst []byte, v Value) []byte {
 	return AppendKey(dst, v)
 }
 
+// IsStored says of a key's JSON text that it is what AppendStored writes of the value
+// it holds, so that it can be taken as it stands. It looks for what keys mostly are: an
+// integer of at most 18 digits, and a string without escapes. Of anything else it says
+// no, be it canonical or not, and of text that is no JSON.
+func IsStored(key []byte) bool {
+	if len(key) > 0 && key[0] == '"' {
+		end, plain := LexString(key, 0)
+		return plain && end == len(key)
+	}
+	_, end, ok := ReadInt(key, 0)
+	return ok && end == len(key)
+}
+
 // ParseStored reads what AppendStored wrote.
 func ParseStored[T text](key T) (Value, error) {
 	v, err := ParseJSON(key)
