@@ -1,11 +1,9 @@
 package state
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"strconv"
 	"testing"
 
 	"streamctl/internal/record"
@@ -255,56 +253,4 @@ func BenchmarkScan10Rows(b *testing.B) {
 			i -= n
 		}
 	}
-}
-
-// BenchmarkLoadLargeRows loads four tables of rows of 1 kB at the same time, as
-// a restore does; the rows lie in memory that is another's.
-func BenchmarkLoadLargeRows(b *testing.B) {
-	const partitions, n = 4, 75_000
-	rows := make([][]byte, n)
-	pad := bytes.Repeat([]byte("streamctl-"), 96)
-	for i := range rows {
-		rows[i] = fmt.Appendf(nil, `{"pad":"%x%s"}`, uint64(i)*0x9e3779b97f4a7c15, pad)
-	}
-	for range b.N {
-		b.StopTimer()
-		db, err := Open(Options{Dir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		var tasks []*Task
-		for p := range int32(partitions) {
-			task, err := db.OpenTask("bench", p, []TableSpec{{Name: "rows"}})
-			if err != nil {
-				b.Fatal(err)
-			}
-			tasks = append(tasks, task)
-		}
-		b.StartTimer()
-		var loads []*Loader
-		for _, t := range tasks {
-			loads = append(loads, t.Table("rows").Loader())
-		}
-		var key []byte
-		for i := range rows {
-			for p, l := range loads {
-				key = strconv.AppendInt(key[:0], int64(i*partitions+p), 10)
-				l.Progress(int64(i), n)
-				if err := l.AddShared(key, rows[i], nil); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
-		for _, l := range loads {
-			if err := l.Finish(map[record.TopicPartition]int64{{Topic: "c"}: n}); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.StopTimer()
-		if err := db.Close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(partitions*n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"streamctl/internal/record"
@@ -526,7 +525,7 @@ func (w *tableWriter) writer() (*sstable.Writer, error) {
 		return nil, err
 	}
 	w.paths = append(w.paths, path)
-	w.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f),
+	w.w = sstable.NewWriter(newLoadFile(f),
 		w.db.storeOpts.MakeWriterOptions(0, w.db.store.TableFormat()))
 	return w.w, nil
 }
