@@ -30,7 +30,10 @@ type Fetched struct {
 	End      int64 // the end of the log for this isolation (last stable offset or high watermark) when the fetch was answered
 	LogStart int64 // first offset still there
 	Bytes    int   // what it holds in memory, for backpressure
-	Err      error // ErrOffsetOutOfRange or a fatal error of this partition; the partition is then stopped
+	// Memory is what Records and all that they point to lie in, where it can be used again:
+	// once whoever was given the fetch has let go, and whoever holds it beside. Nobody has to.
+	Memory *record.Memory
+	Err    error // ErrOffsetOutOfRange or a fatal error of this partition; the partition is then stopped
 }
 
 // Source fetches partitions for one worker. Start, Stop, Poll and Release are

@@ -261,6 +261,7 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 		r.beyond = append(r.beyond, f)
 		return nil
 	}
+	again := true // nobody but the loader, who says so, keeps anything of the fetch
 	for i := range f.Records {
 		rec := &f.Records[i]
 		if rec.Offset < r.pos {
@@ -271,7 +272,9 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 			r.beyond = append(r.beyond, f)
 			return nil
 		}
-		if err := w.loadRecord(r, rec); err != nil {
+		kept, err := w.loadRecord(r, rec, f.Memory)
+		again = again && !kept
+		if err != nil {
 			return fmt.Errorf("restore table from %s/%d at offset %d: %w", r.tp.Topic, r.tp.Partition, rec.Offset, err)
 		}
 		r.pos = rec.Offset + 1
@@ -281,20 +284,29 @@ func (w *worker) load(t *task, r *restoring, f *Fetched) error {
 	}
 	r.loader.Progress(r.pos-r.from, max(r.target, f.End)-r.from)
 	w.source.Release(f)
+	if again {
+		f.Memory.LetGo()
+	}
 	return nil
 }
 
-// loadRecord adds one record to the table.
-func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
+// loadRecord adds one record, which lies in memory, to the table. kept says that somebody else may
+// have it still, as a dead letter for one.
+func (w *worker) loadRecord(r *restoring, rec *record.Record, memory *record.Memory) (kept bool, err error) {
 	r.rows++
 	w.stats.Restored++
-	if r.in != nil {
-		key, row, skip, err := r.in.loader.Load(rec, r.tp, rec.Offset < r.in.committed)
-		if err != nil || skip {
-			return err
-		}
-		return addRow(r.loader, key, row, rec)
+	if r.in == nil {
+		return false, w.loadChange(r, rec, memory)
 	}
+	key, row, skip, err := r.in.loader.Load(rec, r.tp, rec.Offset < r.in.committed)
+	if err != nil || skip {
+		return true, err
+	}
+	return false, addRow(r.loader, key, row, rec, memory)
+}
+
+// loadChange is loadRecord for a changelog of the table's own.
+func (w *worker) loadChange(r *restoring, rec *record.Record, memory *record.Memory) error {
 	stamp, row := stampOf(rec), []byte(nil)
 	if rec.Value != nil {
 		var err error
@@ -315,14 +327,14 @@ func (w *worker) loadRecord(r *restoring, rec *record.Record) error {
 	if row == nil {
 		return r.loader.Add(rec.Key, nil)
 	}
-	return r.loader.AddShared(rec.Key, row, nil)
+	return r.loader.AddShared(rec.Key, row, memory)
 }
 
 // addRow adds a row to a load; one that is the record's value as it stands need
 // not be copied.
-func addRow(l *state.Loader, key, row []byte, rec *record.Record) error {
+func addRow(l *state.Loader, key, row []byte, rec *record.Record, memory *record.Memory) error {
 	if len(row) > 0 && len(row) == len(rec.Value) && &row[0] == &rec.Value[0] {
-		return l.AddShared(key, row, nil)
+		return l.AddShared(key, row, memory)
 	}
 	return l.Add(key, row)
 }

@@ -228,7 +228,7 @@ func (w *worker) loadFollowed(f *follower, rec *record.Record, seen stamps) (hel
 	if f.loader == nil {
 		f.loader = f.table.ColdLoader()
 	}
-	if err := addRow(f.loader, key, row, rec); err != nil {
+	if err := addRow(f.loader, key, row, rec, nil); err != nil {
 		return false, err
 	}
 	if f.loader.Bytes() >= standbyBatch {

@@ -30,7 +30,7 @@ func TestTombstonesThatAreAheadAreNotRestored(t *testing.T) {
 		}
 		w, r := &worker{}, &restoring{table: task.Table("t"), loader: task.Table("t").Loader(), seen: stamps{1: 10}}
 		for _, rec := range []record.Record{{Key: []byte("k"), Value: []byte("\x01row")}, {Key: []byte("k"), Headers: c.headers}} {
-			if err := w.loadRecord(r, &rec); err != nil {
+			if _, err := w.loadRecord(r, &rec, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -182,10 +182,9 @@ func (b *batch) reset() { *b = batch{data: b.data[:0]} }
 
 // each calls f with every record as it was added; their bytes are the batch's.
 func (b *batch) each(f func(i int, rec record.Record)) {
-	d := wireReader{b.data}
+	d := recordReader{data: b.data}
 	for i := range b.count {
-		d.varint() // length
-		d.data = d.data[1:]
+		d.begin()
 		rec := record.Record{Time: b.first + d.varint()}
 		d.varint() // index
 		rec.Key, rec.Value = d.bytes(), d.bytes()
@@ -195,25 +194,6 @@ func (b *batch) each(f func(i int, rec record.Record)) {
 		}
 		f(i, rec)
 	}
-}
-
-// wireReader reads what add has written.
-type wireReader struct{ data []byte }
-
-func (r *wireReader) varint() int64 {
-	v, n := binary.Varint(r.data)
-	r.data = r.data[n:]
-	return v
-}
-
-func (r *wireReader) bytes() []byte {
-	n := r.varint()
-	if n < 0 {
-		return nil
-	}
-	p := r.data[:n:n]
-	r.data = r.data[n:]
-	return p
 }
 
 // split divides a sequenced batch that is too large for the broker in two,

@@ -74,7 +74,7 @@ func (c *cluster) bootstrap(ctx context.Context) error {
 
 // greet opens a link to the broker at addr and asks it for the brokers there are.
 func (c *cluster) greet(ctx context.Context, addr string) greeting {
-	l, err := c.dialer.open(ctx, addr, 0)
+	l, err := c.dialer.open(ctx, addr, 0, nil)
 	if err != nil {
 		return greeting{err: err}
 	}

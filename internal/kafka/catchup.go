@@ -19,7 +19,7 @@ const maxEager = 2
 // mu is held.
 func (p *fetchPart) judge(most int) {
 	switch {
-	case !p.rush || p.search != searchNot || p.next >= p.end:
+	case !p.rush || p.next >= p.end:
 		p.eager = 0
 	case p.held == 0:
 		p.eager = min(max(2*p.eager, 2*p.ask), max(most, p.ask))
@@ -59,7 +59,7 @@ func (s *source) room(p *fetchPart) bool {
 // spread moves a partition to the other connection where that carries less, and
 // back when it has caught up. It must not be part of a request under way. mu is held.
 func (l *fetchLoop) spread(p *fetchPart) {
-	if p.loop != l || p.stopped || p.search != searchNot {
+	if p.loop != l || p.stopped {
 		return
 	}
 	key := l.key

@@ -45,6 +45,11 @@ func newCluster(set Settings) (*cluster, error) {
 		return nil, err
 	}
 	d := &dialer{conf: conf}
+	if set.TLS.Enabled {
+		if d.tls, err = set.TLS.config(); err != nil {
+			return nil, err
+		}
+	}
 	c := &cluster{
 		set: set, dialer: d, links: newLinks(d, 0), log: set.Logger,
 		protocols: []string{protocolTwo, protocolOne}, probing: defaultProbing(),

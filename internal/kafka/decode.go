@@ -4,9 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"reflect"
+	"hash/crc32"
 	"slices"
-	"time"
 	"unsafe"
 
 	"github.com/IBM/sarama"
@@ -21,6 +20,90 @@ const recordOverhead = int(unsafe.Sizeof(record.Record{}))
 // errOldFormat refuses message formats before Kafka 0.11.
 var errOldFormat = errors.New("the log is in a message format older than Kafka 0.11; rewrite the topic with a newer client")
 
+// The layout of a batch of records, of message format 2 (Kafka's documentation, "Record
+// Batch"): where a field begins.
+const (
+	batchLengthAt    = 8 // of what follows the length itself
+	batchMagicAt     = 16
+	batchChecksumAt  = 17
+	batchCheckedFrom = 21
+	batchAttributes  = 21
+	batchLastDelta   = 23
+	batchFirstTime   = 27
+	batchMaxTime     = 35
+	batchProducer    = 43
+	batchCount       = 57
+	batchRecords     = 61
+
+	batchMagic = 2
+)
+
+const (
+	codecMask       = 0x07
+	logAppendFlag   = 0x08
+	transactionFlag = 0x10
+	controlFlag     = 0x20
+)
+
+// batchView is one batch as it lies in an answer.
+type batchView struct {
+	first, last int64 // offsets
+	attributes  uint16
+	count       int
+	data        []byte
+}
+
+// viewBatch cuts the next batch off data. whole is false where the answer ends
+// before the batch does.
+func viewBatch(data []byte) (b batchView, rest []byte, whole bool, err error) {
+	if len(data) <= batchMagicAt {
+		return b, nil, false, nil
+	}
+	if data[batchMagicAt] < batchMagic {
+		return b, nil, false, errOldFormat
+	}
+	b.first = int64(binary.BigEndian.Uint64(data))
+	end := int64(int32(binary.BigEndian.Uint32(data[batchLengthAt:]))) + batchLengthAt + 4
+	if end < batchRecords {
+		return b, nil, false, &batchError{b.first, errors.New("it is shorter than its own head")}
+	}
+	if end > int64(len(data)) {
+		return b, nil, false, nil
+	}
+	b.data, rest = data[:end:end], data[end:]
+	b.attributes = binary.BigEndian.Uint16(data[batchAttributes:])
+	b.last = b.first + int64(int32(binary.BigEndian.Uint32(data[batchLastDelta:])))
+	b.count = int(int32(binary.BigEndian.Uint32(data[batchCount:])))
+	return b, rest, true, nil
+}
+
+// check compares the checksum.
+func (b *batchView) check() error {
+	if crc32.Checksum(b.data[batchCheckedFrom:], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(b.data[batchChecksumAt:]) {
+		return &batchError{b.first, errors.New("its checksum is wrong")}
+	}
+	if b.count < 0 || b.last < b.first {
+		return &batchError{b.first, fmt.Errorf("it says that it has %d records up to offset %d", b.count, b.last)}
+	}
+	return nil
+}
+
+func (b *batchView) producer() int64 { return int64(binary.BigEndian.Uint64(b.data[batchProducer:])) }
+
+// countRecords is how many records the batches of data say that they have: for memory that is
+// taken at once, within what is likely.
+func countRecords(data []byte) (n int) {
+	most := len(data)
+	for {
+		b, rest, whole, err := viewBatch(data)
+		if err != nil || !whole {
+			return min(n, most)
+		}
+		n += min(max(b.count, 0), most)
+		data = rest
+	}
+}
+
 // covered is what an answer brought for one partition.
 type covered struct {
 	records []record.Record
@@ -29,118 +112,180 @@ type covered struct {
 	cut     bool  // the answer ends in the middle of the first batch: ask for more bytes
 }
 
-// convert turns an answer into records, beginning at offset from. The records
-// point into the answer's buffers; there is one allocation for them all.
-// With committed, records of aborted transactions are left out, as the Java
-// consumer does it: a producer's transaction is aborted from the first offset
-// that the broker lists for it to the producer's next control batch.
-func convert(block *sarama.FetchResponseBlock, from int64, committed bool) (covered, error) {
-	out := covered{next: from}
-	keep := make([]*sarama.RecordBatch, 0, len(block.RecordsSet))
+// convert turns an answer into records, beginning at offset from, and appends them to room.
+// They point into the answer. With committed, records of aborted transactions are left out,
+// as the Java consumer does it: a producer's transaction is aborted from the first offset
+// that the broker lists for it to the producer's next control batch. A batch that cannot be
+// read is an error only where none precedes it.
+func (u *unpacker) convert(block *fetchBlock, from int64, committed bool, room []record.Record) (covered, error) {
+	out := covered{next: from, records: room[len(room):]}
 	filter := newAbortFilter(block, committed)
-	total := 0
-	for _, set := range block.RecordsSet {
-		if set.MsgSet != nil {
-			return out, errOldFormat
-		}
-		b := set.RecordBatch
-		if b == nil {
-			continue
-		}
-		if b.PartialTrailingRecord {
+	for data := block.records; len(data) > 0; {
+		b, rest, whole, err := viewBatch(data)
+		if err == nil && !whole {
 			out.cut = out.next == from
 			break
 		}
-		if end := b.LastOffset() + 1; end > out.next {
-			out.next = end
+		if err == nil {
+			err = out.add(&b, u, filter, from)
 		}
-		if !filter.passes(b) || b.LastOffset() < from {
-			continue
+		if err != nil {
+			if out.next > from {
+				err = nil
+			}
+			return out, err
 		}
-		keep = append(keep, b)
-		total += len(b.Records)
-	}
-	if len(block.RecordsSet) == 0 {
-		if next, ok := hiddenNext(block); ok && next > out.next {
-			out.next = next
-		}
-	}
-	if total == 0 {
-		return out, nil
-	}
-	out.records = make([]record.Record, 0, total)
-	for _, b := range keep {
-		out.append(b, from)
+		data = rest
 	}
 	return out, nil
 }
 
-// append adds the records of one batch.
-func (c *covered) append(b *sarama.RecordBatch, from int64) {
-	base := millis(b.FirstTimestamp)
-	fixed := int64(-1)
-	if b.LogAppendTime {
-		fixed = millis(b.MaxTimestamp)
+// add takes one batch.
+func (c *covered) add(b *batchView, u *unpacker, filter *abortFilter, from int64) error {
+	if err := b.check(); err != nil {
+		return err
 	}
+	var records []byte
+	var err error
+	passes := b.count > 0
+	if passes {
+		if records, err = u.unpack(b.attributes&codecMask, b.data[batchRecords:]); err != nil {
+			return &batchError{b.first, err}
+		}
+		if passes, err = filter.passes(b, records); err != nil {
+			return err
+		}
+	}
+	if passes && b.last >= from {
+		before, bytes := len(c.records), c.bytes
+		if err := c.append(b, records, from); err != nil {
+			c.records, c.bytes = c.records[:before], bytes
+			return &batchError{b.first, err}
+		}
+	}
+	c.next = max(c.next, b.last+1)
+	return nil
+}
+
+// append adds the records of one batch.
+func (c *covered) append(b *batchView, data []byte, from int64) error {
+	base := int64(binary.BigEndian.Uint64(b.data[batchFirstTime:]))
+	fixed := b.attributes&logAppendFlag != 0
+	maxTime := int64(binary.BigEndian.Uint64(b.data[batchMaxTime:]))
 	var headers []record.Header
-	for _, r := range b.Records {
-		offset := b.FirstOffset + r.OffsetDelta
+	r := recordReader{data: data}
+	for range b.count {
+		end := r.begin()
+		delta, offset := r.varint(), b.first+r.varint()
+		rec := record.Record{Key: r.bytes(), Value: r.bytes(), Time: base + delta, Offset: offset}
+		if fixed {
+			rec.Time = maxTime
+		}
+		if n := r.varint(); n != 0 && offset >= from || n < 0 || n > int64(len(r.data)) {
+			headers = c.headers(&r, &rec, headers, n)
+		}
+		if r.failed || end < 0 || end > len(r.data) {
+			return errors.New("one of its records is cut off")
+		}
+		r.data = r.data[len(r.data)-end:]
 		if offset < from {
 			continue
 		}
-		at := base + deltaMillis(r.TimestampDelta)
-		if b.LogAppendTime {
-			at = fixed
-		}
-		rec := record.Record{Key: r.Key, Value: r.Value, Time: at, Offset: offset}
-		if len(r.Headers) > 0 {
-			// Growing leaves earlier records with the older array: their slices stay right.
-			first := len(headers)
-			for _, h := range r.Headers {
-				headers = append(headers, record.Header{Key: text(h.Key), Value: h.Value})
-				c.bytes += len(h.Key) + len(h.Value) + 40
-			}
-			rec.Headers = headers[first:len(headers):len(headers)]
-		}
-		c.bytes += len(r.Key) + len(r.Value) + recordOverhead
+		c.bytes += len(rec.Key) + len(rec.Value) + recordOverhead
 		c.records = append(c.records, rec)
 	}
+	return nil
 }
 
-// millis is the Kafka timestamp; sarama shows an unset one as the zero time.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return -1
+// headers reads the headers of a record. Growing leaves earlier records with the older array: their slices
+// stay right.
+func (c *covered) headers(r *recordReader, rec *record.Record, all []record.Header, n int64) []record.Header {
+	if n < 0 || n > int64(len(r.data)) {
+		r.failed = true
+		return all
 	}
-	return t.UnixMilli()
+	first := len(all)
+	for range n {
+		key := r.bytes()
+		h := record.Header{Key: text(key), Value: r.bytes()}
+		if r.failed {
+			return all
+		}
+		all = append(all, h)
+		c.bytes += len(h.Key) + len(h.Value) + 40
+	}
+	rec.Headers = all[first:len(all):len(all)]
+	return all
 }
 
-// deltaMillis undoes sarama's conversion of a record's time to nanoseconds,
-// which overflows when it is centuries from the batch's. The product of ms and
-// 10^6 = 2^6 * 5^6 is known modulo 2^64: shifted by 6 bits and multiplied with
-// the inverse of 5^6 modulo 2^58, it gives back every difference below 2^57 ms.
-func deltaMillis(d time.Duration) int64 {
-	const inverse = 76480200929599801 // of 15625 modulo 1<<58
-	ms := (uint64(d) >> 6) * inverse
-	return int64(ms<<6) >> 6
+// recordReader reads the records of a batch. After a failure all is nought.
+type recordReader struct {
+	data   []byte
+	failed bool
 }
 
-// text views bytes as a string: the buffers of an answer are never rewritten.
+// begin reads a record's length and attributes, and gives how much lies behind the record.
+func (r *recordReader) begin() (behind int) {
+	n := r.varint()
+	if n < 1 || n > int64(len(r.data)) {
+		r.fail()
+		return 0
+	}
+	behind = len(r.data) - int(n)
+	r.data = r.data[1:]
+	return behind
+}
+
+func (r *recordReader) fail() { r.failed, r.data = true, nil }
+
+// varint is a number of variable length, zigzag coded.
+func (r *recordReader) varint() int64 {
+	if len(r.data) > 0 && r.data[0] < 0x80 {
+		v := uint64(r.data[0])
+		r.data = r.data[1:]
+		return int64(v>>1) ^ -int64(v&1)
+	}
+	v, n := binary.Varint(r.data)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.data = r.data[n:]
+	return v
+}
+
+// bytes is a view of bytes with their length before them; nil where that is negative.
+func (r *recordReader) bytes() []byte {
+	n := r.varint()
+	if n < 0 || r.failed {
+		return nil
+	}
+	if n > int64(len(r.data)) {
+		r.fail()
+		return nil
+	}
+	b := r.data[:n:n]
+	r.data = r.data[n:]
+	return b
+}
+
+// text views bytes as a string: what an answer was read into is written again only when
+// nobody holds it.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // abortFilter follows the transactions of one answer.
 type abortFilter struct {
 	committed bool
-	pending   []*sarama.AbortedTransaction // by first offset
-	aborted   map[int64]struct{}           // producers within an aborted transaction
+	pending   []abortedTransaction // by first offset
+	aborted   map[int64]struct{}   // producers within an aborted transaction
 }
 
-func newAbortFilter(block *sarama.FetchResponseBlock, committed bool) *abortFilter {
+func newAbortFilter(block *fetchBlock, committed bool) *abortFilter {
 	f := &abortFilter{committed: committed}
-	if committed && len(block.AbortedTransactions) > 0 {
-		f.pending = slices.Clone(block.AbortedTransactions)
-		slices.SortFunc(f.pending, func(a, b *sarama.AbortedTransaction) int {
-			return int(min(max(a.FirstOffset-b.FirstOffset, -1), 1))
+	if committed && len(block.aborted) > 0 {
+		f.pending = slices.Clone(block.aborted)
+		slices.SortFunc(f.pending, func(a, b abortedTransaction) int {
+			return int(min(max(a.first-b.first, -1), 1))
 		})
 		f.aborted = make(map[int64]struct{})
 	}
@@ -148,55 +293,50 @@ func newAbortFilter(block *sarama.FetchResponseBlock, committed bool) *abortFilt
 }
 
 // passes says whether the records of b are to be delivered. It must see all
-// batches in order.
-func (f *abortFilter) passes(b *sarama.RecordBatch) bool {
-	for len(f.pending) > 0 && f.pending[0].FirstOffset <= b.LastOffset() {
-		f.aborted[f.pending[0].ProducerID] = struct{}{}
+// batches that have any, in order.
+func (f *abortFilter) passes(b *batchView, records []byte) (bool, error) {
+	for len(f.pending) > 0 && f.pending[0].first <= b.last {
+		f.aborted[f.pending[0].producer] = struct{}{}
 		f.pending = f.pending[1:]
 	}
-	if b.Control {
-		if isAbortMarker(b) {
-			delete(f.aborted, b.ProducerID)
+	if b.attributes&controlFlag != 0 {
+		abort, err := isAbortMarker(records)
+		if err != nil {
+			return false, &batchError{b.first, err}
 		}
-		return false
+		if abort {
+			delete(f.aborted, b.producer())
+		}
+		return false, nil
 	}
-	if !f.committed || !b.IsTransactional {
-		return true
+	if !f.committed || b.attributes&transactionFlag == 0 {
+		return true, nil
 	}
-	_, aborted := f.aborted[b.ProducerID]
-	return !aborted
+	_, aborted := f.aborted[b.producer()]
+	return !aborted, nil
 }
 
 // isAbortMarker reads the key of a control record: version and type, 0 = abort.
-func isAbortMarker(b *sarama.RecordBatch) bool {
-	if len(b.Records) == 0 || len(b.Records[0].Key) < 4 {
-		return false
+func isAbortMarker(records []byte) (bool, error) {
+	r := recordReader{data: records}
+	r.begin()
+	r.varint()
+	r.varint()
+	key := r.bytes()
+	if r.failed {
+		return false, errors.New("its control record is cut off")
 	}
-	return binary.BigEndian.Uint16(b.Records[0].Key[2:]) == 0
-}
-
-// hiddenNext is where to go on after an answer that held nothing but batches
-// emptied by compaction. sarama leaves those out of RecordsSet and keeps the
-// offset after them in an unexported field; without it a fetch at their place
-// would find the same nothing for ever.
-func hiddenNext(block *sarama.FetchResponseBlock) (int64, bool) {
-	f := reflect.ValueOf(block).Elem().FieldByName("recordsNextOffset")
-	if !f.IsValid() || f.Kind() != reflect.Pointer || f.IsNil() || f.Elem().Kind() != reflect.Int64 {
-		return 0, false
-	}
-	return f.Elem().Int(), true
+	return len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == 0, nil
 }
 
 // fetchError is the meaning of a partition's error code for the engine.
 func fetchError(tp record.TopicPartition, offset int64, code error) error {
-	if errors.Is(code, sarama.ErrOffsetOutOfRange) {
+	var bad *batchError
+	switch {
+	case errors.Is(code, sarama.ErrOffsetOutOfRange):
 		return fmt.Errorf("fetch %s/%d at offset %d: %w", tp.Topic, tp.Partition, offset, engine.ErrOffsetOutOfRange)
+	case errors.As(code, &bad):
+		return fmt.Errorf("fetch %s/%d: %w", tp.Topic, tp.Partition, bad)
 	}
 	return fmt.Errorf("fetch %s/%d at offset %d: %w", tp.Topic, tp.Partition, offset, permission(code, subject{operation: "Read", topic: tp.Topic}))
-}
-
-// hasHiddenNext says whether this version of sarama has the field.
-func hasHiddenNext() bool {
-	f, ok := reflect.TypeFor[sarama.FetchResponseBlock]().FieldByName("recordsNextOffset")
-	return ok && f.Type == reflect.TypeFor[*int64]()
 }

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -23,13 +22,20 @@ type fetchLoop struct {
 	wake  chan struct{}
 	parts map[*fetchPart]struct{} // guarded by s.mu
 
-	link  *link
-	timer *time.Timer
-	asked []*fetchPart // of the request under way
+	link   *link
+	unpack unpacker
+	timer  *time.Timer
+	asked  []*fetchPart // of the request under way
+	rush   bool         // a restore takes it
 }
 
+// badTries is how often a batch that cannot be read is asked for before it is an error: it may be
+// whole at the broker.
+const badTries = 3
+
 func newFetchLoop(s *source, key loopKey) *fetchLoop {
-	return &fetchLoop{s: s, key: key, wake: make(chan struct{}, 1), parts: make(map[*fetchPart]struct{}), timer: time.NewTimer(time.Hour)}
+	return &fetchLoop{s: s, key: key, wake: make(chan struct{}, 1), parts: make(map[*fetchPart]struct{}), timer: time.NewTimer(time.Hour),
+		unpack: unpacker{limit: s.c.set.MaxDecompressedBytes}}
 }
 
 // run fetches until the source closes.
@@ -68,9 +74,8 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 	set := &l.s.c.set
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	l.asked = l.asked[:0]
+	l.asked, l.rush = l.asked[:0], false
 	next, wait, full := time.Hour, set.FetchWait, set.FetchRequestBytes
-	var alone *fetchPart
 	for p := range l.parts {
 		if d := p.retryAt.Sub(now); d > 0 {
 			next = min(next, d)
@@ -83,22 +88,16 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 		if p.end < 0 {
 			wait = 0 // its owner waits to hear where the end is
 		}
-		if p.search != searchNot {
-			alone = p
-		}
 		full = max(full, p.ask)
+		l.rush = l.rush || p.rush
 		l.asked = append(l.asked, p)
 	}
 	if len(l.asked) == 0 {
 		return nil, next
 	}
-	if alone != nil {
-		l.asked = append(l.asked[:0], alone)
-		wait = 0
-	}
 	wait = min(wait, next)
 	req := &sarama.FetchRequest{
-		Version: 12, MinBytes: 1, MaxBytes: int32(min(full, set.MaxResponseBytes)),
+		Version: tappedVersion, MinBytes: 1, MaxBytes: int32(min(full, set.MaxResponseBytes)),
 		MaxWaitTime: int32(wait / time.Millisecond), SessionEpoch: -1,
 	}
 	if l.key.iso == engine.ReadCommitted {
@@ -110,29 +109,34 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 		if p.ahead(most) {
 			ask = p.ask / 8
 		}
-		if p.search == searchBatch && p.ask == set.FetchPartitionBytes {
-			ask = 1 // a broker gives the first batch whole, whatever its size
-		}
 		req.AddBlock(p.tp.Topic, p.tp.Partition, p.next, int32(ask), p.leader.epoch)
 	}
 	return req, 0
 }
 
-func (l *fetchLoop) fetch(req *sarama.FetchRequest) (*sarama.FetchResponse, error) {
+// fetch sends the request. sarama is given an answer without partitions, see fetchTap.
+func (l *fetchLoop) fetch(req *sarama.FetchRequest) (*fetchAnswer, error) {
 	if l.link == nil || l.link.broken() {
 		l.hangUp()
-		link, err := l.s.c.dialer.open(l.s.ctx, l.key.addr, 0)
+		link, err := l.s.c.dialer.open(l.s.ctx, l.key.addr, 0, &l.s.pool)
 		if err != nil {
 			return nil, err
 		}
 		l.link = link
 	}
-	return call(l.s.ctx, l.link, (*sarama.Broker).Fetch, req)
+	l.link.tap.expect(l.rush)
+	if _, err := call(l.s.ctx, l.link, (*sarama.Broker).Fetch, req); err != nil {
+		return nil, err
+	}
+	kept := l.link.tap.take()
+	if kept == nil { // the broker has only older versions
+		return nil, l.link.failure(sarama.ErrUnsupportedVersion)
+	}
+	return parseAnswer(kept)
 }
 
 // failed deals with a request that brought no answer. When the connection
-// broke, leaders may have moved. When the answer could not be decoded, one
-// batch of one partition is bad: each is asked for by itself until it is found.
+// broke, leaders may have moved.
 func (l *fetchLoop) failed(err error) {
 	if l.s.ctx.Err() != nil {
 		return
@@ -141,76 +145,79 @@ func (l *fetchLoop) failed(err error) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	var broken *linkError
-	undecodable := !errors.As(err, &broken)
 	for _, p := range l.asked {
 		if p.stopped {
 			continue
 		}
-		switch {
-		case denied(err) || errors.Is(err, sarama.ErrUnsupportedVersion),
-			undecodable && p.search == searchBatch:
-			l.s.deliver(p, &engine.Fetched{TP: p.tp, Next: p.next, End: p.end, LogStart: -1,
-				Err: fmt.Errorf("fetch %s/%d: batch at offset %d: %w", p.tp.Topic, p.tp.Partition, p.next, err)})
-		case undecodable:
-			p.search++
-			p.eager = 0
-			p.found = 0
-		default:
-			if p.wait.attempt == 5 {
-				l.s.c.log.Warn("fetch fails", "broker", l.key.addr, "topic", p.tp.Topic, "partition", p.tp.Partition, "cause", err)
-			}
-			l.s.detach(p)
+		if !errors.As(err, &broken) {
+			p.bad++ // an answer that makes no sense, or is larger than it may be
 		}
+		if p.bad >= badTries || denied(err) || errors.Is(err, sarama.ErrUnsupportedVersion) {
+			l.s.deliver(p, &engine.Fetched{TP: p.tp, Next: p.next, End: p.end, LogStart: -1, Err: fetchError(p.tp, p.next, err)})
+			continue
+		}
+		if p.wait.attempt == 5 {
+			l.s.c.log.Warn("fetch fails", "broker", l.key.addr, "topic", p.tp.Topic, "partition", p.tp.Partition, "cause", err)
+		}
+		l.s.detach(p)
 	}
 }
 
 // answered takes an answer apart, decoding outside of the lock.
-func (l *fetchLoop) answered(resp *sarama.FetchResponse) {
-	if resp.ErrorCode != 0 {
-		l.failed(&linkError{l.key.addr, sarama.KError(resp.ErrorCode)})
+func (l *fetchLoop) answered(a *fetchAnswer) {
+	if a.code != sarama.ErrNoError {
+		l.failed(&linkError{l.key.addr, a.code})
 		return
 	}
-	l.s.c.incidents.throttled(resp.ThrottleTime)
+	l.s.c.incidents.throttled(a.throttle)
+	room := a.room()
+	memory := record.NewMemory(1, func() { l.s.pool.put(a.memory) })
 	for _, p := range l.asked {
-		block := resp.GetBlock(p.tp.Topic, p.tp.Partition)
+		block := a.of(p.tp)
 		if block == nil {
 			continue
 		}
 		var got covered
 		var err error
-		switch block.Err {
+		switch block.code {
 		case sarama.ErrNoError:
-			got, err = convert(block, p.next, p.iso == engine.ReadCommitted)
+			got, err = l.unpack.convert(block, p.next, p.iso == engine.ReadCommitted, room)
+			room = room[:len(room)+len(got.records)]
 		case sarama.ErrOffsetOutOfRange:
 			l.askBounds(p.tp, block)
 		}
 		l.s.mu.Lock()
 		if !p.stopped {
-			l.take(p, block, got, err)
+			l.take(p, block, got, memory, err)
 			l.spread(p)
 		}
 		l.s.mu.Unlock()
 	}
+	memory.LetGo()
 }
 
 // askBounds completes the answer to an offset that is out of range, which does
 // not say what the range is.
-func (l *fetchLoop) askBounds(tp record.TopicPartition, block *sarama.FetchResponseBlock) {
-	block.LogStartOffset = -1
+func (l *fetchLoop) askBounds(tp record.TopicPartition, block *fetchBlock) {
+	block.logStart = -1
 	admin := &Admin{c: l.s.c}
 	if starts, err := admin.Starts(l.s.ctx, []record.TopicPartition{tp}); err == nil {
-		block.LogStartOffset = starts[tp]
+		block.logStart = starts[tp]
 	}
 }
 
 // take brings one partition forward. mu is held.
-func (l *fetchLoop) take(p *fetchPart, block *sarama.FetchResponseBlock, got covered, err error) {
-	if err == nil && block.Err != sarama.ErrNoError {
-		err = block.Err
+func (l *fetchLoop) take(p *fetchPart, block *fetchBlock, got covered, memory *record.Memory, err error) {
+	if err == nil && block.code != sarama.ErrNoError {
+		err = block.code
 	}
 	p.met.meet(&l.s.c.incidents, err)
+	var bad *batchError
 	switch {
 	case err == nil:
+	case errors.As(err, &bad) && p.bad < badTries-1:
+		p.bad++
+		return
 	case retriable(err):
 		l.s.detach(p)
 		return
@@ -219,28 +226,29 @@ func (l *fetchLoop) take(p *fetchPart, block *sarama.FetchResponseBlock, got cov
 		p.retryAt = time.Now().Add(p.wait.next())
 		return
 	default:
-		l.s.deliver(p, &engine.Fetched{TP: p.tp, Next: p.next, End: p.end, LogStart: block.LogStartOffset, Err: fetchError(p.tp, p.next, err)})
+		l.s.deliver(p, &engine.Fetched{TP: p.tp, Next: p.next, End: p.end, LogStart: block.logStart, Err: fetchError(p.tp, p.next, err)})
 		return
 	}
 	p.wait.reset()
 	p.met.over()
-	end := block.HighWaterMarkOffset
+	p.bad = 0
+	end := block.highWater
 	if p.iso == engine.ReadCommitted {
-		end = block.LastStableOffset
+		end = block.stable
 	}
 	if got.cut {
 		p.ask = min(p.ask*2, l.s.c.set.MaxResponseBytes/2)
 	} else {
 		p.ask = l.s.c.set.FetchPartitionBytes
 	}
-	p.found += got.bytes
-	if p.search == searchAlone || p.found > 2*l.s.c.set.FetchPartitionBytes {
-		p.search = searchNot // the bad batch is another partition's, or has healed
-	}
 	if len(got.records) == 0 && got.next == p.next && end == p.end {
 		return
 	}
 	p.next, p.end = got.next, end
 	p.judge(maxEager * l.s.c.set.BufferPartitionBytes)
-	l.s.deliver(p, &engine.Fetched{TP: p.tp, Records: got.records, Next: got.next, End: end, LogStart: block.LogStartOffset, Bytes: got.bytes})
+	if len(got.records) == 0 {
+		memory = nil
+	}
+	memory.Hold()
+	l.s.deliver(p, &engine.Fetched{TP: p.tp, Records: got.records, Next: got.next, End: end, LogStart: block.logStart, Bytes: got.bytes, Memory: memory})
 }

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 // dialer opens connections that authenticate as the settings say.
 type dialer struct {
 	conf *sarama.Config
+	tls  *tls.Config             // nil = connections are not encrypted
 	wrap func(net.Conn) net.Conn // faults of the network in tests; nil otherwise
 	lost func(error)             // told of connections that failed; nil = nobody
 }
@@ -27,6 +29,7 @@ type link struct {
 	addr   string
 	broker *sarama.Broker
 	raw    *rawConn
+	tap    *fetchTap // keeps back the answers to fetches; nil = they are none of the link's business
 	dead   atomic.Bool
 	shaken func() bool // ends the watch over the handshakes
 }
@@ -86,8 +89,8 @@ type contextDialer struct {
 	ctx     context.Context //nolint:containedctx // lives for one call of open
 	timeout time.Duration
 	link    *link
-	wrap    func(net.Conn) net.Conn
-	lost    func(error)
+	dialer  *dialer
+	pool    *memoryPool // of a link for fetches, else nil
 }
 
 // Dial implements the interface that sarama asks of a proxy.
@@ -95,30 +98,51 @@ func (d *contextDialer) Dial(network, addr string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: d.timeout, KeepAlive: 30 * time.Second}
 	conn, err := dialer.DialContext(d.ctx, network, addr)
 	if err != nil {
-		if d.lost != nil && !errors.Is(d.ctx.Err(), context.Canceled) {
-			d.lost(err)
+		if d.dialer.lost != nil && !errors.Is(d.ctx.Err(), context.Canceled) {
+			d.dialer.lost(err)
 		}
 		return nil, err
 	}
-	if d.wrap != nil {
-		conn = d.wrap(conn)
+	if d.dialer.wrap != nil {
+		conn = d.dialer.wrap(conn)
 	}
-	raw := &rawConn{Conn: conn, lost: d.lost}
+	raw := &rawConn{Conn: conn, lost: d.dialer.lost}
 	d.link.raw = raw
 	// The handshakes that follow know nothing of ctx.
 	d.link.shaken = context.AfterFunc(d.ctx, func() { _ = raw.Close() })
-	return raw, nil
+	conn = raw
+	if d.dialer.tls != nil {
+		conn = tls.Client(raw, serverOf(d.dialer.tls, addr))
+	}
+	if d.pool != nil {
+		d.link.tap = newFetchTap(conn, d.pool)
+		conn = d.link.tap
+	}
+	return conn, nil
+}
+
+// serverOf is conf for the broker at addr, whose certificate is to be for that host unless
+// the settings name another.
+func serverOf(conf *tls.Config, addr string) *tls.Config {
+	if conf.ServerName != "" {
+		return conf
+	}
+	conf = conf.Clone()
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		conf.ServerName = host
+	}
+	return conf
 }
 
 // open connects and authenticates. readTimeout bounds the wait for an answer
-// on this link; 0 = the settings'.
-func (d *dialer) open(ctx context.Context, addr string, readTimeout time.Duration) (*link, error) {
+// on this link; 0 = the settings'. A link for fetches has a pool for the answers.
+func (d *dialer) open(ctx context.Context, addr string, readTimeout time.Duration, pool *memoryPool) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.conf.Net.DialTimeout)
 	defer cancel()
 	l := &link{addr: addr, broker: sarama.NewBroker(addr)}
 	conf := *d.conf
 	conf.Net.Proxy.Enable = true
-	conf.Net.Proxy.Dialer = &contextDialer{ctx: ctx, timeout: conf.Net.DialTimeout, link: l, wrap: d.wrap, lost: d.lost}
+	conf.Net.Proxy.Dialer = &contextDialer{ctx: ctx, timeout: conf.Net.DialTimeout, link: l, dialer: d, pool: pool}
 	// Until the handshakes are through, a broker that says nothing must not hold us longer than this.
 	if readTimeout > 0 {
 		conf.Net.ReadTimeout = readTimeout
@@ -234,7 +258,7 @@ func (s *links) get(ctx context.Context, addr string) (*link, error) {
 	if l != nil {
 		return l, nil
 	}
-	l, err := s.dialer.open(ctx, addr, s.readTimeout)
+	l, err := s.dialer.open(ctx, addr, s.readTimeout, nil)
 	if err != nil {
 		return nil, err
 	}

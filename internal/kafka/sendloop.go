@@ -131,7 +131,7 @@ func (l *sendLoop) number(part *outPart, b *batch) {
 func (l *sendLoop) send(work []*batch) error {
 	if l.link == nil || l.link.broken() {
 		l.hangUp()
-		link, err := l.p.c.dialer.open(l.p.ctx, l.addr, 0)
+		link, err := l.p.c.dialer.open(l.p.ctx, l.addr, 0, nil)
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ type Settings struct {
 	BufferPartitionBytes int
 	BufferBytes          int
 	// MaxDecompressedBytes refuses a batch that grows beyond it; default 64 MiB.
-	// MaxResponseBytes refuses an answer; default 100 MiB. Both hold for the process.
+	// MaxResponseBytes refuses an answer; default 100 MiB. It holds for the process.
 	MaxDecompressedBytes int
 	MaxResponseBytes     int
 
@@ -283,7 +283,7 @@ func (s SASLSettings) validate() error {
 // are negotiated down per broker, to Kafka 2.5 at least.
 var protocolVersion = sarama.V4_3_0_0
 
-// saramaConfig is what every connection starts from.
+// saramaConfig is what every connection starts from. Encryption is not sarama's affair: see dialer.
 func (s Settings) saramaConfig() (*sarama.Config, error) {
 	c := sarama.NewConfig()
 	c.ClientID = s.ClientID
@@ -292,13 +292,6 @@ func (s Settings) saramaConfig() (*sarama.Config, error) {
 	c.Net.DialTimeout = s.DialTimeout
 	c.Net.ReadTimeout = s.RequestTimeout
 	c.Net.WriteTimeout = s.RequestTimeout
-	if s.TLS.Enabled {
-		conf, err := s.TLS.config()
-		if err != nil {
-			return nil, err
-		}
-		c.Net.TLS.Enable, c.Net.TLS.Config = true, conf
-	}
 	s.SASL.apply(c)
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("kafka settings: %w", err)

@@ -22,6 +22,7 @@ type source struct {
 	running  sync.WaitGroup
 	wake     chan struct{} // Poll listens
 	timer    *time.Timer   // of Poll
+	pool     memoryPool    // of answers
 
 	mu     sync.Mutex
 	parts  map[record.TopicPartition]*fetchPart
@@ -56,20 +57,8 @@ type fetchPart struct {
 	retryAt time.Time
 	wait    backoff
 	met     trouble
-	search  search
-	found   int // bytes brought while searching
+	bad     int // how often the batch at next could not be read
 }
-
-// search is how a batch that cannot be decoded is found: an answer is decoded
-// as a whole, so each partition of a bad one is asked for by itself, and the
-// bad one of them then batch by batch.
-type search uint8
-
-const (
-	searchNot search = iota
-	searchAlone
-	searchBatch
-)
 
 // newSource starts the resolver; the loops start with the partitions.
 func newSource(c *cluster) *source {

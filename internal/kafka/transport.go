@@ -29,7 +29,7 @@ func Open(ctx context.Context, set Settings) (*Transport, error) {
 		return nil, err
 	}
 	set = set.withDefaults()
-	setLimits(int32(set.MaxDecompressedBytes), int32(set.MaxResponseBytes))
+	setLimit(int32(set.MaxResponseBytes))
 	c, err := newCluster(set)
 	if err != nil {
 		return nil, err
@@ -47,13 +47,10 @@ func Open(ctx context.Context, set Settings) (*Transport, error) {
 	return &Transport{c: c, probes: newLinks(c.dialer, 0)}, nil
 }
 
-// setLimits sets sarama's bounds on what it decodes. They are variables of that
-// package, so the settings of the last Open hold for the process; they are
-// written only when they change, since connections may be reading them.
-func setLimits(decompressed, response int32) {
-	if sarama.MaxDecompressedBatchSize != decompressed {
-		sarama.MaxDecompressedBatchSize = decompressed
-	}
+// setLimit sets sarama's bound on an answer. It is a variable of that package, so the
+// settings of the last Open hold for the process; it is written only when it changes,
+// since connections may be reading it.
+func setLimit(response int32) {
 	if sarama.MaxResponseSize != response {
 		sarama.MaxResponseSize = response
 	}
