@@ -128,6 +128,7 @@ func readOwn(ctx context.Context, r bareRead) (err error) {
 			}
 			left -= len(f.Records)
 			source.Release(f)
+			f.Memory.LetGo()
 		}
 	}
 	return nil

@@ -6,7 +6,8 @@
 //
 // A tour: settings.go says what can be set, link.go is one connection,
 // bootstrap.go makes the first one, cluster.go knows who leads what. source.go
-// and fetchloop.go fetch, decode.go turns batches into records. producer.go takes
+// and fetchloop.go fetch, tap.go keeps the answers back from sarama, answer.go and
+// decode.go turn them into records. producer.go takes
 // records, sendloop.go sends them, size.go says how large they are, txn.go and
 // commit.go make a unit of work out of them. group.go is the membership, join.go
 // its protocol, assignor.go decides who owns which task. admin.go and reset.go are
