@@ -24,7 +24,9 @@ func BenchmarkLoad(b *testing.B) {
 			return record.Record{Key: fmt.Append(nil, i+100_000), Value: fmt.Appendf(nil, `{"pad":"%016x%s"}`, random.Uint64(), pad)}
 		}},
 		{"members", func(i int) record.Record {
-			return record.Record{Key: fmt.Append(nil, i+100_000), Value: fmt.Appendf(nil, `{"profileId":%d,"firstName":"Ada","lastName":"Lovelace","headline":"Writes about engines","industry":"Computing","positions":[{"job_title":"Author","company":"Analytical Engines %d"}]}`, i, i)}
+			text := func(most int) string { return pad[:1+random.IntN(most)] }
+			return record.Record{Key: fmt.Append(nil, i+100_000), Value: fmt.Appendf(nil, `{"profileId":%d,"firstName":"%s","lastName":"%s","headline":"%s","industry":"%s","positions":[{"job_title":"%s","company":"%s"}]}`,
+				random.IntN(1_000_000), text(10), text(12), text(60), text(20), text(20), text(20))}
 		}},
 		{"words", func(i int) record.Record {
 			return record.Record{Key: fmt.Appendf(nil, `"urn:member:%d"`, i), Value: fmt.Appendf(nil, `{"profileId":%d,"firstName":"Ada","lastName":"Lovelace"}`, i)}

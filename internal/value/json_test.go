@@ -198,6 +198,28 @@ func TestLexStringMarks(t *testing.T) {
 	}
 }
 
+// Of all that begins beyond ASCII, strings take what is UTF-8, and say where it is not.
+func TestLexStringUTF8(t *testing.T) {
+	for first := 0x80; first < 0x100; first++ {
+		for second := range 0x100 {
+			if second == '\\' {
+				continue
+			}
+			for _, rest := range []string{"", "x", "\x80", "\xbf", "\xc2", "\x80\x80", "\xbf\xbf", "\x80x", "é"} {
+				inside := string([]byte{byte(first), byte(second)}) + rest
+				doc := []byte(`"` + inside + `"`)
+				end, plain := LexString(doc, 0)
+				if want := utf8.ValidString(inside) && second >= ' ' && second != '"'; (end == len(doc) && plain) != want {
+					t.Fatalf("%q ends at %d, plain %t", doc, end, plain)
+				}
+				if second < 0x80 && LexError(doc, end).Offset != 1 {
+					t.Fatalf("%q: the fault is at %d", doc, LexError(doc, end).Offset)
+				}
+			}
+		}
+	}
+}
+
 func TestParseJSONKinds(t *testing.T) {
 	for text, want := range map[string]Kind{
 		"1": Int, "-9223372036854775808": Int, "9223372036854775808": Number, "1.0": Float, "1e3": Float, "-0": Float,

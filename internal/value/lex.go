@@ -1,9 +1,7 @@
 package value
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -101,62 +99,17 @@ func LexEnd(doc []byte, i int) int {
 	return i
 }
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
-// StringMarks marks, by their high bits, the bytes of w (eight bytes of text,
-// little endian) that end a run of plain characters of a string: quotes,
-// backslashes, controls and everything beyond ASCII. Only the lowest mark is
-// exact: a borrow may set marks above it.
-func StringMarks(w uint64) uint64 { return marks(w) & highs }
-
-// marks is StringMarks with other bits beside.
-func marks(w uint64) uint64 {
-	// x^2 < 0x21 holds for x < 0x20 and for x = 0x22 (the quote) only.
-	return ((w ^ ones*0x02) - ones*0x21) | ((w ^ ones*'\\') - ones) | w
-}
-
 // LexString reads the string whose opening quote is at i. plain is true when
 // it has no escapes: its value then is doc[i+1:end-1] as it stands.
 func LexString(doc []byte, i int) (end int, plain bool) {
-	for j := i + 1; j+8 <= len(doc); j += 8 {
-		m := StringMarks(binary.LittleEndian.Uint64(doc[j:]))
-		if m == 0 {
-			if j == i+1+longString {
-				j = skipPlain(doc, j+8) - 8
-			}
-			continue
-		}
-		j += bits.TrailingZeros64(m) >> 3
-		if doc[j] == '"' {
-			return j + 1, true
-		}
-		return lexStringFrom(doc, j)
+	j := skipPlain(doc, i+1)
+	if j < len(doc) && doc[j] == '"' {
+		return j + 1, true
 	}
-	// Fewer than eight bytes are left: go on where the last whole word ended.
-	left := len(doc) - (i + 1)
-	return lexStringFrom(doc, len(doc)-left&7)
+	return lexStringFrom(doc, j)
 }
 
-// longString is behind how many bytes, a multiple of eight, a string is taken for a long one.
-const longString = 128
-
-// skipPlain passes plain characters, four words at a time: one test for all of them.
-func skipPlain(doc []byte, j int) int {
-	for ; j+32 <= len(doc); j += 32 {
-		b := doc[j : j+32 : j+32]
-		m := marks(binary.LittleEndian.Uint64(b)) | marks(binary.LittleEndian.Uint64(b[8:])) |
-			marks(binary.LittleEndian.Uint64(b[16:])) | marks(binary.LittleEndian.Uint64(b[24:]))
-		if m&highs != 0 {
-			break
-		}
-	}
-	return j
-}
-
-// lexStringFrom goes on inside a string at i, byte by byte.
+// lexStringFrom goes on inside a string at i.
 func lexStringFrom(doc []byte, i int) (end int, plain bool) {
 	plain = true
 	for i < len(doc) {
@@ -172,15 +125,9 @@ func lexStringFrom(doc []byte, i int) (end int, plain bool) {
 		case c < ' ':
 			return fault(i, faultControl), false
 		case c < utf8.RuneSelf:
-			i++
-			for i+8 <= len(doc) {
-				m := StringMarks(binary.LittleEndian.Uint64(doc[i:]))
-				if m != 0 {
-					i += bits.TrailingZeros64(m) >> 3
-					break
-				}
-				i += 8
-			}
+			i = skipPlain(doc, i+1)
+		case c-0xc2 < 0xe0-0xc2 && i+1 < len(doc) && doc[i+1]&0xc0 == 0x80: // of two bytes, as most beyond ASCII
+			i += 2
 		default:
 			r, n := utf8.DecodeRune(doc[i:])
 			if r == utf8.RuneError && n <= 1 {
@@ -366,61 +313,63 @@ func lexScalar(doc []byte, i int) int {
 // current place is one bit per level.
 func lexTree(doc []byte, i, depth int) int {
 	var isObject [(MaxDepth + 64) / 64]uint64
-	level := -1 // of the innermost open array or object, counted from i
+	level := -1     // of the innermost open array or object, counted from i
+	object := false // what that is
 	for {
 		// A value begins at i.
-		i = LexSpace(doc, i)
-		if i >= len(doc) {
+		if i = LexSpace(doc, i); i >= len(doc) {
 			return fault(i, faultUnexpected)
 		}
-		opened := false
-		switch doc[i] {
+		switch c := doc[i]; c {
 		case '"':
 			i, _ = LexString(doc, i)
 		case '{', '[':
-			level++
-			if depth+level >= MaxDepth {
+			if level++; depth+level >= MaxDepth {
 				return fault(i, faultDepth)
 			}
 			bit := uint64(1) << (level & 63)
 			isObject[level>>6] &^= bit
-			if doc[i] == '{' {
+			if object = c == '{'; object {
 				isObject[level>>6] |= bit
 			}
-			i, opened = i+1, true
-		default:
-			i = lexScalar(doc, i)
-		}
-		if i < 0 {
-			return i
-		}
-		// It has ended, or opened: close what closes here, then go to the next value.
-		for {
-			object := isObject[level>>6]>>(level&63)&1 != 0
-			if i = LexSpace(doc, i); i >= len(doc) {
-				return fault(i, faultUnexpected)
-			}
-			c := doc[i]
-			if object && c == '}' || !object && c == ']' {
-				i++
-				if level--; level < 0 {
-					return i
-				}
-				opened = false
-				continue
-			}
-			if !opened {
-				if c != ',' {
-					return fault(i, faultUnexpected)
-				}
-				i++
+			if i = LexSpace(doc, i+1); i < len(doc) && doc[i] == c+2 { // it closes at once
+				break
 			}
 			if object {
 				if i = LexName(doc, i); i < 0 {
 					return i
 				}
 			}
-			break
+			continue
+		default:
+			i = lexScalar(doc, i)
+		}
+		if i < 0 {
+			return i
+		}
+		// It has ended: close what closes here, then go to the next value.
+		for {
+			if i = LexSpace(doc, i); i >= len(doc) {
+				return fault(i, faultUnexpected)
+			}
+			c := doc[i]
+			if c == ',' {
+				i++
+				break
+			}
+			if object && c != '}' || !object && c != ']' {
+				return fault(i, faultUnexpected)
+			}
+			i++
+			if level--; level < 0 {
+				return i
+			}
+			object = isObject[level>>6]>>(level&63)&1 != 0
+		}
+		if object {
+			if i = LexName(doc, i); i < 0 {
+				return i
+			}
 		}
 	}
 }
