@@ -25,9 +25,11 @@ func (s *Shape) Scan(doc []byte, row *value.Row) error {
 		fill(row.Slots, value.NullV())
 		return nil
 	}
+	if len(s.slots)+len(s.cuts) == 0 {
+		return check(doc)
+	}
 	sc := scanner{doc: doc, row: row, shape: s}
-	start := value.LexSpace(doc, 0)
-	end := sc.value(s.root, start, 0)
+	end := sc.value(s.root, value.LexSpace(doc, 0), 0)
 	if end >= 0 {
 		end = value.LexEnd(doc, end)
 	}
@@ -36,6 +38,18 @@ func (s *Shape) Scan(doc []byte, row *value.Row) error {
 	}
 	if sc.mismatch {
 		return s.firstMismatch(row)
+	}
+	return nil
+}
+
+// check is Scan for a Shape that wants nothing.
+func check(doc []byte) error {
+	end := value.LexValue(doc, value.LexSpace(doc, 0), 0)
+	if end >= 0 {
+		end = value.LexEnd(doc, end)
+	}
+	if end < 0 {
+		return value.LexError(doc, end)
 	}
 	return nil
 }
