@@ -82,3 +82,21 @@ func BenchmarkMurmur2(b *testing.B) {
 		Partition(key, 4)
 	}
 }
+
+// BenchmarkDecodeKey reads keys as they mostly are.
+func BenchmarkDecodeKey(b *testing.B) {
+	for _, c := range []struct {
+		format Format
+		key    string
+	}{{FormatJSON, `1234567`}, {FormatJSON, `"urn:linkedin:profile:1234"`}, {FormatJSON, `[12,"a"]`}, {FormatString, `urn:linkedin:profile:1234`}} {
+		b.Run(c.format.String()+"/"+c.key, func(b *testing.B) {
+			key := []byte(c.key)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := DecodeKey(c.format, key); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -11,6 +11,15 @@ import (
 // Errors are *SyntaxError.
 func ParseJSON[T text](json T) (Value, error) {
 	doc := bytesOf(viewOf(json))
+	// Keys mostly are one of these two, and need no more than one look.
+	if n, end, ok := ReadInt(doc, 0); ok && end == len(doc) {
+		return OfInt(n), nil
+	}
+	if len(doc) > 0 && doc[0] == '"' {
+		if end, plain := LexString(doc, 0); plain && end == len(doc) {
+			return OfString(viewOf(doc[1 : end-1])), nil
+		}
+	}
 	start := LexSpace(doc, 0)
 	end := LexValue(doc, start, 0)
 	if end < 0 {
