@@ -102,11 +102,18 @@ func LexEnd(doc []byte, i int) int {
 // LexString reads the string whose opening quote is at i. plain is true when
 // it has no escapes: its value then is doc[i+1:end-1] as it stands.
 func LexString(doc []byte, i int) (end int, plain bool) {
-	j := skipPlain(doc, i+1)
-	if j < len(doc) && doc[j] == '"' {
+	j, ends := lexPlain(doc, i)
+	if ends {
 		return j + 1, true
 	}
 	return lexStringFrom(doc, j)
+}
+
+// lexPlain passes the plain text of the string at i; ends says that the closing quote is
+// behind it. If not, lexStringFrom goes on there. It is inlined: most strings have nothing else.
+func lexPlain(doc []byte, i int) (j int, ends bool) {
+	j = skipPlain(doc, i+1)
+	return j, j < len(doc) && doc[j] == '"'
 }
 
 // lexStringFrom goes on inside a string at i.
@@ -322,7 +329,11 @@ func lexTree(doc []byte, i, depth int) int {
 		}
 		switch c := doc[i]; c {
 		case '"':
-			i, _ = LexString(doc, i)
+			if j, ends := lexPlain(doc, i); ends {
+				i = j + 1
+			} else {
+				i, _ = lexStringFrom(doc, j)
+			}
 		case '{', '[':
 			if level++; depth+level >= MaxDepth {
 				return fault(i, faultDepth)
@@ -380,7 +391,9 @@ func LexName(doc []byte, i int) int {
 	if i = LexSpace(doc, i); i >= len(doc) || doc[i] != '"' {
 		return fault(i, faultUnexpected)
 	}
-	if i, _ = LexString(doc, i); i < 0 {
+	if j, ends := lexPlain(doc, i); ends {
+		i = j + 1
+	} else if i, _ = lexStringFrom(doc, j); i < 0 {
 		return i
 	}
 	if i = LexSpace(doc, i); i >= len(doc) || doc[i] != ':' {
