@@ -94,11 +94,14 @@ func (t *nameTable) member(doc []byte, i int) (child *node, next int) {
 		first &= 1<<at - 1
 		to = from + at>>3
 	} else {
-		end, plain := value.LexString(doc, i+8) // goes on behind the eight plain bytes
-		if !plain {
-			return t.oddMember(doc, i)
+		if to = markAmong(doc, from+8); to < 0 {
+			end, plain := value.LexString(doc, i+8) // goes on behind the eight plain bytes
+			if !plain {
+				return t.oddMember(doc, i)
+			}
+			to = end - 1
 		}
-		if to = end - 1; to > from+8 {
+		if to > from+8 {
 			last = binary.LittleEndian.Uint64(doc[to-8:])
 		}
 	}
@@ -112,6 +115,19 @@ func (t *nameTable) member(doc []byte, i int) (child *node, next int) {
 		return child, value.LexSpace(doc, to+2)
 	}
 	return child, colon(doc, to+1)
+}
+
+// markAmong is the offset of the first of the eight bytes from j on that ends plain text
+// (see value.StringMarks), -1 if none does or doc is at its end: names mostly end here.
+func markAmong(doc []byte, j int) int {
+	if j+8 > len(doc) {
+		return -1
+	}
+	marks := value.StringMarks(binary.LittleEndian.Uint64(doc[j:]))
+	if marks == 0 {
+		return -1
+	}
+	return j + bits.TrailingZeros64(marks)>>3
 }
 
 // oddMember is member for a name with escapes, beyond ASCII, malformed, or at the very end.
