@@ -6,6 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 
 	"streamctl/internal/engine"
 	"streamctl/internal/kafka"
+	"streamctl/internal/kafkatest"
 	"streamctl/internal/record"
 	"streamctl/internal/selfstat"
 	"streamctl/internal/testkit"
@@ -21,24 +25,29 @@ import (
 // A bare read of a topic: every record is fetched, its batch's checksum checked,
 // its place known, and nothing done with it. Each reader is a process of its own, as
 // the restore is that it is compared with; all ask for the same bytes of the same
-// partitions, committed only.
+// partitions, committed only. The Go readers are this program under another name; Kafka's
+// own kafka-consumer-perf-test is started as it is.
 
 // readCommand is the hidden subcommand under which bench runs itself as a bare reader.
 const readCommand = "bare-read"
 
-// bareReaders by name: the fastest Go client, and what the product fetches with.
+// bareReaders by name: Kafka's own, the fastest Go client, and what the product fetches with.
 var bareReaders = []struct {
 	name string
-	read func(ctx context.Context, r bareRead) error
+	read func(ctx context.Context, r bareRead) error // nil = no part of this program
 }{
+	{perfTest, nil},
 	{"franz-go", readFranz},
 	{"streamctl's own reader", readOwn},
 }
 
-// warmUpReads is how often the topic is read before anything is measured. A broker that has
+// perfTest is Kafka's tool to measure a consumer with.
+const perfTest = "kafka-consumer-perf-test"
+
+// warmUpReads is how often each of the program's own readers reads the topic before anything is measured. A broker that has
 // just been started compiles what it runs: up to a quarter of two cores go to that
 // meanwhile, and most to the disadvantage of whoever else uses them fully.
-const warmUpReads = 16
+const warmUpReads = 10
 
 // bareRead says what is read.
 type bareRead struct {
@@ -65,7 +74,7 @@ func readMain(args []string) error {
 		return err
 	}
 	for _, reader := range bareReaders {
-		if reader.name != *client {
+		if reader.name != *client || reader.read == nil {
 			continue
 		}
 		stop, err := selfstat.Start(os.Getenv)
@@ -134,8 +143,41 @@ func readOwn(ctx context.Context, r bareRead) (err error) {
 	return nil
 }
 
+// readPerfTest runs kafka-consumer-perf-test and gives what it used; wall is what it says that its
+// fetching took, without the time until it had its partitions.
+func (b *bench) readPerfTest(ctx context.Context, c *testkit.Cluster, topic string, records int) (usage, error) {
+	classpath, err := kafkatest.Tools(ctx)
+	if err != nil {
+		return usage{}, err
+	}
+	config := filepath.Join(b.dir, perfTest+".properties")
+	if err := os.WriteFile(config, []byte("isolation.level=read_committed\nfetch.max.bytes=16777216\nmax.partition.fetch.bytes=1048576\n"), 0o600); err != nil {
+		return usage{}, fmt.Errorf("write settings of %s: %w", perfTest, err)
+	}
+	u, err := runChild(ctx, b.opts.verbose, nil, "java", "-Xmx1g", "-cp", classpath, "org.apache.kafka.tools.ConsumerPerformance",
+		"--bootstrap-server", c.Addr, "--topic", topic, "--num-records", fmt.Sprint(records), "--command-config", config, "--hide-header")
+	if err != nil {
+		return u, err
+	}
+	// start, end, MB, MB/s, records, records/s, rebalance ms, fetch ms, MB/s, records/s of the fetching
+	const counted, fetching, columns = 4, 7, 10
+	for line := range strings.Lines(u.output) {
+		fields := strings.Split(strings.TrimSpace(line), ", ")
+		if len(fields) != columns || fields[counted] != fmt.Sprint(records) {
+			continue
+		}
+		ms, err := strconv.Atoi(fields[fetching])
+		u.wall = time.Duration(ms) * time.Millisecond
+		return u, err
+	}
+	return u, fmt.Errorf("read %s with %s: it did not say that it read %d records:\n%s", topic, perfTest, records, lastLines(u.output, 5))
+}
+
 // readBare runs one of the readers and gives what it used; wall is its reading alone.
 func (b *bench) readBare(ctx context.Context, c *testkit.Cluster, client, topic string, records int) (usage, error) {
+	if client == perfTest {
+		return b.readPerfTest(ctx, c, topic, records)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return usage{}, fmt.Errorf("find own binary: %w", err)
@@ -155,7 +197,8 @@ func (b *bench) readBare(ctx context.Context, c *testkit.Cluster, client, topic 
 }
 
 // restoreBare compares the restore of the large table with bare reads of its
-// topic. All take turns, and of each the run that took least time counts. A restore lasts
+// topic. All take turns; of each the run that took least time is shown, and beside the ratio of
+// these the one in the middle of all rounds. A restore lasts
 // from when the process has its tasks until all of them run; its CPU is the whole run's,
 // with the start and what the store tidies up at the end.
 func (b *bench) restoreBare(ctx context.Context, c *testkit.Cluster, on string) error {
@@ -166,20 +209,20 @@ func (b *bench) restoreBare(ctx context.Context, c *testkit.Cluster, on string) 
 	if err := c.CreateTopic(ctx, emptyTopic, b.opts.partitions, "compact"); err != nil {
 		return err
 	}
-	b.progress("warming up the broker")
-	for i := range warmUpReads {
-		if _, err := b.readBare(ctx, c, bareReaders[i%len(bareReaders)].name, bigTopic, rows); err != nil {
-			return err
-		}
+	if err := b.warmUp(ctx, c, rows); err != nil {
+		return err
 	}
 	bare := make([]result, len(bareReaders))
+	ratios := make([][]float64, len(bareReaders)) // of every round
 	var restored result
 	for round := range b.opts.runs {
+		walls := make([]time.Duration, len(bareReaders))
 		for i, reader := range bareReaders {
 			u, err := b.readBare(ctx, c, reader.name, bigTopic, rows)
 			if err != nil {
 				return err
 			}
+			walls[i] = u.wall
 			bare[i] = faster(round, bare[i], result{name: "bare read with " + reader.name + ", " + on, records: int64(rows), usage: u})
 		}
 		lost, _, err := b.restoreRuns(ctx, c, strings.ReplaceAll(tablePipeline, rowsTopic, bigTopic))
@@ -187,17 +230,39 @@ func (b *bench) restoreBare(ctx context.Context, c *testkit.Cluster, on string) 
 			return err
 		}
 		lost.wall = lost.ready - lost.assigned
-		b.progress("round %d: restore %v; fastest bare reads so far %v, %v", round+1, lost.wall.Round(time.Millisecond), bare[0].usage.wall.Round(time.Millisecond), bare[1].usage.wall.Round(time.Millisecond))
+		took := fmt.Sprintf("round %d: restore %v", round+1, lost.wall.Round(time.Millisecond))
+		for i, reader := range bareReaders {
+			ratios[i] = append(ratios[i], walls[i].Seconds()/lost.wall.Seconds())
+			took += fmt.Sprintf(", %s %v", reader.name, walls[i].Round(time.Millisecond))
+		}
+		b.progress("%s", took)
 		restored = faster(round, restored, result{name: "restore of a large table, " + on, records: int64(rows), usage: lost})
 	}
 	var against []string
 	for i, r := range bare {
 		b.results.add(r)
-		against = append(against, fmt.Sprintf("%.0f %% of the speed of a bare read with %s (%.2f x its CPU)",
-			100*r.usage.wall.Seconds()/restored.usage.wall.Seconds(), bareReaders[i].name, restored.cpuPerRecord()/r.cpuPerRecord()))
+		slices.Sort(ratios[i])
+		against = append(against, fmt.Sprintf("%.0f %% of the speed of a bare read with %s (%.0f %% in the middle of %d rounds; %.2f x its CPU)",
+			100*r.usage.wall.Seconds()/restored.usage.wall.Seconds(), bareReaders[i].name, 100*ratios[i][len(ratios[i])/2], b.opts.runs, restored.cpuPerRecord()/r.cpuPerRecord()))
 	}
 	restored.note = strings.Join(against, ", ")
 	b.results.add(restored)
+	return nil
+}
+
+// warmUp reads the large topic until the broker has compiled what it runs for that.
+func (b *bench) warmUp(ctx context.Context, c *testkit.Cluster, rows int) error {
+	b.progress("warming up the broker")
+	for range warmUpReads {
+		for _, reader := range bareReaders {
+			if reader.read == nil {
+				continue
+			}
+			if _, err := b.readBare(ctx, c, reader.name, bigTopic, rows); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -18,8 +18,14 @@ const Version = "4.3.0"
 // or the jars could not be had.
 var ErrUnavailable = errors.New("real Kafka is not available")
 
-// home is the directory with the jars and the class archive of one Version.
-type home struct{ dir string }
+// What Maven is asked for.
+const (
+	brokerJars = "kafka_2.13"  // the broker
+	toolJars   = "kafka-tools" // its command line tools
+)
+
+// home is the directory with the jars of an artifact of one Version, and their class archive.
+type home struct{ dir, artifact string }
 
 func (h home) libs() string    { return filepath.Join(h.dir, "libs") }
 func (h home) archive() string { return filepath.Join(h.dir, "classes.jsa") }
@@ -28,10 +34,19 @@ func (h home) lock() string    { return h.dir + ".lock" }
 // classpath has a star that the JVM expands, not a shell.
 func (h home) classpath() string { return filepath.Join(h.libs(), "*") }
 
-// resolve returns the home after making sure that its jars are there. The
-// first call on a machine downloads them (about 44 MB); callers of several
+// Tools is the class path, for java's -cp, of the command line tools of the Kafka that is run.
+func Tools(ctx context.Context) (classpath string, err error) {
+	h, err := resolveJars(ctx, toolJars)
+	return h.classpath(), err
+}
+
+// resolve returns the home of the broker.
+func resolve(ctx context.Context) (home, error) { return resolveJars(ctx, brokerJars) }
+
+// resolveJars returns a home after making sure that its jars are there. The
+// first call on a machine downloads them (about 44 MB for a broker); callers of several
 // processes wait for each other on a lock file.
-func resolve(ctx context.Context) (home, error) {
+func resolveJars(ctx context.Context, artifact string) (home, error) {
 	if _, err := exec.LookPath("java"); err != nil {
 		return home{}, fmt.Errorf("%w: no java in PATH", ErrUnavailable)
 	}
@@ -39,7 +54,11 @@ func resolve(ctx context.Context) (home, error) {
 	if err != nil {
 		return home{}, fmt.Errorf("%w: find cache directory: %w", ErrUnavailable, err)
 	}
-	h := home{dir: filepath.Join(cache, "streamctl-test", "kafka-"+Version)}
+	name := "kafka-" + Version
+	if artifact != brokerJars {
+		name = artifact + "-" + Version
+	}
+	h := home{dir: filepath.Join(cache, "streamctl-test", name), artifact: artifact}
 	if h.complete() {
 		return h, nil
 	}
@@ -78,7 +97,7 @@ func (h home) download(ctx context.Context) error {
 		return fmt.Errorf("make download directory: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), pom(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), h.pom(), 0o644); err != nil {
 		return fmt.Errorf("write pom: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
@@ -95,14 +114,14 @@ func (h home) download(ctx context.Context) error {
 	return nil
 }
 
-// pom names the broker, and a logger: the broker's own jars bring none, and
-// its fatal errors would be lost.
-func pom() []byte {
+// pom names what is run, and a logger: the jars bring none, and fatal errors of a broker
+// would be lost.
+func (h home) pom() []byte {
 	var b bytes.Buffer
 	b.WriteString(`<project xmlns="http://maven.apache.org/POM/4.0.0">` + "\n<modelVersion>4.0.0</modelVersion>\n")
 	b.WriteString("<groupId>streamctl.test</groupId><artifactId>kafka</artifactId><version>1</version>\n<dependencies>\n")
 	for _, d := range [][3]string{
-		{"org.apache.kafka", "kafka_2.13", Version},
+		{"org.apache.kafka", h.artifact, Version},
 		{"org.slf4j", "slf4j-simple", "1.7.36"},
 	} {
 		fmt.Fprintf(&b, "<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n", d[0], d[1], d[2])
