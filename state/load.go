@@ -37,7 +37,7 @@ const (
 // Rows are gathered in memory. What does not fit is sorted and written as a table of
 // the store's own, in the background while the next rows come in; Finish hands
 // all of these to the store as they are, the older ones first, which the store
-// then takes for older versions. A row is so written once. Where Finish has several
+// then takes for older versions; Flush begins with it where the table was empty. A row is so written once. Where Finish has several
 // to hand over, a crash in the midst of it leaves a task that is half loaded: it
 // is found empty when it is opened again, and restored from the beginning.
 type Loader struct {
@@ -50,6 +50,9 @@ type Loader struct {
 	files  int          // numbers them
 	done   bool
 	landed func() // see Tell
+
+	handing chan error // brings the end of handing older runs over before Finish, nil = there is none
+	torn    bool       // that has begun: a mark says that the table is half loaded
 
 	seed  *seed
 	begun bool // a row has been written: seed and empty are set
@@ -176,7 +179,7 @@ func (l *Loader) Flush() (written bool, err error) {
 	if l.small() {
 		return true, nil
 	}
-	if l.flight != nil && len(l.flight) == 0 {
+	if l.flight != nil && len(l.flight) == 0 || l.handing != nil && len(l.handing) == 0 {
 		return false, nil
 	}
 	if len(l.run.entries) > 0 {
@@ -184,15 +187,73 @@ func (l *Loader) Flush() (written bool, err error) {
 	} else {
 		err = l.land()
 	}
-	if err != nil {
+	if err = errors.Join(err, l.handed()); err != nil {
 		return false, fmt.Errorf("load table %s: %w", l.table.name, db.check(err))
 	}
-	return l.flight == nil, nil
+	l.handOver()
+	return l.flight == nil && l.handing == nil, nil
 }
+
+// handOver gives the store, in the background, all runs that are written but the last. That takes
+// a sync of some file for each, and is Finish's to do otherwise, for which the owner waits. Only where the
+// table was empty: what comes of a crash, or of giving the load up, is a task that is
+// restored from the beginning, as it would be anyhow.
+func (l *Loader) handOver() {
+	older := l.built
+	if l.flight == nil { // else the last one is being written
+		older = older[:max(0, len(older)-1)]
+	}
+	if len(older) == 0 || !l.empty {
+		return
+	}
+	l.built = l.built[len(older):]
+	first := !l.torn
+	l.torn = true
+	handing := make(chan error, 1)
+	l.handing = handing
+	landed := l.landed
+	go func() {
+		var err error
+		defer func() {
+			handing <- err
+			if landed != nil {
+				landed()
+			}
+		}()
+		defer l.table.db.recoverInto(&err)
+		if first {
+			err = l.markTorn()
+		}
+		for _, run := range older {
+			if err == nil {
+				err = l.ingest(run.paths)
+			}
+		}
+	}()
+}
+
+// handed waits for what is being handed over.
+func (l *Loader) handed() error {
+	if l.handing == nil {
+		return nil
+	}
+	err := <-l.handing
+	l.handing = nil
+	return err
+}
+
+// markTorn notes that the table is half loaded.
+func (l *Loader) markTorn() error {
+	db := l.table.db
+	return db.attempt(func() error { return db.store.Set(l.loadingKey(), nil, pebble.Sync) })
+}
+
+// loadingKey is that of the mark.
+func (l *Loader) loadingKey() []byte { return append(l.table.task.metaPrefix(), kindLoading) }
 
 // small says whether the load goes through a batch.
 func (l *Loader) small() bool {
-	return len(l.built) == 0 && l.flight == nil && l.run.bytes() <= l.table.db.opts.LoadBytes/smallLoad
+	return len(l.built) == 0 && l.flight == nil && !l.torn && l.run.bytes() <= l.table.db.opts.LoadBytes/smallLoad
 }
 
 // Finish makes everything added the table's, with positions and marks, and
@@ -254,7 +315,8 @@ func (l *Loader) Abandon() {
 		<-l.flight
 		l.flight = nil
 	}
-	l.run.clear() // what it holds of others' memory
+	_ = l.handed() // its error has come too late
+	l.run.clear()  // what it holds of others' memory
 	l.done, l.run, l.spare = true, &run{}, nil
 	db, task := l.table.db, l.table.task
 	db.loading.Add(-1)
@@ -331,25 +393,28 @@ func (l *Loader) finishSmall(meta []metaEntry) error {
 // rows are. Of several runs the store takes one after the other; should that be cut
 // short, a mark is left by which the next one to open the task knows.
 func (l *Loader) finishFiles(meta []metaEntry) error {
-	db, task := l.table.db, l.table.task
+	db := l.table.db
 	if len(l.run.entries) > 0 {
 		if err := l.spill(); err != nil {
 			return err
 		}
 	}
-	if err := l.land(); err != nil {
+	if err := errors.Join(l.land(), l.handed()); err != nil {
 		return err
 	}
-	loading := append(task.metaPrefix(), kindLoading)
-	several := len(l.built) > 1
-	begin := func() error { return db.store.Set(loading, nil, pebble.Sync) }
-	if !several { // epochs applied before must not be lost when what follows them is not
-		begin = func() error { return db.store.LogData(nil, pebble.Sync) }
+	several := l.torn || len(l.built) > 1
+	var err error
+	switch {
+	case l.torn:
+	case several:
+		err = l.markTorn()
+	default: // epochs applied before must not be lost when what follows them is not
+		err = db.attempt(func() error { return db.store.LogData(nil, pebble.Sync) })
 	}
-	if err := db.attempt(begin); err != nil {
+	if err != nil {
 		return err
 	}
-	last, err := l.writeMeta(meta, loading, several)
+	last, err := l.writeMeta(meta, l.loadingKey(), several)
 	if err != nil {
 		return err
 	}

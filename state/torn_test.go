@@ -71,6 +71,120 @@ func TestLoadCutShort(t *testing.T) {
 	}
 }
 
+// flushedLoad is the first load of the table that loadEpoch fills: it is flushed before it is finished, so
+// that older runs are handed over meanwhile.
+func flushedLoad(task *Task, finish bool) error {
+	l := task.Table("own").Loader()
+	landed := make(chan struct{}, 1)
+	l.Tell(func() {
+		select {
+		case landed <- struct{}{}:
+		default:
+		}
+	})
+	for i := range epochRows {
+		if err := l.Add(fmt.Appendf(nil, "%04d", i), epochRow(1, i)); err != nil {
+			return err
+		}
+	}
+	for {
+		written, err := l.Flush()
+		switch {
+		case err != nil:
+			return err
+		case !written:
+			<-landed
+		case !l.torn || len(l.built) != 1:
+			return fmt.Errorf("nothing was handed over: %d runs are left", len(l.built))
+		case !finish:
+			l.Abandon()
+			return nil
+		default:
+			return l.Finish(map[record.TopicPartition]int64{inputTP: 1, changelogTP: epochRows})
+		}
+	}
+}
+
+// A first load hands its older runs over before it is finished. Where that is cut short, or
+// the load is given up, the next one to open the task finds nothing at all and loads anew.
+func TestHandingOverCutShort(t *testing.T) {
+	found := map[int]int{}
+	for writes := int64(0); ; writes++ {
+		disk := NewMemFS()
+		var left atomic.Int64
+		left.Store(1 << 40)
+		fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
+				return &os.PathError{Op: "write", Path: op.Path, Err: syscall.EIO}
+			}
+			return nil
+		}))
+		db, task, err := openEpochs(Options{Dir: "state", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left.Store(writes)
+		loaded := flushedLoad(task, true)
+		left.Store(1 << 40)
+		_ = db.Close() // of a store that has failed
+		db, task, err = openEpochs(Options{Dir: "state", FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := epochOf(task)
+		if err != nil || n == 0 && !task.Table("own").complete {
+			t.Fatalf("cut short after %d writes: epoch %d, %v", writes, n, err)
+		}
+		if loaded == nil && n != 1 {
+			t.Fatal("loaded, and found nothing")
+		}
+		found[n]++
+		if n == 0 {
+			if err := flushedLoad(task, true); err != nil {
+				t.Fatalf("load anew after %d writes: %v", writes, err)
+			}
+			if n, err := epochOf(task); n != 1 || err != nil {
+				t.Fatalf("loaded anew after %d writes: epoch %d, %v", writes, n, err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if loaded == nil {
+			break
+		}
+	}
+	if found[0] < 10 {
+		t.Errorf("cut short %d times only", found[0])
+	}
+}
+
+func TestHandedOverAndGivenUp(t *testing.T) {
+	db, task, err := openEpochs(Options{Dir: "state", FS: NewMemFS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := flushedLoad(task, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if task, err = db.OpenTask("sub", 0, modelSpecs()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := epochOf(task); n != 0 || err != nil || !task.Table("own").complete {
+		t.Fatalf("epoch %d, %v, and the table is not empty", n, err)
+	}
+	if err := flushedLoad(task, true); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := epochOf(task); n != 1 || err != nil {
+		t.Fatalf("epoch %d, %v", n, err)
+	}
+}
+
 // However many tables are loaded at the same time, the memory of it is bounded.
 func TestLoadsShareTheirMemory(t *testing.T) {
 	db, err := Open(Options{Dir: "state", FS: NewMemFS()})

@@ -1,5 +1,7 @@
 package kafka
 
+import "time"
+
 // How partitions are read by a restore that are far behind. One request at
 // a time and 1 MiB of each partition keep a running task supplied; a restore, which
 // takes everything at once, would wait for the broker after every answer. There
@@ -41,13 +43,23 @@ func (s *source) most() (records int64) {
 	return records
 }
 
-// ahead says whether p is a little further than one of which most records are left: then
-// less of it is asked for, so that both are done at the same time. The last one
-// would be read alone, and wait for the broker after every answer. Of which
+// aheadPause is how long a partition that is ahead waits for those behind before more of it
+// is asked for: not for ever, as they may get nothing at all.
+const aheadPause = 20 * time.Millisecond
+
+// fewRecords is by how many records a partition may be ahead in any case.
+const fewRecords = 4096
+
+// ahead is how long to wait before more of p is asked for, because p is a little further than
+// one of which most records are left: so both are done at the same time. The last one
+// would be read alone, by one goroutine after the other. Of which
 // far less is left is not held up for others. mu is held.
-func (p *fetchPart) ahead(most int64) bool {
+func (p *fetchPart) ahead(most int64, now time.Time) time.Duration {
 	left := p.end - p.next
-	return p.rush && p.eager > 0 && left > most/2 && left < most-most/32
+	if !p.rush || left <= most/2 || left >= most-max(most/32, fewRecords) {
+		return 0
+	}
+	return max(0, min(p.answered.Add(aheadPause).Sub(now), catchUpWait))
 }
 
 // room says whether more of a partition may be fetched. mu is held.

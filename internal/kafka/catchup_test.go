@@ -151,28 +151,35 @@ func TestStopFreesWhatWasPolled(t *testing.T) {
 	})
 }
 
-// TestAhead: of partitions that a restore reads, those are slowed that are a little ahead.
+// TestAhead: of partitions that a restore reads, those wait that are a little ahead, for a while.
 func TestAhead(t *testing.T) {
 	loop := &fetchLoop{}
+	now := time.UnixMilli(1_000_000)
 	part := func(rush bool, next, end int64) *fetchPart {
-		return &fetchPart{rush: rush, eager: 1, next: next, end: end, loop: loop}
+		return &fetchPart{rush: rush, next: next, end: end, loop: loop, answered: now}
 	}
-	last := part(true, 0, 1000)
+	last := part(true, 0, 1<<20)
 	lost := part(true, 0, 1<<40) // its leader is not known: nobody waits for it
 	lost.loop = nil
 	s := &source{parts: map[record.TopicPartition]*fetchPart{
 		tp("t", 0): last, tp("t", 1): lost, tp("t", 2): part(false, 0, 1<<40), tp("t", 3): part(true, 0, -1),
 	}}
 	most := s.most()
-	if most != 1000 {
-		t.Fatalf("%d records are left of the last one, want 1000", most)
+	if most != 1<<20 {
+		t.Fatalf("%d records are left of the last one, want %d", most, 1<<20)
 	}
-	for next, want := range map[int64]bool{0: false, 30: false, 40: true, 400: true, 500: false, 1000: false} {
-		if got := part(true, next, 1000).ahead(most); got != want {
-			t.Errorf("%d of 1000 read, the last one none: ahead %v, want %v", next, got, want)
+	for next, want := range map[int64]bool{0: false, 32 << 10: false, 33 << 10: true, 400 << 10: true, 512 << 10: false, 1 << 20: false} {
+		if got := part(true, next, 1<<20).ahead(most, now) > 0; got != want {
+			t.Errorf("%d of %d read, the last one none: ahead %v, want %v", next, 1<<20, got, want)
 		}
 	}
-	if part(false, 400, 1000).ahead(most) {
-		t.Error("one is slowed that is not restored")
+	if part(true, 3000, 6000).ahead(5999, now) > 0 {
+		t.Error("a few records are too many")
+	}
+	if part(false, 400<<10, 1<<20).ahead(most, now) > 0 {
+		t.Error("one waits that is not restored")
+	}
+	if part(true, 400<<10, 1<<20).ahead(most, now.Add(aheadPause)) > 0 {
+		t.Error("one waits for ever")
 	}
 }

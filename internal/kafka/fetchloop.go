@@ -76,6 +76,7 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 	defer l.s.mu.Unlock()
 	l.asked, l.rush = l.asked[:0], false
 	next, wait, full := time.Hour, set.FetchWait, set.FetchRequestBytes
+	most := l.s.most()
 	for p := range l.parts {
 		if d := p.retryAt.Sub(now); d > 0 {
 			next = min(next, d)
@@ -83,6 +84,10 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 		}
 		if !l.s.room(p) {
 			wait = min(wait, catchUpWait)
+			continue
+		}
+		if d := p.ahead(most, now); d > 0 {
+			next, wait = min(next, d), min(wait, d)
 			continue
 		}
 		if p.end < 0 {
@@ -103,13 +108,8 @@ func (l *fetchLoop) request(now time.Time) (*sarama.FetchRequest, time.Duration)
 	if l.key.iso == engine.ReadCommitted {
 		req.Isolation = sarama.ReadCommitted
 	}
-	most := l.s.most()
 	for _, p := range l.asked {
-		ask := max(p.ask, p.eager)
-		if p.ahead(most) {
-			ask = p.ask / 8
-		}
-		req.AddBlock(p.tp.Topic, p.tp.Partition, p.next, int32(ask), p.leader.epoch)
+		req.AddBlock(p.tp.Topic, p.tp.Partition, p.next, int32(max(p.ask, p.eager)), p.leader.epoch)
 	}
 	return req, 0
 }
@@ -245,6 +245,9 @@ func (l *fetchLoop) take(p *fetchPart, block *fetchBlock, got covered, memory *r
 		return
 	}
 	p.next, p.end = got.next, end
+	if p.rush {
+		p.answered = time.Now()
+	}
 	p.judge(maxEager * l.s.c.set.BufferPartitionBytes)
 	if len(got.records) == 0 {
 		memory = nil

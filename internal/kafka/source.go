@@ -48,16 +48,17 @@ type fetchPart struct {
 	leader leader
 	loop   *fetchLoop // nil while the leader is not known
 
-	held    int   // bytes not released
-	ask     int   // bytes to ask for
-	rush    bool  // its owner takes all of it as fast as it comes
-	eager   int   // bytes to ask for instead, as its owner waits for them; 0 = he does not
-	end     int64 // as last told; -1 = never
-	stopped bool  // by its owner, or by an error
-	retryAt time.Time
-	wait    backoff
-	met     trouble
-	bad     int // how often the batch at next could not be read
+	held     int       // bytes not released
+	ask      int       // bytes to ask for
+	rush     bool      // its owner takes all of it as fast as it comes
+	answered time.Time // when that was done last
+	eager    int       // bytes to ask for instead, as its owner waits for them; 0 = he does not
+	end      int64     // as last told; -1 = never
+	stopped  bool      // by its owner, or by an error
+	retryAt  time.Time
+	wait     backoff
+	met      trouble
+	bad      int // how often the batch at next could not be read
 }
 
 // newSource starts the resolver; the loops start with the partitions.
