@@ -217,7 +217,9 @@ func (b *bench) restoreBare(ctx context.Context, c *testkit.Cluster, on string) 
 	var restored result
 	for round := range b.opts.runs {
 		walls := make([]time.Duration, len(bareReaders))
-		for i, reader := range bareReaders {
+		for n := range bareReaders {
+			i := (n + round) % len(bareReaders) // what runs before has its influence
+			reader := bareReaders[i]
 			u, err := b.readBare(ctx, c, reader.name, bigTopic, rows)
 			if err != nil {
 				return err
