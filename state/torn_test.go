@@ -12,22 +12,33 @@ import (
 	"streamctl/internal/record"
 )
 
+// failingDisk fails after so many writes.
+type failingDisk struct {
+	FS
+	left atomic.Int64
+}
+
+// manyWrites is more than there will be.
+const manyWrites = 1 << 40
+
+func (d *failingDisk) wrapped() FS {
+	return errorfs.Wrap(d.FS, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && d.left.Add(-1) < 0 {
+			return &os.PathError{Op: "write", Path: op.Path, Err: syscall.EIO}
+		}
+		return nil
+	}))
+}
+
 // A load of several runs is handed to the store one run after the other. Where
 // that ends in the middle, the next to open the task must find the table as it was, as it was
 // to be, or nothing at all with no position: never some of the rows.
 func TestLoadCutShort(t *testing.T) {
 	found := map[int]int{}
 	for writes := int64(0); ; writes++ {
-		disk := NewMemFS()
-		var left atomic.Int64
-		left.Store(1 << 40)
-		fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
-				return &os.PathError{Op: "write", Path: op.Path, Err: syscall.EIO}
-			}
-			return nil
-		}))
-		db, task, err := openEpochs(Options{Dir: "state", FS: fs})
+		disk := &failingDisk{FS: NewMemFS()}
+		disk.left.Store(manyWrites)
+		db, task, err := openEpochs(Options{Dir: "state", FS: disk.wrapped()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,11 +46,11 @@ func TestLoadCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		task.Mark("loaded")
-		left.Store(writes)
+		disk.left.Store(writes)
 		loaded := loadEpoch(task, 2)
-		left.Store(1 << 40)
+		disk.left.Store(manyWrites)
 		_ = db.Close() // of a store that has failed
-		db, task, err = openEpochs(Options{Dir: "state", FS: disk})
+		db, task, err = openEpochs(Options{Dir: "state", FS: disk.FS})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,24 +121,17 @@ func flushedLoad(task *Task, finish bool) error {
 func TestHandingOverCutShort(t *testing.T) {
 	found := map[int]int{}
 	for writes := int64(0); ; writes++ {
-		disk := NewMemFS()
-		var left atomic.Int64
-		left.Store(1 << 40)
-		fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
-				return &os.PathError{Op: "write", Path: op.Path, Err: syscall.EIO}
-			}
-			return nil
-		}))
-		db, task, err := openEpochs(Options{Dir: "state", FS: fs})
+		disk := &failingDisk{FS: NewMemFS()}
+		disk.left.Store(manyWrites)
+		db, task, err := openEpochs(Options{Dir: "state", FS: disk.wrapped()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		left.Store(writes)
+		disk.left.Store(writes)
 		loaded := flushedLoad(task, true)
-		left.Store(1 << 40)
+		disk.left.Store(manyWrites)
 		_ = db.Close() // of a store that has failed
-		db, task, err = openEpochs(Options{Dir: "state", FS: disk})
+		db, task, err = openEpochs(Options{Dir: "state", FS: disk.FS})
 		if err != nil {
 			t.Fatal(err)
 		}
