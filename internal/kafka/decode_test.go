@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
@@ -172,6 +174,55 @@ func TestBadRecords(t *testing.T) {
 			rt.Fatalf("%+v, %v", got, err)
 		}
 	})
+}
+
+// TestMoreRecordsThanBytes takes a batch that was compressed so well that it has more records than
+// bytes, and another partition's behind it in the same answer.
+func TestMoreRecordsThanBytes(t *testing.T) {
+	const count = 20000
+	var many []byte
+	for range count {
+		many = append(many, 6<<1, 0, 0, 0, 1, 1, 0) // nothing but zeros and nulls
+	}
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dense := aBatch{producer: -1, vals: []string{""}, skip: 1}.wire(t)
+	dense = enc.EncodeAll(many, dense)
+	binary.BigEndian.PutUint32(dense[batchLengthAt:], uint32(len(dense)-batchLengthAt-4))
+	binary.BigEndian.PutUint16(dense[batchAttributes:], uint16(sarama.CompressionZSTD))
+	binary.BigEndian.PutUint32(dense[batchLastDelta:], count-1)
+	binary.BigEndian.PutUint32(dense[batchCount:], count)
+	binary.BigEndian.PutUint32(dense[batchChecksumAt:], crc32.Checksum(dense[batchCheckedFrom:], crc32.MakeTable(crc32.Castagnoli)))
+	if len(dense) >= count {
+		t.Fatalf("%d records have %d bytes", count, len(dense))
+	}
+	loop := newFetchLoop(newLonelySource(t), loopKey{})
+	a := &fetchAnswer{memory: &fetchMemory{}}
+	for part := range int32(2) {
+		p := &fetchPart{tp: tp("t", part), end: -1}
+		loop.s.parts[p.tp] = p
+		loop.asked = append(loop.asked, p)
+		a.blocks = append(a.blocks, fetchBlock{tp: p.tp, records: dense, highWater: count})
+	}
+	loop.answered(a)
+	got := loop.s.take()
+	if len(got) != 2 || len(got[0].Records) != count || len(got[1].Records) != count || got[1].Err != nil {
+		t.Fatalf("%d fetches: %+v", len(got), got)
+	}
+}
+
+// newLonelySource is a source of a cluster that there is not.
+func newLonelySource(t *testing.T) *source {
+	t.Helper()
+	c, err := newCluster(Settings{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler)}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(c)
+	t.Cleanup(s.Close)
+	return s
 }
 
 // TestMalformedAnswer: any bytes are an answer or an error.

@@ -182,7 +182,7 @@ func (l *fetchLoop) answered(a *fetchAnswer) {
 		switch block.code {
 		case sarama.ErrNoError:
 			got, err = l.unpack.convert(block, p.next, p.iso == engine.ReadCommitted, room)
-			room = room[:len(room)+len(got.records)]
+			room = room[:min(len(room)+len(got.records), cap(room))] // where it did not suffice they are elsewhere
 		case sarama.ErrOffsetOutOfRange:
 			l.askBounds(p.tp, block)
 		}
