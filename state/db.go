@@ -316,12 +316,6 @@ func (db *DB) read(key []byte) ([]byte, error) {
 	return v, classify(closer.Close())
 }
 
-// has tells whether something is stored under a key.
-func (db *DB) has(key []byte) (bool, error) {
-	v, err := db.read(key)
-	return v != nil, err
-}
-
 // each calls fn for every stored key with a prefix, in order. key and val are
 // only good during the call.
 func (db *DB) each(prefix []byte, fn func(key, val []byte) error) (err error) {

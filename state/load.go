@@ -47,6 +47,7 @@ type Loader struct {
 
 	handing chan error // brings the end of handing older runs over before Finish, nil = there is none
 	torn    bool       // that has begun: a mark says that the table is half loaded
+	lost    error      // why rows that were added are nowhere
 
 	seed  *seed
 	begun bool // a row has been written: seed and empty are set
@@ -209,7 +210,7 @@ func (l *Loader) Finish(positions map[record.TopicPartition]int64, marks ...stri
 		return fmt.Errorf("load table %s: %w", t.name, ErrUncommitted)
 	}
 	meta := t.task.metaEntries(positions, append(marks[:len(marks):len(marks)], t.task.newMarks...))
-	if err = l.begin(); err == nil {
+	if err = errors.Join(l.lost, l.begin()); err == nil {
 		if l.small() {
 			err = l.finishSmall(meta)
 		} else {

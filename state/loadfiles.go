@@ -57,6 +57,7 @@ func (l *Loader) land() error {
 	out := <-l.flight
 	l.flight = nil
 	if out.err != nil {
+		l.lost = errors.Join(l.lost, out.err)
 		return out.err
 	}
 	if len(out.paths) > 0 {

@@ -179,14 +179,13 @@ func (l *Loader) handOver() {
 	}()
 }
 
-// handed waits for what is being handed over.
+// handed waits for what is being handed over. A failure stays: rows are missing.
 func (l *Loader) handed() error {
-	if l.handing == nil {
-		return nil
+	if l.handing != nil {
+		l.lost = errors.Join(l.lost, <-l.handing)
+		l.handing = nil
 	}
-	err := <-l.handing
-	l.handing = nil
-	return err
+	return l.lost
 }
 
 // markTorn notes that the table is half loaded.
@@ -195,5 +194,7 @@ func (l *Loader) markTorn() error {
 	return db.attempt(func() error { return db.store.Set(l.loadingKey(), nil, pebble.Sync) })
 }
 
-// loadingKey is that of the mark.
-func (l *Loader) loadingKey() []byte { return append(l.table.task.metaPrefix(), kindLoading) }
+// loadingKey is that of the mark: of the table, as several of a task may be half loaded.
+func (l *Loader) loadingKey() []byte {
+	return append(append(l.table.task.metaPrefix(), kindLoading), l.table.prefix[:]...)
+}

@@ -119,8 +119,8 @@ func (t *Task) open(specs []TableSpec) error {
 // dropTorn begins anew where a bulk load was cut short while the store took it:
 // some of its rows are there without the positions that they belong to.
 func (t *Task) dropTorn() error {
-	torn, err := t.db.has(append(t.metaPrefix(), kindLoading))
-	if err != nil || !torn {
+	whole, err := t.db.empty(append(t.metaPrefix(), kindLoading))
+	if err != nil || whole {
 		return err
 	}
 	t.db.opts.Logger.Warn("a restore was cut short: the state of the task is restored from the beginning", "task", fmt.Sprintf("%s/%d", t.key.sub, t.key.partition))
@@ -306,13 +306,13 @@ func (t *Task) Drop() (err error) {
 	if err := t.db.Err(); err != nil {
 		return err
 	}
+	t.discard() // first: a load may be handing files over
 	t.db.mu.Lock()
 	err = t.db.dropTask(t.key)
 	t.db.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("drop state of task %s/%d: %w", t.key.sub, t.key.partition, t.db.check(err))
 	}
-	t.discard()
 	t.applied = t.current
 	t.current++
 	for _, table := range t.order {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -86,6 +87,19 @@ func TestLoadCutShort(t *testing.T) {
 // that older runs are handed over meanwhile.
 func flushedLoad(task *Task, finish bool) error {
 	l := task.Table("own").Loader()
+	if err := handOverRows(l); err != nil {
+		return err
+	}
+	if !finish {
+		l.Abandon()
+		return nil
+	}
+	return l.Finish(map[record.TopicPartition]int64{inputTP: 1, changelogTP: epochRows})
+}
+
+// handOverRows adds the rows of the first epoch and flushes them until all but the last run are
+// with the store.
+func handOverRows(l *Loader) error {
 	landed := make(chan struct{}, 1)
 	l.Tell(func() {
 		select {
@@ -103,16 +117,12 @@ func flushedLoad(task *Task, finish bool) error {
 		switch {
 		case err != nil:
 			return err
-		case !written:
-			<-landed
-		case !l.torn || len(l.built) != 1:
+		case written && (!l.torn || len(l.built) != 1):
 			return fmt.Errorf("nothing was handed over: %d runs are left", len(l.built))
-		case !finish:
-			l.Abandon()
+		case written:
 			return nil
-		default:
-			return l.Finish(map[record.TopicPartition]int64{inputTP: 1, changelogTP: epochRows})
 		}
+		<-landed
 	}
 }
 
@@ -186,6 +196,52 @@ func TestHandedOverAndGivenUp(t *testing.T) {
 	}
 	if n, err := epochOf(task); n != 1 || err != nil {
 		t.Fatalf("epoch %d, %v", n, err)
+	}
+}
+
+// Of two tables that are handed over at the same time, the one that is finished does not
+// speak for the other.
+func TestHandedOverBesideAnother(t *testing.T) {
+	db, task, err := openEpochs(Options{Dir: "state", FS: NewMemFS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := handOverRows(task.Table("fed").Loader()); err != nil {
+		t.Fatal(err)
+	}
+	if err := flushedLoad(task, true); err != nil {
+		t.Fatal(err)
+	}
+	task.Abandon()
+	if task, err = db.OpenTask("sub", 0, modelSpecs()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := epochOf(task); n != 0 || err != nil || !task.Table("own").complete || !task.Table("fed").complete {
+		t.Fatalf("epoch %d, %v, and the tables are not empty", n, err)
+	}
+}
+
+// A load that has lost rows is not finished.
+func TestLostRunsAreNotFinished(t *testing.T) {
+	for _, rows := range []int{1, epochRows} {
+		db, task, err := openEpochs(Options{Dir: "state", FS: NewMemFS()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := task.Table("own").Loader()
+		l.lost = syscall.EIO
+		for i := range rows {
+			if err := l.Add(fmt.Appendf(nil, "%04d", i), epochRow(1, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Finish(map[record.TopicPartition]int64{inputTP: 1}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("%d rows: finished: %v", rows, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

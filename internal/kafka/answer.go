@@ -17,6 +17,7 @@ type fetchAnswer struct {
 	throttle time.Duration
 	code     sarama.KError
 	blocks   []fetchBlock
+	index    map[record.TopicPartition]int // of the blocks
 	memory   *fetchMemory
 }
 
@@ -66,10 +67,14 @@ func parseAnswer(b *body) (*fetchAnswer, error) {
 
 // of finds what was said of a partition.
 func (a *fetchAnswer) of(tp record.TopicPartition) *fetchBlock {
-	for i := range a.blocks {
-		if a.blocks[i].tp == tp {
-			return &a.blocks[i]
+	if a.index == nil {
+		a.index = make(map[record.TopicPartition]int, len(a.blocks))
+		for i := range a.blocks {
+			a.index[a.blocks[i].tp] = i
 		}
+	}
+	if i, ok := a.index[tp]; ok {
+		return &a.blocks[i]
 	}
 	return nil
 }

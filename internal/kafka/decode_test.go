@@ -176,6 +176,19 @@ func TestBadRecords(t *testing.T) {
 	})
 }
 
+// TestHostileCount takes no more memory for what a batch says that it has than its bytes can hold.
+func TestHostileCount(t *testing.T) {
+	raw := aBatch{producer: -1, vals: []string{"one"}}.wire(t)
+	binary.BigEndian.PutUint32(raw[batchCount:], 1<<31-1)
+	if n := countRecords(raw); n != 1 {
+		t.Errorf("one offset, and room for %d records", n)
+	}
+	binary.BigEndian.PutUint32(raw[batchLastDelta:], 1<<31-1)
+	if n := countRecords(slices.Concat(raw, raw)); n > 2*len(raw)/leastRecord {
+		t.Errorf("%d bytes, and room for %d records", 2*len(raw), n)
+	}
+}
+
 // TestMoreRecordsThanBytes takes a batch that was compressed so well that it has more records than
 // bytes, and another partition's behind it in the same answer.
 func TestMoreRecordsThanBytes(t *testing.T) {

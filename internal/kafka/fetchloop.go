@@ -217,6 +217,7 @@ func (l *fetchLoop) take(p *fetchPart, block *fetchBlock, got covered, memory *r
 	case err == nil:
 	case errors.As(err, &bad) && p.bad < badTries-1:
 		p.bad++
+		p.retryAt = time.Now().Add(backoffFirst << p.bad)
 		return
 	case retriable(err):
 		l.s.detach(p)
@@ -249,6 +250,9 @@ func (l *fetchLoop) take(p *fetchPart, block *fetchBlock, got covered, memory *r
 		p.answered = time.Now()
 	}
 	p.judge(maxEager * l.s.c.set.BufferPartitionBytes)
+	if p.next >= p.end {
+		p.rush = false // whatever comes from now on its owner need not hurry for
+	}
 	if len(got.records) == 0 {
 		memory = nil
 	}

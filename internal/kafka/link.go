@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -204,8 +205,8 @@ func (l *link) failure(err error) error {
 	if errors.Is(err, sarama.ErrUnsupportedVersion) {
 		return fmt.Errorf("talk to broker %s: it is too old (Kafka 2.5 or later is needed): %w", l.addr, err)
 	}
-	if l.broken() || errors.Is(err, sarama.ErrNotConnected) {
-		return &linkError{l.addr, err}
+	if l.broken() || errors.Is(err, sarama.ErrNotConnected) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return &linkError{l.addr, err} // an encrypted connection that is closed in good order does not fail beneath
 	}
 	return fmt.Errorf("read answer of broker %s: %w", l.addr, err)
 }

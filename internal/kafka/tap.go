@@ -235,6 +235,9 @@ func (p *memoryPool) get(size int) *fetchMemory {
 
 // put takes memory back.
 func (p *memoryPool) put(m *fetchMemory) {
+	if cap(m.records)*recordOverhead > len(m.data) {
+		m.records = nil
+	}
 	clear(m.records[:cap(m.records)]) // they may point to what was decompressed
 	if poison {
 		for i := range m.data {
