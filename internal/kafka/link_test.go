@@ -2,9 +2,13 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
+
+	"github.com/IBM/sarama"
 )
 
 // A socket that was closed between two requests is a broken connection, however it
@@ -26,6 +30,18 @@ func TestDeadlineOfAClosedSocketBreaksTheLink(t *testing.T) {
 		}
 		if err := l.failure(err); !retriable(err) {
 			t.Errorf("%s: %v is not tried again", name, err)
+		}
+	}
+}
+
+// TestClosedInGoodOrder: the end of an encrypted connection, which does not fail beneath, is a failure of
+// the connection; an answer that makes no sense is none.
+func TestClosedInGoodOrder(t *testing.T) {
+	l := &link{addr: "broker:9093"}
+	for err, want := range map[error]bool{io.EOF: true, io.ErrUnexpectedEOF: true, net.ErrClosed: true, sarama.ErrInsufficientData: false, errMalformed: false} {
+		var broken *linkError
+		if got := errors.As(l.failure(fmt.Errorf("read: %w", err)), &broken); got != want {
+			t.Errorf("%v: of the connection: %v, want %v", err, got, want)
 		}
 	}
 }
